@@ -1,0 +1,114 @@
+"""What a batch of images is: the one place that knows shapes.
+
+Between steps images are rows, ``(n_samples, height * width * channels)``, which is what scikit-learn and
+imbalanced-learn take. Stacks of images are flattened on the way in, and networks get ``(n, channels, height, width)``
+views of the rows.
+"""
+
+from math import isqrt
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+__all__ = ["as_rows", "check_images", "pixel_statistics", "resolve_shape"]
+
+CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
+
+
+def check_images(estimator, X, *, reset):
+    """Validate ``X`` on behalf of ``estimator``; return ``(rows, (height, width, channels))``.
+
+    ``rows`` is (n_samples, n_pixels), uint8 where ``X`` was uint8 and float32 otherwise. With ``reset=True`` the
+    estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree.
+    """
+    rows, shape = as_rows(X, estimator.image_shape if reset else estimator.image_shape_)
+    rows = validate_data(estimator, rows, reset=reset, dtype="numeric", order="C")
+    if rows.dtype != np.uint8:
+        rows = rows.astype(np.float32, copy=False)
+    if reset:
+        estimator.image_shape_ = shape or resolve_shape(rows.shape[1], estimator.image_shape)
+    return rows, estimator.image_shape_
+
+
+def as_rows(X, image_shape=None):
+    """Flatten a stack of images; return ``(X as rows, shape)``, ``shape`` None where ``X`` was 2-D already."""
+    if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
+        X = np.asarray(X)
+    if getattr(X, "ndim", 2) <= 2:
+        return X, None
+    X = np.asarray(X)
+    shape, images = _stack_shape(X)
+    if image_shape is not None and resolve_shape(np.prod(shape, dtype=int), image_shape) != shape:
+        raise ValueError(f"Images of shape {_text(shape)} came, expected image_shape={_text(image_shape)}.")
+    return images.reshape(len(X), -1), shape
+
+
+def _stack_shape(X):
+    """The (height, width, channels) of a 3-D or 4-D stack, and the stack with its channels last."""
+    if X.ndim == 3:
+        return (*X.shape[1:], 1), X
+    if X.ndim == 4:
+        first, last = X.shape[1] in (1, 3), X.shape[3] in (1, 3)
+        if first and last:
+            raise ValueError(
+                f"A stack of shape {X.shape} could have its channels in axis 1 or in axis 3: pass rows, as "
+                "X.reshape(len(X), -1) with the channels last, and image_shape=(height, width, channels)."
+            )
+        if last:
+            return X.shape[1:], X
+        if first:
+            return (*X.shape[2:], X.shape[1]), X.transpose(0, 2, 3, 1)
+    raise ValueError(
+        "Expected images as (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width), "
+        f"got an array of shape {X.shape}."
+    )
+
+
+def resolve_shape(n_pixels, image_shape=None):
+    """(height, width, channels) of rows of ``n_pixels`` values.
+
+    Without ``image_shape``, k² values are a gray k×k image and 3k² values an RGB one. ``image_shape`` is (height,
+    width) or (height, width, channels), of which one may be −1.
+    """
+    if image_shape is None:
+        for channels in (1, 3):
+            side = isqrt(n_pixels // channels)
+            if side * side * channels == n_pixels:
+                return side, side, channels
+        raise ValueError(
+            f"Rows of {n_pixels:,} values are neither square gray images (k²) nor square RGB ones (3k²): "
+            "pass image_shape=(height, width) or (height, width, channels)."
+        )
+    shape = tuple(image_shape) if np.iterable(image_shape) else ()
+    valid = all(isinstance(side, (int, np.integer)) and (side > 0 or side == -1) for side in shape)
+    if len(shape) not in (2, 3) or not valid or shape.count(-1) > 1:
+        raise ValueError(
+            "image_shape must be (height, width) or (height, width, channels), positive integers of which one may be "
+            f"-1, got {image_shape!r}."
+        )
+    shape = tuple(int(side) for side in (*shape, 1)[:3])
+    known = -np.prod(shape) if -1 in shape else np.prod(shape)
+    resolved = tuple(n_pixels // int(known) if side == -1 else side for side in shape)
+    if np.prod(resolved) != n_pixels or 0 in resolved:
+        raise ValueError(
+            f"Rows of {n_pixels:,} values do not fit image_shape={_text(image_shape)}"
+            + ("." if -1 in shape else f", which holds {np.prod(shape):,}.")
+        )
+    return resolved
+
+
+def pixel_statistics(rows, channels):
+    """Mean and standard deviation of the pixels of each channel, float64 (channels,); a flat channel's is 1."""
+    shift = rows[0].reshape(-1, channels).mean(axis=0, dtype=np.float64)
+    total, squares = np.zeros(channels), np.zeros(channels)
+    for start in range(0, len(rows), CHUNK):
+        pixels = rows[start : start + CHUNK].reshape(-1, channels) - shift
+        total += pixels.sum(axis=0)
+        squares += np.einsum("pc,pc->c", pixels, pixels)
+    n = rows.size // channels
+    std = np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))
+    return shift + total / n, np.where(std > 0, std, 1.0)
+
+
+def _text(shape):
+    return "(" + ", ".join(map(str, shape)) + ")"

@@ -1,0 +1,205 @@
+"""Random changes that leave an expression as it is: one object, batched tensor code."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from imblearn.base import BaseSampler
+from imblearn.utils import check_target_type
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval
+
+from ._images import CHUNK, check_images
+
+__all__ = ["ImageAugmenter"]
+
+
+class ImageAugmenter(BaseSampler):
+    """Draw changed copies of images.
+
+    The same object serves in two places. As a step of :class:`ferkit.Pipeline` it is a sampler: it acts in ``fit``
+    alone and enlarges the training set by ``n_copies`` drawn copies of each image. As
+    ``FERClassifier(augment=ImageAugmenter(...))`` it is drawn afresh for every batch, on the device of the batch.
+
+    Every amount is relative to the image, so pixels may be 0–255, 0–1 or standardised. What a change moves into the
+    frame is the image's own reflection.
+
+    Parameters
+    ----------
+    horizontal_flip : float, default=0.5
+        Probability of mirroring left and right.
+    rotation : float, default=10
+        Largest rotation to either side, in degrees.
+    translation : float, default=0.1
+        Largest shift along each axis, as a fraction of that side.
+    scale : float, default=0.1
+        Largest change of size: factors are drawn from ``[1 - scale, 1 + scale]``.
+    shear : float, default=0
+        Largest horizontal shear to either side, in degrees.
+    brightness : float, default=0
+        Largest shift of all pixels, in standard deviations of the image.
+    contrast : float, default=0.2
+        Largest change of contrast about the image's mean: factors are drawn from ``[1 - contrast, 1 + contrast]``.
+    erasing : float, default=0
+        Probability of replacing a rectangle, of 2 % to 25 % of the area, by the image's mean [1]_.
+    n_copies : int, default=1
+        Copies of each image that `fit_resample` appends. A classifier's batches ignore it.
+    image_shape : tuple, default=None
+        (height, width) or (height, width, channels) of a row, of which one may be −1. By default rows are square,
+        gray for k² values and RGB for 3k².
+    random_state : int, RandomState instance or None, default=None
+        Determines the copies that `fit_resample` draws. A classifier draws from its own ``random_state``.
+
+    Attributes
+    ----------
+    image_shape_ : tuple of int
+        (height, width, channels) of the images seen.
+    n_features_in_ : int
+        Values in a row.
+
+    References
+    ----------
+    .. [1] Z. Zhong, L. Zheng, G. Kang, S. Li, Y. Yang, "Random Erasing Data Augmentation", AAAI 2020.
+
+    Examples
+    --------
+    >>> from ferkit import ImageAugmenter
+    >>> from ferkit.datasets import make_faces
+    >>> faces = make_faces(100, random_state=0)
+    >>> X_more, y_more = ImageAugmenter(n_copies=2, random_state=0).fit_resample(faces.data, faces.target)
+    >>> X_more.shape, X_more.dtype, y_more.shape
+    ((300, 2304), dtype('uint8'), (300,))
+    """
+
+    _sampling_type = "bypass"
+    sampling_strategy = "auto"  # imbalanced-learn's checks read it; nothing is balanced here
+
+    _parameter_constraints = {  # noqa: RUF012
+        "horizontal_flip": [Interval(Real, 0, 1, closed="both")],
+        "rotation": [Interval(Real, 0, 180, closed="both")],
+        "translation": [Interval(Real, 0, 1, closed="both")],
+        "scale": [Interval(Real, 0, 1, closed="left")],
+        "shear": [Interval(Real, 0, 90, closed="left")],
+        "brightness": [Interval(Real, 0, None, closed="left")],
+        "contrast": [Interval(Real, 0, 1, closed="both")],
+        "erasing": [Interval(Real, 0, 1, closed="both")],
+        "n_copies": [Interval(Integral, 0, None, closed="left")],
+        "image_shape": [tuple, list, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        horizontal_flip=0.5,
+        rotation=10,
+        translation=0.1,
+        scale=0.1,
+        shear=0,
+        brightness=0,
+        contrast=0.2,
+        erasing=0,
+        n_copies=1,
+        image_shape=None,
+        random_state=None,
+    ):
+        self.horizontal_flip = horizontal_flip
+        self.rotation = rotation
+        self.translation = translation
+        self.scale = scale
+        self.shear = shear
+        self.brightness = brightness
+        self.contrast = contrast
+        self.erasing = erasing
+        self.n_copies = n_copies
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+    def _check_X_y(self, X, y):
+        X, _ = check_images(self, X, reset=True)
+        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
+        check_consistent_length(X, y)
+        return X, y, binarize_y
+
+    def _fit_resample(self, X, y):
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        generator = torch.Generator().manual_seed(seed)
+        height, width, channels = self.image_shape_
+        n, low, high = len(X), float(X.min()), float(X.max())
+        out = np.empty(((1 + self.n_copies) * n, X.shape[1]), dtype=X.dtype)
+        out[:n] = X
+        for copy in range(1, 1 + self.n_copies):
+            for start in range(0, n, CHUNK):
+                rows = torch.tensor(X[start : start + CHUNK], dtype=torch.float32)
+                images = rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
+                drawn = self(images, generator=generator).clamp_(low, high).permute(0, 2, 3, 1).flatten(1).numpy()
+                drawn = drawn if X.dtype.kind == "f" else np.rint(drawn)
+                out[copy * n + start : copy * n + start + len(rows)] = drawn
+        return out, np.tile(y, 1 + self.n_copies)
+
+    def __call__(self, images, *, generator=None):
+        """Change a batch of images.
+
+        Parameters
+        ----------
+        images : tensor of shape (n, channels, height, width), floating
+            On any device. It is not written to.
+        generator : torch.Generator, default=None
+            Source of randomness, on the device of the images. By default PyTorch's own.
+
+        Returns
+        -------
+        tensor of shape (n, channels, height, width)
+        """
+
+        def uniform(low=-1.0, high=1.0, *shape):
+            return torch.empty(len(images), *shape, device=images.device).uniform_(low, high, generator=generator)
+
+        images = self._move(images, uniform)
+        if self.contrast or self.brightness:
+            mean = images.mean(dim=(1, 2, 3), keepdim=True)
+            gain = (1 + self.contrast * uniform()).view(-1, 1, 1, 1)
+            shift = mean * (1 - gain)
+            if self.brightness:
+                shift = shift + images.std(dim=(1, 2, 3), keepdim=True) * self.brightness * uniform().view(-1, 1, 1, 1)
+            images = torch.addcmul(shift, images, gain)
+        if self.erasing:
+            images = self._erase(images, uniform)
+        return images
+
+    def _move(self, images, uniform):
+        """Flip, rotation, shear, scale and translation, as one resampling."""
+        height, width = images.shape[2:]
+        if not (self.rotation or self.translation or self.scale or self.shear):
+            flip = uniform(0.0) < self.horizontal_flip
+            return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
+        angle = torch.deg2rad(self.rotation * uniform())
+        shear = torch.tan(torch.deg2rad(self.shear * uniform()))
+        factor = 1 / (1 + self.scale * uniform())
+        mirror = torch.where(uniform(0.0) < self.horizontal_flip, -1.0, 1.0)
+        cos, sin = factor * angle.cos(), factor * angle.sin()
+        aspect = height / width  # affine_grid's coordinates run from -1 to 1 along both sides
+        theta = torch.stack(
+            [
+                torch.stack([mirror * cos, mirror * (shear * cos - sin) * aspect, self.translation * 2 * uniform()], 1),
+                torch.stack([sin / aspect, shear * sin + cos, self.translation * 2 * uniform()], 1),
+            ],
+            1,
+        )
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
+
+    def _erase(self, images, uniform):
+        height, width = images.shape[2:]
+        area, ratio = uniform(0.02, 0.25), torch.exp(uniform() * np.log(3.0))
+        high, wide = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+        top, left = uniform(0.0) * (1 - high), uniform(0.0) * (1 - wide)
+        rows = (torch.arange(height, device=images.device) + 0.5) / height
+        columns = (torch.arange(width, device=images.device) + 0.5) / width
+        inside_rows = (rows > top[:, None]) & (rows < (top + high)[:, None])
+        inside_columns = (columns > left[:, None]) & (columns < (left + wide)[:, None])
+        inside = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
+        inside &= (uniform(0.0) < self.erasing).view(-1, 1, 1, 1)
+        return torch.where(inside, images.mean(dim=(1, 2, 3), keepdim=True), images)
