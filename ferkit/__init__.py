@@ -1,0 +1,10 @@
+"""Facial expression recognition as an ordinary scikit-learn problem."""
+
+from imblearn.pipeline import Pipeline
+
+from .augmentation import ImageAugmenter
+from .classifier import FERClassifier
+from .transformers import ImageNormalizer, ImageResizer, PixelParser
+
+__version__ = "0.1.0.dev0"
+__all__ = ["FERClassifier", "ImageAugmenter", "ImageNormalizer", "ImageResizer", "Pipeline", "PixelParser"]

@@ -1,0 +1,292 @@
+"""How networks train here: skorch's loop, history and callbacks, around batches that stay on the device.
+
+skorch indexes one sample at a time and asks the device for the loss after every batch; on 48×48 images that costs
+more than the network (skorch #322, #433, #730, #1100). Here a batch is one index into resident uint8 images,
+augmentation is batched tensor code, and losses leave the device once an epoch.
+"""
+
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skorch import NeuralNetClassifier
+from skorch.callbacks import EpochTimer, PassthroughScoring
+from skorch.dataset import Dataset, unpack_data
+from skorch.utils import to_tensor
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from .backbones import set_dropout
+
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
+
+
+def resolve_device(device):
+    """``"auto"`` takes CUDA, then Apple's MPS, then the CPU."""
+    if device != "auto":
+        return str(torch.device(device))
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_precision(precision, device):
+    """``"auto"`` takes bfloat16 where the hardware multiplies in it, else float32."""
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device == "cpu":
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+class Standardized(nn.Module):
+    """A backbone behind what every image needs first: float32, the network's size and the training pixels' scale.
+
+    Enlarging happens here, on the device and a batch at a time: FER2013 at 224×224 would fill gigabytes.
+    """
+
+    def __init__(self, build, *, num_classes, mean, std, input_size=None, dropout=None, backbone_params=None):
+        super().__init__()
+        self.backbone = build(num_classes=num_classes, in_channels=len(mean), **(backbone_params or {}))
+        if dropout is not None:
+            set_dropout(self.backbone, dropout)
+        self.input_size = input_size
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).view(-1, 1, 1))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images):
+        images = (images.float() - self.mean) / self.std
+        if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
+            images = F.interpolate(images, self.input_size, mode="bilinear", antialias=True)
+        return self.backbone(images.contiguous(memory_format=torch.channels_last))
+
+
+class Images(Dataset):
+    """Tensors of images, labels and weights, indexed a whole batch at a time."""
+
+    def __init__(self, images, y=None, sample_weight=None):
+        X = images if sample_weight is None else {"images": images, "sample_weight": sample_weight}
+        super().__init__(X, y, length=len(images))
+
+    def __getitem__(self, batch):
+        X = {key: value[batch] for key, value in self.X.items()} if isinstance(self.X, dict) else self.X[batch]
+        return X, None if self.y is None else self.y[batch]
+
+
+class Batches:
+    """Batches of a data set that is indexed as a whole: what skorch takes for a DataLoader."""
+
+    def __init__(self, dataset, batch_size, *, shuffle=False, generator=None):
+        self.dataset, self.batch_size, self.shuffle, self.generator = dataset, batch_size, shuffle, generator
+
+    def __len__(self):
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self):
+        n = len(self.dataset)
+        if not self.shuffle:
+            for start in range(0, n, self.batch_size):
+                yield self.dataset[slice(start, start + self.batch_size)]
+            return
+        order = torch.randperm(n, generator=self.generator, device=self.generator.device)
+        for batch in order.tensor_split(len(self)):  # of equal size, so that no small last batch gets a full step
+            # batch norm can't learn from a single value: a lone row comes twice
+            yield self.dataset[batch if len(batch) > 1 else batch.repeat(2)]
+
+
+class FERNet(NeuralNetClassifier):
+    """skorch's net with augmentation, mixup, soft losses, weight averaging and test-time views.
+
+    ``module_`` holds the weights that predict (the averaged ones) whenever no training epoch is running, so that
+    callbacks which save or restore weights see the right ones.
+    """
+
+    def __init__(
+        self,
+        module,
+        *,
+        augment=None,
+        mixup=0,
+        label_smoothing=0,
+        ema_decay=None,
+        tta=None,
+        precision="auto",
+        generator=None,
+        **kwargs,
+    ):
+        super().__init__(module, **kwargs)
+        self.augment = augment
+        self.mixup = mixup
+        self.label_smoothing = label_smoothing
+        self.ema_decay = ema_decay
+        self.tta = tta
+        self.precision = precision
+        self.generator = generator
+
+    @property
+    def _default_callbacks(self):
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("train_accuracy", PassthroughScoring("train_accuracy", on_train=True, lower_is_better=False)),
+            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("valid_accuracy", PassthroughScoring("valid_accuracy", lower_is_better=False)),
+        ]
+
+    def check_data(self, X, y=None):
+        """Nothing left to check: the estimator did."""
+
+    def get_params_for_optimizer(self, prefix, named_parameters):
+        # weight decay is for weights: on biases and batch norm it only costs accuracy (He et al., CVPR 2019)
+        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        parameters = [p for group in args[0] for p in (group["params"] if isinstance(group, dict) else [group])]
+        weights = {"params": [p for p in parameters if p.ndim > 1]}
+        others = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+        return ([group for group in (weights, others) if group["params"]],), kwargs
+
+    def autocast(self):
+        dtype = resolve_precision(self.precision, self.device)
+        if dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype)
+
+    def get_iterator(self, dataset, training=False):
+        return Batches(dataset, self.batch_size, shuffle=training, generator=self.generator)
+
+    # training
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        self.interrupted_ = False
+        self.averaging_ = _Averaging(self.module_, self.ema_decay) if self.ema_decay else None
+        self.rng_ = np.random.default_rng(self.generator.initial_seed())
+        try:
+            return super().fit_loop(X, y, epochs=epochs, **fit_params)
+        except KeyboardInterrupt:
+            self.interrupted_ = True  # skorch swallows it; the estimator raises it again
+            raise
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        if iterator is None:
+            return
+        if training:
+            self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+        averaging = self.averaging_ if training else None
+        if averaging:
+            self.module_ = averaging.trained
+        scores = []
+        try:
+            for batch in iterator:
+                self.notify("on_batch_begin", batch=batch, training=training)
+                step = step_fn(batch, **fit_params)
+                scores.append(torch.stack([step["loss"].detach(), step["accuracy"]]))
+                self.history.record_batch(f"{prefix}_batch_size", len(step["y_pred"]))
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+        finally:
+            if averaging:
+                self.module_ = averaging.average.module
+        scores = torch.stack(scores).tolist()
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"Training diverged: the {prefix} loss is not finite in epoch {len(self.history)}. "
+                "Try a smaller lr, or check the images for extreme values."
+            )
+        for row, (loss, accuracy) in zip(self.history[-1]["batches"][-len(scores) :], scores, strict=True):
+            row[f"{prefix}_loss"], row[f"{prefix}_accuracy"] = loss, accuracy
+        self.history.record(f"{prefix}_batch_count", len(scores))
+
+    def train_step(self, batch, **fit_params):
+        step = super().train_step(batch, **fit_params)
+        if self.averaging_:
+            self.averaging_.update()
+        return step
+
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        images, y = unpack_data(batch)
+        weight = None
+        if isinstance(images, dict):
+            images, weight = images["images"], images["sample_weight"]
+        images = images.float()
+        if self.augment is not None:
+            images = self.augment(images, generator=self.generator)
+        share = 1.0
+        if self.mixup:
+            # the batch is in random order, so its reverse is a random partner for each image
+            share = self.rng_.beta(self.mixup, self.mixup)
+            images = torch.lerp(images.flip(0), images, share)
+        with self.autocast():
+            outputs = self.infer(images, **fit_params)
+        outputs = [logits.float() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        loss = sum(
+            (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)
+            for head, logits in enumerate(outputs)
+        )
+        loss.backward()
+        logits = outputs[0].detach()
+        return {"loss": loss, "y_pred": logits, "accuracy": _accuracy(logits, y if share >= 0.5 else y.flip(0))}
+
+    def _loss(self, logits, y, weight, share):
+        def mean_loss(y, weight):
+            losses = F.cross_entropy(logits, y, reduction="none", label_smoothing=self.label_smoothing)
+            return losses.mean() if weight is None else (losses * weight).mean()
+
+        loss = mean_loss(y, weight)
+        if share == 1.0:
+            return loss
+        return share * loss + (1 - share) * mean_loss(y.flip(0), None if weight is None else weight.flip(0))
+
+    # validation and prediction
+
+    def validation_step(self, batch, **fit_params):
+        _, y = unpack_data(batch)
+        probabilities = self.evaluation_step(batch)
+        loss = F.nll_loss(probabilities.clamp_min(torch.finfo(torch.float32).tiny).log(), y)
+        return {"loss": loss, "y_pred": probabilities, "accuracy": _accuracy(probabilities, y)}
+
+    def evaluation_step(self, batch, training=False):
+        """Probabilities, averaged over the test-time views."""
+        images, _ = unpack_data(batch)
+        images = to_tensor(images, device=self.device)
+        with torch.inference_mode(), self.autocast():
+            self._set_training(training)
+            views = [images, images.flip(3)] if self.tta == "flip" else [images]
+            return torch.stack([_first(self.infer(view)).float().softmax(1) for view in views]).mean(0)
+
+    def _get_predict_nonlinearity(self):
+        return lambda probabilities: probabilities
+
+
+def _first(outputs):
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def _accuracy(scores, y):
+    return (scores.argmax(1) == y).float().mean()
+
+
+class _Averaging:
+    """The network being trained and the exponential moving average of its weights.
+
+    The average's memory grows from nothing up to ``decay``: short trainings would else keep their random start.
+    """
+
+    def __init__(self, trained, decay):
+        self.trained, self.decay, self.steps = trained, decay, 0
+        self.average = AveragedModel(trained, multi_avg_fn=self._blend, use_buffers=True)
+
+    def update(self):
+        self.steps += 1  # counted here: to read AveragedModel's count would be to wait for the device
+        self.average.update_parameters(self.trained)
+
+    @torch.no_grad()
+    def _blend(self, averaged, current, _):
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - min(self.decay, self.steps / (9 + self.steps)))
+        else:
+            torch._foreach_copy_(averaged, current)

@@ -1,0 +1,513 @@
+"""FERClassifier: a network, its training and its predictions as one scikit-learn estimator."""
+
+from contextlib import contextmanager
+from copy import deepcopy
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.helper import predefined_split
+from skorch.utils import noop
+from torch.optim import lr_scheduler
+
+from ._images import check_images, pixel_statistics
+from ._progress import Progress
+from ._training import FERNet, Images, Standardized, resolve_device, resolve_precision
+from .augmentation import ImageAugmenter
+from .backbones import resolve_backbone
+
+__all__ = ["FERClassifier"]
+
+# name: class, its arguments, weight_decay="auto", and its rate in units of an Adam's
+_OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}, 5e-4, 25),
+    "adam": (torch.optim.Adam, {}, 0, 1),
+    "adamw": (torch.optim.AdamW, {}, 0.05, 1),
+}
+
+
+class FERClassifier(ClassifierMixin, BaseEstimator):
+    """Classify facial expressions with a neural network.
+
+    Any ``backbone`` is trained on the images as they come: the network standardises them by the training pixels' own
+    mean and deviation, enlarges them to ``input_size``, and sees them changed by ``augment``, all on the device and a
+    batch at a time. The defaults train well on FER2013 from scratch.
+
+    Parameters
+    ----------
+    backbone : str, nn.Module class or callable, default="cnn"
+        A name from :func:`ferkit.backbones.list_backbones`, or what builds a network when called as
+        ``backbone(num_classes=…, in_channels=…, **backbone_params)``.
+    backbone_params : dict, default=None
+        More arguments for the backbone.
+    image_shape : tuple, default=None
+        (height, width) or (height, width, channels) of a row of ``X``, of which one may be −1. By default rows are
+        square, gray for k² values and RGB for 3k².
+    input_size : int or tuple of (height, width), default=None
+        Size at which the network sees the images. By default their own.
+    augment : "auto", ImageAugmenter or None, default="auto"
+        Changes drawn afresh for every training batch; "auto" is ``ImageAugmenter()``.
+    max_epochs : int, default=30
+        Passes over the training images.
+    batch_size : int, default=256
+        Images in a batch, at most; batches of an epoch are of equal size.
+    optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
+        "auto" is the one recommended for the backbone. "sgd" has Nesterov momentum 0.9.
+    lr : float or "auto", default="auto"
+        Learning rate, the highest where a schedule changes it. "auto" is the one recommended for the backbone.
+    weight_decay : float or "auto", default="auto"
+        Of weights, not of biases and batch norm. "auto" is 0.05 for AdamW, 5e-4 for SGD and 0 for Adam.
+    lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
+        "onecycle" [1]_ and "cosine" change the rate after every batch; "plateau" divides it by 10 when the validation
+        loss (the training loss where nothing is held back) has not fallen for 5 epochs.
+    label_smoothing : float, default=0.1
+        Share of the target spread over all classes.
+    dropout : float, default=None
+        Probability in every dropout layer of the backbone, or before its last linear layer where it has none. By
+        default the backbone's own.
+    mixup : float, default=0
+        Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none.
+    ema_decay : float or None, default=0.998
+        Decay for each batch of the moving average of the weights, which is what predicts. None predicts with the last
+        weights.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the loss, as in scikit-learn.
+    validation_fraction : float, default=0
+        Share of the training images that is held back, stratified, to be scored after every epoch.
+    early_stopping : bool or int, default=False
+        Stop when the validation accuracy has not risen for so many epochs (True: 10), and keep the best weights.
+        Needs ``validation_fraction``.
+    tta : "flip" or None, default="flip"
+        Views of an image over which probabilities are averaged: "flip" adds its mirror image.
+    device : str, default="auto"
+        As for PyTorch; "auto" takes CUDA, then Apple's MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of convolutions and matrix products. "auto" is bfloat16 where the hardware multiplies in it, else float32.
+    random_state : int, RandomState instance or None, default=None
+        Determines weights, batches, augmentation and the validation split. Repeatable on the same machine.
+    verbose : int, default=0
+        1 shows a progress bar over epochs and batches.
+    callbacks : list of skorch callbacks, default=None
+        Copied, then called during training.
+    net_params : dict, default=None
+        More arguments for the skorch net, which win over ferkit's.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    history_ : list of dict
+        For each epoch: ``epoch``, ``train_loss`` and ``train_accuracy`` (on augmented batches, while the weights
+        change), ``valid_loss`` and ``valid_accuracy`` (of what predicts; nan where nothing is held back), ``lr`` (at its
+        start) and ``seconds``.
+    net_ : skorch.NeuralNetClassifier
+        The trained net; ``net_.module_`` is the PyTorch module.
+    image_shape_ : tuple of int
+        (height, width, channels).
+    augment_ : ImageAugmenter or None
+        What changed the batches.
+    optimizer_, lr_ : str, float
+        What "auto" became.
+    device_, precision_ : str
+        Where and how the network computes now.
+    n_features_in_ : int
+        Values in a row.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Column names, where `X` was a frame that has them.
+
+    See Also
+    --------
+    ImageAugmenter : The changes that ``augment`` takes.
+
+    References
+    ----------
+    .. [1] L. N. Smith, N. Topin, "Super-Convergence", 2018, arXiv:1708.07120.
+    .. [2] H. Zhang, M. Cisse, Y. N. Dauphin, D. Lopez-Paz, "mixup", ICLR 2018.
+
+    Examples
+    --------
+    >>> from ferkit import FERClassifier
+    >>> from ferkit.datasets import make_faces
+    >>> faces = make_faces(200, random_state=0)
+    >>> model = FERClassifier(max_epochs=2, random_state=0).fit(faces.data, faces.target)
+    >>> model.predict_proba(faces.data[:3]).shape
+    (3, 7)
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        "backbone": [str, callable],
+        "backbone_params": [dict, None],
+        "image_shape": [tuple, list, None],
+        "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "augment": [StrOptions({"auto"}), ImageAugmenter, None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "optimizer": [StrOptions({"auto", *_OPTIMIZERS})],
+        "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "lr_schedule": [StrOptions({"onecycle", "cosine", "plateau"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), None],
+        "mixup": [Interval(Real, 0, None, closed="left")],
+        "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
+        "tta": [StrOptions({"flip"}), None],
+        "device": [str],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "callbacks": [list, None],
+        "net_params": [dict, None],
+    }
+
+    def __init__(
+        self,
+        backbone="cnn",
+        *,
+        backbone_params=None,
+        image_shape=None,
+        input_size=None,
+        augment="auto",
+        max_epochs=30,
+        batch_size=256,
+        optimizer="auto",
+        lr="auto",
+        weight_decay="auto",
+        lr_schedule="onecycle",
+        label_smoothing=0.1,
+        dropout=None,
+        mixup=0,
+        ema_decay=0.998,
+        class_weight=None,
+        validation_fraction=0,
+        early_stopping=False,
+        tta="flip",
+        device="auto",
+        precision="auto",
+        random_state=None,
+        verbose=0,
+        callbacks=None,
+        net_params=None,
+    ):
+        self.backbone = backbone
+        self.backbone_params = backbone_params
+        self.image_shape = image_shape
+        self.input_size = input_size
+        self.augment = augment
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.label_smoothing = label_smoothing
+        self.dropout = dropout
+        self.mixup = mixup
+        self.ema_decay = ema_decay
+        self.class_weight = class_weight
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.tta = tta
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    def set_params(self, **params):
+        augment = params.get("augment", self.augment)
+        nested = next((name for name in params if name.startswith("augment__")), None)
+        if nested and not isinstance(augment, ImageAugmenter):
+            raise ValueError(
+                f"{nested} needs an ImageAugmenter to set it on, and augment is {augment!r}: "
+                "pass FERClassifier(augment=ImageAugmenter())."
+            )
+        return super().set_params(**params)
+
+    # fitting
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train a new network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
+            Images, uint8 or of another numeric dtype (which becomes float32), on any scale.
+        y : array-like of shape (n,)
+            Labels, of any type.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each image in the loss; an image of weight 0 is left out.
+
+        Returns
+        -------
+        self : FERClassifier
+
+        Raises
+        ------
+        ValueError
+            If the images, labels or parameters are not usable, or if training diverges.
+        KeyboardInterrupt
+            After Ctrl-C, which leaves the estimator fitted as far as it got.
+        """
+        if self.early_stopping and not self.validation_fraction:
+            raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
+        X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
+        self.classes_, y = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]!r}.")
+        seed = self._draw_seed()
+        valid = None
+        weight = self._row_weights(y, sample_weight)
+        if self.validation_fraction:
+            train, held_back = self._split(y, seed)
+            valid = self._images(X[held_back], y[held_back])
+            X, y, weight = X[train], y[train], None if weight is None else weight[train]
+        with self._seeded(seed):
+            self._build_net(X, y, valid)
+            self._train(X, y, weight, seed)
+        _end_schedule(self.net_)
+        self.net_.initialize_optimizer()  # momenta of a complete fit would only double the size of a saved model
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch at the constant rate ``lr_``, from the present weights if there are any.
+
+        There is no schedule, weight averaging or validation here: after each call, the last weights predict.
+
+        Parameters
+        ----------
+        X : array-like
+            Images, as in `fit`. The first call settles their shape and scale.
+        y : array-like of shape (n,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that any call will bring; needed on the first call.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each image in the loss.
+
+        Returns
+        -------
+        self : FERClassifier
+
+        Raises
+        ------
+        ValueError
+            If the images or labels are not usable or differ from what earlier calls brought.
+        """
+        first = not hasattr(self, "net_")
+        if first and classes is None:
+            raise ValueError("The first call to partial_fit needs classes, all the labels that may come.")
+        X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
+        if classes is not None:
+            classes = np.unique(classes)
+            if not first and not np.array_equal(classes, self.classes_):
+                raise ValueError(f"classes={classes} is not what the first call brought: {self.classes_}.")
+            self.classes_ = classes
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y holds labels that are not among the classes {self.classes_}: {unknown}.")
+        y = np.searchsorted(self.classes_, y)
+        weight = self._row_weights(y, sample_weight)
+        seed = self._draw_seed() + (0 if first else len(self.history_))  # a fresh order and augmentation each call
+        with self._seeded(seed):
+            if first:
+                self._build_net(X, y, None)
+            _end_schedule(self.net_)
+            self.net_.set_params(max_epochs=1, ema_decay=None, train_split=None)
+            self._train(X, y, weight, seed)
+        return self
+
+    def _check_training_data(self, X, y, sample_weight, *, reset):
+        X, _ = check_images(self, X, reset=reset)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        check_consistent_length(X, y)
+        if sample_weight is None:
+            return X, y, None
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        used = sample_weight > 0
+        if used.all():
+            return X, y, sample_weight
+        if not used.any():
+            raise ValueError("Every sample_weight is zero: there is nothing to train on.")
+        return X[used], y[used], sample_weight[used]
+
+    def _row_weights(self, y, sample_weight):
+        """Sample and class weights as one weight of mean 1 for each row, or None."""
+        if self.class_weight is None and sample_weight is None:
+            return None
+        weight = compute_sample_weight(self.class_weight, self.classes_[y])
+        if sample_weight is not None:
+            weight = weight * sample_weight
+        return (weight / weight.mean()).astype(np.float32)
+
+    def _draw_seed(self):
+        return check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+
+    def _split(self, y, seed):
+        try:
+            return train_test_split(
+                np.arange(len(y)), test_size=self.validation_fraction, stratify=y, random_state=seed
+            )
+        except ValueError as error:
+            raise ValueError(f"validation_fraction={self.validation_fraction} can't be held back: {error}") from error
+
+    @contextmanager
+    def _seeded(self, seed):
+        """PyTorch's own random stream, seeded for this fit and put back afterwards."""
+        device = torch.device(resolve_device(self.device))
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+            torch.manual_seed(seed)
+            yield
+
+    def _build_net(self, X, y, valid):
+        backbone = resolve_backbone(self.backbone)
+        self.optimizer_ = backbone.optimizer if self.optimizer == "auto" else self.optimizer
+        optimizer, optimizer_params, weight_decay, lr_unit = _OPTIMIZERS[self.optimizer_]
+        adam_lr = backbone.lr / _OPTIMIZERS[backbone.optimizer][3]
+        self.lr_ = float(adam_lr * lr_unit if self.lr == "auto" else self.lr)
+        self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
+        mean, std = pixel_statistics(X, self.image_shape_[2])
+        params = {
+            "module": Standardized,
+            "module__build": backbone.build,
+            "module__num_classes": len(self.classes_),
+            "module__mean": mean,
+            "module__std": std,
+            "module__input_size": _pair(self.input_size),
+            "module__dropout": self.dropout,
+            "module__backbone_params": self.backbone_params or {},
+            "criterion": torch.nn.CrossEntropyLoss,
+            "optimizer": optimizer,
+            "optimizer__weight_decay": weight_decay if self.weight_decay == "auto" else self.weight_decay,
+            "lr": self.lr_,
+            "max_epochs": self.max_epochs,
+            "batch_size": self.batch_size,
+            "train_split": valid and predefined_split(valid),
+            "device": resolve_device(self.device),
+            "precision": self.precision,
+            "augment": self.augment_,
+            "mixup": self.mixup,
+            "label_smoothing": self.label_smoothing,
+            "ema_decay": self.ema_decay,
+            "tta": self.tta,
+            "callbacks": self._callbacks(steps=self.max_epochs * -(-len(y) // self.batch_size), valid=valid),
+        }
+        params.update({f"optimizer__{name}": value for name, value in optimizer_params.items()})
+        self.net_ = FERNet(**{**params, **(self.net_params or {})}).initialize()
+
+    def _callbacks(self, steps, valid):
+        monitor = "valid_loss" if valid else "train_loss"
+        schedules = {
+            "onecycle": {
+                "policy": lr_scheduler.OneCycleLR,
+                "max_lr": self.lr_,
+                "total_steps": steps,
+                "cycle_momentum": False,
+                "step_every": "batch",
+            },
+            "cosine": {"policy": lr_scheduler.CosineAnnealingLR, "T_max": steps, "step_every": "batch"},
+            "plateau": {"policy": lr_scheduler.ReduceLROnPlateau, "patience": 5, "monitor": monitor},
+        }
+        callbacks = []
+        if self.lr_schedule:
+            callbacks.append(("schedule", LRScheduler(**schedules[self.lr_schedule])))
+        if self.early_stopping:
+            patience = 10 if self.early_stopping is True else self.early_stopping
+            stopping = EarlyStopping("valid_accuracy", patience, lower_is_better=False, load_best=True, sink=noop)
+            callbacks.append(("stopping", stopping))
+        if self.verbose:
+            callbacks.append(("progress", Progress()))
+        return callbacks + deepcopy(self.callbacks or [])
+
+    def _images(self, X, y=None, weight=None):
+        """Tensors on the device, images as a view of ``X``."""
+        height, width, channels = self.image_shape_
+        rows = torch.from_numpy(X).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        device = resolve_device(self.device)
+        y, weight = (None if part is None else torch.as_tensor(part, device=device) for part in (y, weight))
+        return Images(rows.to(device), y, weight)
+
+    def _train(self, X, y, weight, seed):
+        net = self.net_
+        net.generator = torch.Generator(net.device).manual_seed(seed)
+        try:
+            net.partial_fit(self._images(X, y, weight))
+        finally:
+            net.generator = net.averaging_ = None  # a generator can't be pickled, the average is in module_ by now
+            self.history_ = [_epoch(row) for row in net.history if "train_loss" in row]
+        if net.interrupted_:
+            raise KeyboardInterrupt
+
+    # predicting
+
+    def predict_proba(self, X):
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of the shape seen in `fit`, as rows or as a stack.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float32
+            In the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        X, (height, width, channels) = check_images(self, X, reset=False)
+        rows = torch.from_numpy(X).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return self.net_.predict_proba(Images(rows))
+
+    def predict(self, X):
+        """The most probable class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of the shape seen in `fit`, as rows or as a stack.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels, of the type of ``y`` in `fit`.
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    @property
+    def device_(self):
+        return self.net_.device
+
+    @property
+    def precision_(self):
+        return str(resolve_precision(self.precision, self.device_)).removeprefix("torch.")
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
+
+
+def _end_schedule(net):
+    """Take off the callbacks that belong to one complete fit."""
+    ended = ("schedule", "stopping", "progress")
+    net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if name not in ended]
+
+
+def _pair(size):
+    return (size, size) if isinstance(size, Integral) else size and tuple(size)
+
+
+def _epoch(row):
+    keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
+    return {"seconds" if key == "dur" else key: row.get(key, np.nan) for key in keys}
