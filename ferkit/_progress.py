@@ -12,8 +12,14 @@ class Progress(Callback):
         self.bar_ = None
         if parent_process() is not None:
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.bar_ = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),

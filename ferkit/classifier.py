@@ -105,8 +105,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         The labels, sorted.
     history_ : list of dict
         For each epoch: ``epoch``, ``train_loss`` and ``train_accuracy`` (on augmented batches, while the weights
-        change), ``valid_loss`` and ``valid_accuracy`` (of what predicts; nan where nothing is held back), ``lr`` (at its
-        start) and ``seconds``.
+        change), ``valid_loss`` and ``valid_accuracy`` (of what predicts; nan where nothing is held back), ``lr`` (at
+        its start) and ``seconds``.
     net_ : skorch.NeuralNetClassifier
         The trained net; ``net_.module_`` is the PyTorch module.
     image_shape_ : tuple of int
@@ -501,7 +501,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 def _end_schedule(net):
     """Take off the callbacks that belong to one complete fit."""
     ended = ("schedule", "stopping", "progress")
-    net.callbacks_ = [(name, callback) for name, callback in net.callbacks_ if name not in ended]
+    net.callbacks = [entry for entry in net.callbacks if not (isinstance(entry, tuple) and entry[0] in ended)]
+    net.callbacks_ = [entry for entry in net.callbacks_ if entry[0] not in ended]
 
 
 def _pair(size):
@@ -510,4 +511,4 @@ def _pair(size):
 
 def _epoch(row):
     keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
-    return {"seconds" if key == "dur" else key: row.get(key, np.nan) for key in keys}
+    return {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys} | {"epoch": row["epoch"]}

@@ -6,7 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ferkit.datasets._base import EMOTIONS, TRAINING_COUNTS
-from ferkit.datasets._faces import make_faces
+from ferkit.datasets import make_faces
 
 
 @pytest.mark.parametrize(("n_samples", "size"), [(1, 16), (5, 48), (3, 97), (40, 48)])

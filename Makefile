@@ -1,0 +1,29 @@
+.PHONY: demo test test-all lint clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+demo: .venv/.core
+	$(BIN)/ferkit demo --out demo
+
+test: .venv/.test lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: .venv/.test lint
+	$(BIN)/pytest
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv demo
+
+.venv/.core: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/.test: .venv/.core
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@

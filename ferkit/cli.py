@@ -1,0 +1,393 @@
+"""The ``ferkit`` command."""
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import joblib
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["main"]
+
+_PACKAGES = (
+    "ferkit",
+    "torch",
+    "torchvision",
+    "skorch",
+    "scikit-learn",
+    "imbalanced-learn",
+    "numpy",
+    "pandas",
+    "joblib",
+)
+_TEST_USAGES = ("PublicTest", "Validation", "Test")  # what training is scored on: the first of these that is there
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Facial expression recognition: train, evaluate and use networks. After any command, --debug shows "
+    "the whole traceback of an error.",
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Out = Annotated[Path, typer.Option(help="Folder for the run: model, report, figures, settings.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite a run that is there already.")]
+Model = Annotated[Path, typer.Argument(help="A model.joblib, from a source you trust: loading one can run code.")]
+Drop = Annotated[bool, typer.Option("--drop-errors", help="Leave bad rows and unreadable images out.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
+
+
+def main(argv=None):
+    """Run the command; return through ``SystemExit`` with 0, 1 for a failed run or 2 for bad usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"])
+    except (ValueError, TypeError, OSError) as error:
+        if debug:
+            raise
+        err.print(f"ferkit: {error}", style="red", markup=False)
+    except Exception as error:
+        if debug:
+            raise
+        err.print(f"ferkit: {type(error).__name__}: {error}".splitlines()[0], style="red", markup=False)
+        err.print("Add --debug to see where.")
+    raise SystemExit(1)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="CSV, archive or image folder; without it, faces that ferkit draws.")
+    ] = None,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the run: model, report, figures.")] = Path("run"),
+    backbone: Annotated[str, typer.Option(help="Network to train.")] = "cnn",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    input_size: Annotated[int | None, typer.Option(min=1, help="Enlarge images to this on the device.")] = None,
+    augment: Annotated[bool, typer.Option(help="Change images at random in training.")] = True,
+    mixup: Annotated[float | None, typer.Option(min=0, help="Mix pairs of images.")] = None,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Weight classes by their rarity.")] = False,
+    validation: Annotated[float | None, typer.Option(min=0, max=0.9, help="Share of images to hold back.")] = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(help="Random state.")] = 0,
+    drop_errors: Drop = False,
+    force: Force = False,
+):
+    """Train on the Training images and report on PublicTest, else Validation, else Test, else a stratified tenth."""
+    from ferkit import FERClassifier
+
+    _check_out(out_dir, force)
+    if data is None:
+        faces, name = _drawn_faces(5000), "5,000 faces drawn by ferkit"
+        out.print("No DATA given: training on faces that ferkit draws. For real ones: ferkit train fer2013.csv")
+    else:
+        faces, name = _load(data, drop_errors), str(data)
+    choices = {
+        "max_epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "input_size": input_size,
+        "mixup": mixup,
+        "validation_fraction": validation,
+    }
+    choices = {key: value for key, value in choices.items() if value is not None}
+    model = FERClassifier(
+        backbone,
+        augment="auto" if augment else None,
+        class_weight="balanced" if balanced else None,
+        device=device,
+        random_state=seed,
+        verbose=1,
+        **choices,
+    )
+    _run(model, faces, name, out_dir)
+
+
+@app.command()
+def demo(out_dir: Annotated[Path, typer.Option("--out")] = Path("demo"), force: Force = True):
+    """Train on faces that ferkit draws, in a minute or two, and show where everything is."""
+    from ferkit import FERClassifier
+
+    _check_out(out_dir, force)
+    out.print("Training on 5,000 faces that ferkit draws. For real ones: ferkit train fer2013.csv")
+    _run(FERClassifier(max_epochs=10, random_state=0, verbose=1), _drawn_faces(5000), "5,000 drawn faces", out_dir)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Argument(help="CSV, archive or image folder.")],
+    usage: Annotated[str | None, typer.Option(help="Which images, such as PublicTest; all without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    drop_errors: Drop = False,
+):
+    """Score a saved model."""
+    from ferkit.report import evaluate
+
+    classifier = _load_model(model)
+    faces = _load(data, drop_errors, usage=usage)
+    y, labels = _labels(faces, classifier)
+    report = evaluate(classifier, faces.data, y, labels=labels)
+    if as_json:
+        out.print_json(json.dumps({"model": str(model), "data": str(data), "usage": usage, **report.to_dict()}))
+    else:
+        out.print(f"{model} on {data}{f', {usage}' if usage else ''}\n\n{report}", markup=False)
+
+
+@app.command()
+def predict(
+    model: Model,
+    images: Annotated[list[Path], typer.Argument(help="Pictures of faces, and folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+):
+    """Recognise the expression in pictures, each emotion with its probability."""
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    classifier = _load_model(model)
+    paths = [path for given in images for path in _pictures(given)]
+    rows = np.stack([_read_picture(path, classifier.image_shape_) for path in paths])
+    probabilities = classifier.predict_proba(rows)
+    names = [str(label) for label in classifier.classes_]
+    table = [
+        {"image": str(path), "emotion": names[row.argmax()], **dict(zip(names, row.tolist(), strict=True))}
+        for path, row in zip(paths, probabilities, strict=True)
+    ]
+    err.print("Each picture was taken for one whole face, turned gray and resized: no face was searched for.")
+    if as_json:
+        out.print_json(json.dumps(table))
+    elif as_csv:
+        import pandas as pd
+
+        print(pd.DataFrame(table).to_csv(index=False), end="")
+    else:
+        shown = Table("image", "emotion")
+        for name in names:
+            shown.add_column(name, justify="right")
+        for row in table:
+            shown.add_row(row["image"], row["emotion"], *(f"{row[name]:.1%}" for name in names))
+        Console(highlight=False).print(shown)
+
+
+# a run
+
+
+def _run(model, faces, name, out_dir):
+    """Train, and write the run's folder: the model first, so that nothing after it can lose it."""
+    train, test, usage = _training_and_test(faces)
+    y = faces.target_names[faces.target]
+    out.print(f"Training {model.backbone!r} on {len(train):,} faces; {len(test):,} to score it on ({usage}).")
+    interrupted = False
+    try:
+        model.fit(faces.data[train], y[train])
+    except KeyboardInterrupt:
+        interrupted = hasattr(model, "classes_") and bool(model.history_ or model.net_.history)
+        if not interrupted:
+            raise
+    model.set_params(verbose=0)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    _save(model, out_dir / "model.joblib")
+    if interrupted:
+        out.print(f"Interrupted after {len(model.history_)} epochs: the model so far is saved and scored.")
+    _write_settings(model, name, usage, interrupted, out_dir)
+    reports = _write_report(model, faces, y, {"Training": train, usage: test}, out_dir)
+    _write_figures(model, faces, y, {"Training": train, usage: test}, reports, out_dir)
+    out.print(f"\n{usage}\n{reports[usage]}\n", markup=False)
+    out.print(f"The model is {out_dir / 'model.joblib'}, the report {out_dir / 'report.txt'}; figures:", markup=False)
+    for path in sorted(out_dir.glob("*.png")):
+        out.print(f"  {path}", markup=False)
+    if interrupted:
+        raise SystemExit(1)
+
+
+def _training_and_test(faces):
+    """Rows to train on, rows to score on, and what those are called."""
+    if faces.target is None:
+        raise ValueError("The data has no labels to train on: is this the challenge's test.csv?")
+    there = dict(zip(*np.unique(faces.usage, return_counts=True), strict=True))
+    train = np.flatnonzero(faces.usage == "Training")
+    if not len(train):
+        held = ", ".join(f"{count:,} {usage}" for usage, count in there.items())
+        raise ValueError(f"There are no Training images, only {held}: name the file train.csv or add a Usage column.")
+    for usage in _TEST_USAGES:
+        if usage in there:
+            return train, np.flatnonzero(faces.usage == usage), usage
+    from sklearn.model_selection import train_test_split
+
+    train, test = train_test_split(train, test_size=0.1, stratify=faces.target[train], random_state=0)
+    return np.sort(train), np.sort(test), "a tenth of Training"
+
+
+def _write_settings(model, name, usage, interrupted, out_dir):
+    import torch
+
+    settings = {
+        "data": name,
+        "tested_on": usage,
+        "interrupted": interrupted,
+        "parameters": {
+            key: repr(value) if not _is_plain(value) else value for key, value in model.get_params().items()
+        },
+        "resolved": {
+            "optimizer": model.optimizer_,
+            "lr": model.lr_,
+            "augment": repr(model.augment_),
+            "device": model.device_,
+            "precision": model.precision_,
+            "image_shape": model.image_shape_,
+        },
+        "training_seconds": sum(row["seconds"] for row in model.history_),
+        "history": model.history_,
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
+        "machine": {
+            "platform": platform.platform(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+    (out_dir / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _is_plain(value):
+    return value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))
+
+
+def _write_report(model, faces, y, parts, out_dir):
+    from ferkit.report import evaluate
+
+    reports = {
+        name: evaluate(model, faces.data[rows], y[rows], labels=_order(model, faces)) for name, rows in parts.items()
+    }
+    (out_dir / "report.txt").write_text("\n\n".join(f"{name}\n{report}" for name, report in reports.items()) + "\n")
+    (out_dir / "report.json").write_text(
+        json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2) + "\n"
+    )
+    return reports
+
+
+def _write_figures(model, faces, y, parts, reports, out_dir):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    from ferkit.display import ClassDistributionDisplay, FacesDisplay, LearningCurveDisplay, PredictionsDisplay
+
+    labels, (train, test) = _order(model, faces), parts.values()
+    figures = {
+        "learning_curve": LearningCurveDisplay.from_estimator(model).figure_,
+        "class_distribution": ClassDistributionDisplay.from_targets(
+            {name: y[rows] for name, rows in parts.items()}, labels=labels
+        ).figure_,
+        "samples": FacesDisplay.from_data(faces.images[train], y[train], labels=labels).figure_,
+        "predictions": PredictionsDisplay.from_estimator(
+            model, faces.data[test], y[test], images=faces.images[test]
+        ).figure_,
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(13, 5.6), layout="constrained")
+    for ax, (name, report) in zip(axes, reports.items(), strict=True):
+        share = report.confusion / np.maximum(report.confusion.sum(axis=1, keepdims=True), 1)
+        display = ConfusionMatrixDisplay(share, display_labels=labels)
+        display.plot(
+            ax=ax, values_format=".0%", cmap="Blues", im_kw={"vmin": 0, "vmax": 1}, xticks_rotation=45, colorbar=False
+        )
+        ax.set(title=f"{name}: accuracy {report.accuracy:.1%}, n = {report.n:,}", xlabel="predicted", ylabel="true")
+    figures["confusion_matrix"] = figure
+    for name, figure in figures.items():
+        figure.savefig(out_dir / f"{name}.png", dpi=120)
+        plt.close(figure)
+
+
+# what comes in
+
+
+def _check_out(out_dir, force):
+    if out_dir.exists() and not out_dir.is_dir():
+        raise typer.BadParameter(f"{out_dir} is a file: --out takes a folder.")
+    if (out_dir / "model.joblib").exists() and not force:
+        raise typer.BadParameter(f"{out_dir} holds a run already: choose another --out, or --force to overwrite it.")
+
+
+def _drawn_faces(n):
+    from ferkit.datasets import make_faces
+
+    return make_faces(n, class_weights="fer2013", random_state=0)
+
+
+def _load(data, drop_errors, usage=None):
+    from ferkit.datasets import load_fer2013
+
+    return load_fer2013(data, usage=usage, errors="drop" if drop_errors else "raise")
+
+
+def _load_model(path):
+    if not path.is_file():
+        raise typer.BadParameter(f"There is no model file {path}.")
+    try:
+        model = joblib.load(path)
+    except Exception as error:
+        raise ValueError(f"{path} is no model that joblib can load: {error}") from error
+    if not hasattr(model, "predict_proba"):
+        raise ValueError(f"{path} holds a {type(model).__name__}, expected a fitted classifier.")
+    return model
+
+
+def _save(model, path):
+    """Write beside and rename, so that an earlier model is there until the new one is complete."""
+    part = path.with_suffix(".part")
+    joblib.dump(model, part)
+    part.replace(path)
+
+
+def _labels(faces, model):
+    """Labels of the faces as the model calls them, names or FER2013's codes, and all labels in order."""
+    if faces.target is None:
+        raise ValueError("The data has no labels to compare with.")
+    if np.issubdtype(model.classes_.dtype, np.integer):
+        return faces.target, model.classes_
+    return faces.target_names[faces.target], _order(model, faces)
+
+
+def _order(model, faces):
+    """The model's classes in FER2013's order."""
+    return [name for name in faces.target_names if name in model.classes_]
+
+
+def _pictures(given):
+    if given.is_dir():
+        import PIL.Image
+
+        known = PIL.Image.registered_extensions()
+        found = sorted(path for path in given.rglob("*") if path.suffix.lower() in known)
+        if not found:
+            raise ValueError(f"{given} holds no pictures.")
+        return found
+    if not given.exists():
+        raise typer.BadParameter(f"There is no picture or folder {given}.")
+    return [given]
+
+
+def _read_picture(path, shape):
+    import PIL.Image
+    import PIL.ImageOps
+
+    height, width, channels = shape
+    try:
+        with PIL.Image.open(path) as picture:
+            picture = PIL.ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
+            return np.asarray(picture.resize((width, height), PIL.Image.Resampling.BILINEAR)).ravel()
+    except OSError as error:
+        raise ValueError(f"{path} can't be read as a picture: {error}") from error
