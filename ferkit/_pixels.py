@@ -132,24 +132,32 @@ def _scan(rows, n_pixels):
     return values.compress(ends).reshape(len(rows), n_pixels)
 
 
-def common_count(rows):
-    """Most common number of values that makes a square image, among the first rows."""
+def common_count(rows, image_shape=None):
+    """Most common number of values that makes an image of `image_shape`, by default square, among the first rows."""
     if not rows:
         raise ValueError("Found no rows to parse: give n_pixels if that is meant")
     lengths = (len(_TOKEN.findall(row)) for row in rows[:_HEAD] if isinstance(row, str))
-    counts = Counter(length for length in lengths if length and _square(length))
+    counts = Counter(length for length in lengths if length and _fits(length, image_shape))
     if not counts:
         try:
             _parse_row(rows[0], None)
         except ValueError as fault:
-            raise ValueError(f"Row 0 {fault}") from None
+            raise ValueError(
+                f"Row 0 {fault}" if image_shape is None else f"No row fits image_shape={image_shape}"
+            ) from None
     return max(counts, key=lambda length: (counts[length], length))
+
+
+def _fits(n_pixels, image_shape):
+    try:
+        return bool(resolve_shape(n_pixels, image_shape))
+    except ValueError:
+        return False
 
 
 def _square(n_pixels):
     """The square image that so many values make, as text: " (48×48)", " (48×48×3)", or "" for none."""
-    try:
-        side, _, channels = resolve_shape(n_pixels)
-    except ValueError:
+    if not _fits(n_pixels, None):
         return ""
+    side, _, channels = resolve_shape(n_pixels)
     return " (" + "×".join(map(str, (side, side, channels)[: 2 + (channels > 1)])) + ")"

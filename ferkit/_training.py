@@ -6,12 +6,13 @@ augmentation is batched tensor code, and losses leave the device once an epoch.
 """
 
 from contextlib import nullcontext
+from traceback import walk_tb
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from skorch import NeuralNetClassifier
-from skorch.callbacks import EpochTimer, PassthroughScoring
+from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import Dataset, unpack_data
 from skorch.utils import to_tensor
 from torch import nn
@@ -167,8 +168,10 @@ class FERNet(NeuralNetClassifier):
         self.rng_ = np.random.default_rng(self.generator.initial_seed())
         try:
             return super().fit_loop(X, y, epochs=epochs, **fit_params)
-        except KeyboardInterrupt:
-            self.interrupted_ = True  # skorch swallows it; the estimator raises it again
+        except KeyboardInterrupt as interrupt:
+            # skorch swallows it, be it Ctrl-C or its own EarlyStopping; Ctrl-C the estimator raises again
+            *_, (frame, _) = walk_tb(interrupt.__traceback__)
+            self.interrupted_ = frame.f_code is not EarlyStopping.on_epoch_end.__code__
             raise
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):

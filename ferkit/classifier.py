@@ -340,8 +340,6 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         used = sample_weight > 0
         if used.all():
             return X, y, sample_weight
-        if not used.any():
-            raise ValueError("Every sample_weight is zero: there is nothing to train on.")
         return X[used], y[used], sample_weight[used]
 
     def _row_weights(self, y, sample_weight):
@@ -390,6 +388,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "module__dropout": self.dropout,
             "module__backbone_params": self.backbone_params or {},
             "criterion": torch.nn.CrossEntropyLoss,
+            "classes": np.arange(len(self.classes_)),
             "optimizer": optimizer,
             "optimizer__weight_decay": weight_decay if self.weight_decay == "auto" else self.weight_decay,
             "lr": self.lr_,
@@ -403,10 +402,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "label_smoothing": self.label_smoothing,
             "ema_decay": self.ema_decay,
             "tta": self.tta,
-            "callbacks": self._callbacks(steps=self.max_epochs * -(-len(y) // self.batch_size), valid=valid),
+            **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
+            **(self.net_params or {}),
         }
-        params.update({f"optimizer__{name}": value for name, value in optimizer_params.items()})
-        self.net_ = FERNet(**{**params, **(self.net_params or {})}).initialize()
+        steps = params["max_epochs"] * -(-len(y) // params["batch_size"])
+        self.net_ = FERNet(**{"callbacks": self._callbacks(steps, valid), **params}).initialize()
 
     def _callbacks(self, steps, valid):
         monitor = "valid_loss" if valid else "train_loss"
@@ -484,7 +484,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n,)
             Labels, of the type of ``y`` in `fit`.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     @property
     def device_(self):

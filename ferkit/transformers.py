@@ -75,7 +75,7 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if self.image_shape is not None and -1 not in self.image_shape:
             n_pixels = int(np.prod(self.image_shape))
         else:
-            n_pixels = common_count(rows)
+            n_pixels = common_count(rows, self.image_shape)
         self.image_shape_ = resolve_shape(n_pixels, self.image_shape)
         self._n_features_out = n_pixels
         return self

@@ -5,8 +5,8 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ferkit.datasets._base import EMOTIONS, TRAINING_COUNTS
 from ferkit.datasets import make_faces
+from ferkit.datasets._base import EMOTIONS, TRAINING_COUNTS
 
 
 @pytest.mark.parametrize(("n_samples", "size"), [(1, 16), (5, 48), (3, 97), (40, 48)])

@@ -69,7 +69,7 @@ def set_dropout(network, p):
 
 
 BACKBONES = {
-    "cnn": Backbone(CNN, "adamw", 4e-3, "ferkit"),
+    "cnn": Backbone(CNN, "adamw", 1e-2, "ferkit"),
     "resnet18": Backbone(partial(_torchvision, "resnet18"), "adamw", 1e-3, "He et al., CVPR 2016"),
     "resnet50": Backbone(partial(_torchvision, "resnet50"), "adamw", 1e-3, "He et al., CVPR 2016"),
     "vgg16": Backbone(partial(_torchvision, "vgg16"), "adamw", 1e-4, "Simonyan and Zisserman, ICLR 2015"),

@@ -1,0 +1,29 @@
+import pytest
+
+from ferkit import FERClassifier
+from ferkit.datasets import make_faces
+
+
+@pytest.fixture(scope="session")
+def faces():
+    return make_faces(210, random_state=0)
+
+
+@pytest.fixture
+def tiny():
+    """What keeps a FERClassifier small enough for a test."""
+
+    def build(backbone="cnn", **params):
+        defaults = {"max_epochs": 1, "batch_size": 64, "random_state": 0}
+        if backbone == "cnn":
+            defaults["backbone_params"] = {"widths": (8, 16)}
+        return FERClassifier(backbone, **{**defaults, **params})
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def fitted(faces):
+    """A small fitted model with string labels."""
+    model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=2, batch_size=64, random_state=0)
+    return model.fit(faces.data, faces.target_names[faces.target])

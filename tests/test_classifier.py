@@ -1,0 +1,493 @@
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from imblearn.over_sampling import RandomOverSampler
+from sklearn.base import clone
+from sklearn.metrics import ConfusionMatrixDisplay, classification_report
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+
+import ferkit
+from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, Pipeline, PixelParser
+from ferkit.backbones import CNN, list_backbones
+from ferkit.datasets import make_faces
+
+
+def as_text(images):
+    return pd.Series([" ".join(map(str, row)) for row in images.reshape(len(images), -1).tolist()])
+
+
+def same(a, b, faces):
+    return np.array_equal(a.predict_proba(faces.data), b.predict_proba(faces.data))
+
+
+# learning
+
+
+def test_learns_drawn_faces():
+    faces = make_faces(1500, random_state=0)
+    train, test = slice(0, 1200), slice(1200, None)
+    model = FERClassifier(backbone_params={"widths": (16, 32, 64)}, max_epochs=12, batch_size=64, random_state=0).fit(
+        faces.data[train], faces.target[train]
+    )
+    assert model.score(faces.data[test], faces.target[test]) > 0.5
+    losses = [row["train_loss"] for row in model.history_]
+    assert losses[-1] < losses[0] - 0.3
+
+
+@pytest.mark.parametrize("backbone", list_backbones())
+def test_every_backbone_fits_and_predicts(backbone, tiny, faces):
+    model = tiny(backbone).fit(faces.data[::5], faces.target[::5])
+    proba = model.predict_proba(faces.data[:9])
+    assert proba.shape == (9, 7)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+    assert np.isfinite(model.history_[0]["train_loss"])
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4},
+        {"lr_schedule": "cosine"},
+        {"lr_schedule": "plateau"},
+        {"lr_schedule": None},
+        {"mixup": 0.4},
+        {"label_smoothing": 0},
+        {"dropout": 0.5},
+        {"ema_decay": None},
+        {"class_weight": "balanced"},
+        {"class_weight": {"happy": 2.0}},
+        {"tta": None},
+        {"precision": "float32"},
+        {"precision": "bfloat16"},
+        {"augment": None},
+        {"augment": ImageAugmenter(rotation=30, erasing=0.5)},
+        {"input_size": 64},
+        {"input_size": (32, 40)},
+        {"batch_size": 1, "ema_decay": 0.9},
+    ],
+    ids=str,
+)
+def test_every_parameter_trains(params, tiny, faces):
+    y = faces.target_names[faces.target]
+    model = tiny(**params).fit(faces.data[::7], y[::7])
+    assert np.isfinite(model.history_[-1]["train_loss"])
+    assert set(model.predict(faces.data)) <= set(y)
+
+
+def test_auto_takes_what_the_backbone_needs(tiny, faces):
+    small = tiny("vgg16").fit(faces.data[::20], faces.target[::20])
+    large = tiny("cnn").fit(faces.data[::20], faces.target[::20])
+    assert small.lr_ < large.lr_
+    assert (large.lr, large.optimizer) == ("auto", "auto")
+    assert large.optimizer_ == "adamw"
+    assert tiny(optimizer="sgd").fit(faces.data[::20], faces.target[::20]).lr_ > large.lr_
+
+
+def test_all_scales_of_pixels_train_alike(tiny, faces):
+    expected = tiny(precision="float32").fit(faces.data, faces.target).predict_proba(faces.data)
+    for X in (faces.data / 255, (faces.data - 130.0) / 50, faces.images, faces.images[..., None]):
+        got = tiny(precision="float32").fit(X, faces.target).predict_proba(X)
+        np.testing.assert_allclose(got, expected, atol=5e-3)
+
+
+def test_user_networks(tiny, faces):
+    def builder(num_classes, in_channels, width=4):
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(in_channels, width, 48, padding=1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(9 * width, num_classes),
+        )
+
+    for backbone, params in ((CNN, {"widths": (4,)}), (builder, {"width": 2})):
+        model = tiny(backbone, backbone_params=params).fit(faces.data, faces.target)
+        assert model.predict_proba(faces.data).shape == (210, 7)
+    with pytest.raises(TypeError, match="pass the class"):
+        tiny(CNN(num_classes=7)).fit(faces.data, faces.target)
+
+
+def test_colour_images(tiny):
+    X = np.random.default_rng(0).integers(0, 256, (30, 24, 20, 3), dtype=np.uint8)
+    model = tiny().fit(X, np.arange(30) % 3)
+    assert model.image_shape_ == (24, 20, 3)
+    assert model.predict(X.transpose(0, 3, 1, 2)).shape == (30,)
+
+
+@pytest.mark.parametrize("n", [2, 65, 129])
+@pytest.mark.parametrize("backbone", ["cnn", "resnet18"])
+def test_a_lone_last_row_does_not_break_batch_norm(n, backbone, tiny, faces):
+    y = np.arange(n) % 2
+    assert tiny(backbone).fit(faces.data[:n], y).predict(faces.data[:1]).shape == (1,)
+
+
+def test_callbacks_and_net_params_reach_skorch(tiny, faces):
+    class Count(Callback):
+        epochs = 0
+
+        def on_epoch_end(self, net, **kwargs):
+            self.epochs += 1
+
+    count = Count()
+    scoring = EpochScoring("accuracy", on_train=False, name="again", lower_is_better=False)
+    model = tiny(
+        callbacks=[("count", count), ("again", scoring)], validation_fraction=0.2, net_params={"max_epochs": 3}
+    ).fit(faces.data, faces.target)
+    assert dict(model.net_.callbacks_)["count"].epochs == 3
+    assert count.epochs == 0, "fit writes to a copy"
+    assert model.net_.history[:, "again"] == pytest.approx([row["valid_accuracy"] for row in model.history_])
+
+
+# repeating
+
+
+def test_random_state_repeats_a_fit_and_leaves_the_global_stream_alone(tiny, faces):
+    torch.manual_seed(7)
+    first = tiny(mixup=0.2).fit(faces.data, faces.target)
+    after = torch.rand(1)
+    torch.manual_seed(8)
+    second = tiny(mixup=0.2).fit(faces.data, faces.target)
+    torch.manual_seed(7)
+    assert torch.equal(torch.rand(1), after)
+    assert same(first, second, faces)
+    assert not same(first, tiny(mixup=0.2, random_state=1).fit(faces.data, faces.target), faces)
+
+
+def test_refit_starts_anew(tiny, faces):
+    model = tiny().fit(faces.data, faces.target)
+    again = clone(model).fit(faces.data, faces.target)
+    assert same(model.fit(faces.data, faces.target), again, faces)
+    assert len(model.history_) == 1
+
+
+def test_fit_changes_no_parameter(tiny, faces):
+    model = tiny(augment=ImageAugmenter(), callbacks=[], backbone_params={"widths": (8,)})
+    before = {name: repr(value) for name, value in model.get_params().items()}
+    model.fit(faces.data, faces.target)
+    assert {name: repr(value) for name, value in model.get_params().items()} == before
+
+
+# weights
+
+
+def test_a_weight_of_zero_leaves_a_row_out(tiny, faces):
+    weight = np.ones(210)
+    weight[100:] = 0
+    weighted = tiny().fit(faces.data, faces.target, sample_weight=weight)
+    without = tiny().fit(faces.data[:100], faces.target[:100])
+    assert same(weighted, without, faces)
+
+
+def test_weights_pull_predictions_to_the_heavy_class(tiny, faces):
+    y = np.where(faces.target == 3, "happy", "other")
+    light, heavy = (
+        tiny(max_epochs=10)
+        .fit(faces.data, y, sample_weight=np.where(y == "happy", factor, 1))
+        .predict_proba(faces.data)
+        for factor in (0.05, 20)
+    )
+    assert heavy[:, 0].mean() > light[:, 0].mean() + 0.3
+
+
+def test_class_weight_equals_the_same_sample_weight(tiny, faces):
+    by_class = tiny(class_weight={3: 5.0}).fit(faces.data, faces.target)
+    by_row = tiny().fit(faces.data, faces.target, sample_weight=np.where(faces.target == 3, 5.0, 1.0))
+    np.testing.assert_allclose(by_class.predict_proba(faces.data), by_row.predict_proba(faces.data), atol=1e-5)
+
+
+@pytest.mark.parametrize(("weight", "message"), [(np.zeros(210), "non-zero"), (-np.ones(210), "[Nn]egative")])
+def test_weights_that_make_no_sense(weight, message, tiny, faces):
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(faces.data, faces.target, sample_weight=weight)
+
+
+# validation, stopping, interrupting
+
+
+def test_nothing_is_held_back_unasked(tiny, faces):
+    history = tiny().fit(faces.data, faces.target).history_
+    assert list(history[0]) == [
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "valid_loss",
+        "valid_accuracy",
+        "lr",
+        "seconds",
+    ]
+    assert np.isnan(history[0]["valid_loss"])
+    history = tiny(validation_fraction=0.2).fit(faces.data, faces.target).history_
+    assert 0 <= history[0]["valid_accuracy"] <= 1
+
+
+def test_early_stopping_keeps_the_best_weights(tiny, faces):
+    model = tiny(validation_fraction=0.3, early_stopping=2, max_epochs=60, lr_schedule=None, augment=None)
+    model.fit(faces.data, faces.target)
+    accuracies = [row["valid_accuracy"] for row in model.history_]
+    assert len(accuracies) < 60
+    assert len(accuracies) == int(np.argmax(accuracies)) + 1 + 2
+    from sklearn.model_selection import train_test_split
+
+    seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+    _, held_back = train_test_split(np.arange(210), test_size=0.3, stratify=faces.target, random_state=seed)
+    assert model.score(faces.data[held_back], faces.target[held_back]) == pytest.approx(max(accuracies))
+
+
+def test_early_stopping_without_validation_says_so(tiny, faces):
+    with pytest.raises(ValueError, match="pass validation_fraction"):
+        tiny(early_stopping=True).fit(faces.data, faces.target)
+
+
+class Interrupt(Callback):
+    """Ctrl-C at the end of the second epoch, or within the third."""
+
+    def __init__(self, moment):
+        self.moment = moment
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.moment == "on_epoch_end" and len(net.history) == 2:
+            raise KeyboardInterrupt
+
+    def on_batch_end(self, net, **kwargs):
+        if self.moment == "on_batch_end" and len(net.history) == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["on_batch_end", "on_epoch_end"])
+def test_ctrl_c_leaves_a_model_and_is_raised_again(moment, tiny, faces):
+    model = tiny(max_epochs=5, callbacks=[Interrupt(moment)])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(faces.data, faces.target)
+    assert len(model.history_) == 2
+    assert model.predict(faces.data).shape == (210,)
+    pickle.loads(pickle.dumps(model))
+
+
+def test_early_stopping_among_the_callbacks_is_no_interruption(tiny, faces):
+    stop = EarlyStopping("train_loss", patience=1, threshold=10, threshold_mode="abs", sink=lambda text: None)
+    model = tiny(max_epochs=5, callbacks=[stop]).fit(faces.data, faces.target)
+    assert len(model.history_) == 2
+
+
+def test_divergence_is_an_error(tiny, faces):
+    with pytest.raises(ValueError, match="Training diverged"):
+        tiny(lr=1e30, optimizer="sgd", max_epochs=3, lr_schedule=None).fit(faces.data, faces.target)
+
+
+def test_progress_shows_epochs_and_scores(tiny, faces, capsys):
+    tiny(verbose=1, max_epochs=2, validation_fraction=0.2).fit(faces.data, faces.target)
+    shown = capsys.readouterr().out
+    assert "2/2" in shown
+    tiny(max_epochs=2).fit(faces.data, faces.target)
+    assert capsys.readouterr().out == ""
+
+
+# partial_fit
+
+
+def test_partial_fit_goes_on(tiny, faces):
+    model = tiny()
+    for _ in range(3):
+        model.partial_fit(faces.data, faces.target, classes=np.arange(7))
+    assert [row["epoch"] for row in model.history_] == [1, 2, 3]
+    assert {row["lr"] for row in model.history_} == {model.lr_}
+    assert model.history_[2]["train_loss"] < model.history_[0]["train_loss"]
+    before = model.predict_proba(faces.data)
+    model.partial_fit(faces.data[:50], faces.target[:50])
+    assert not np.array_equal(model.predict_proba(faces.data), before)
+
+
+def test_partial_fit_after_fit_and_pickling(tiny, faces):
+    model = pickle.loads(pickle.dumps(tiny().fit(faces.data, faces.target)))
+    model.partial_fit(faces.data, faces.target)
+    assert len(model.history_) == 2
+
+
+def test_partial_fit_needs_to_know_the_classes(tiny, faces):
+    with pytest.raises(ValueError, match="first call to partial_fit needs classes"):
+        tiny().partial_fit(faces.data, faces.target)
+    with pytest.raises(ValueError, match=r"not among the classes .*6"):
+        tiny().partial_fit(faces.data, faces.target, classes=range(6))
+    model = tiny().partial_fit(faces.data, faces.target, classes=range(7))
+    with pytest.raises(ValueError, match="not what the first call brought"):
+        model.partial_fit(faces.data, faces.target, classes=range(8))
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.zeros((4, 16)), ["a"] * 4, "one class"),
+        (np.full((4, 16), np.nan), [0, 1, 0, 1], "NaN"),
+        (np.zeros((4, 17)), [0, 1, 0, 1], "17 values are neither square"),
+        (np.zeros((4, 16)), [0, 1, 0], "inconsistent numbers of samples"),
+        (np.zeros((4, 16)), [0.5, 1.2, 0.1, 3.3], "Unknown label type"),
+        (np.zeros((0, 16)), [], "0 sample"),
+    ],
+)
+def test_bad_data_is_refused(X, y, message, tiny):
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"backbone": "resnet_18"}, "did you mean 'resnet18'"),
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"lr": "fast"}, "lr"),
+        ({"augment": "all"}, "augment"),
+        ({"precision": "int8"}, "precision"),
+        ({"validation_fraction": 0.001}, "can't be held back"),
+    ],
+    ids=str,
+)
+def test_bad_parameters_are_refused(params, message, faces):
+    with pytest.raises(ValueError, match=message):
+        FERClassifier(**{"max_epochs": 1, **params}).fit(faces.data, faces.target)
+
+
+def test_augment_parameters_need_an_augmenter():
+    with pytest.raises(ValueError, match=r"augment__rotation needs .*augment=ImageAugmenter\(\)"):
+        FERClassifier().set_params(augment__rotation=5)
+    model = FERClassifier().set_params(augment=ImageAugmenter(), augment__rotation=5)
+    assert model.augment.rotation == 5
+
+
+def test_predict_checks_what_comes(fitted, faces):
+    with pytest.raises(ValueError, match="features"):
+        fitted.predict(faces.data[:, :100])
+    with pytest.raises(ValueError, match="NaN"):
+        fitted.predict(np.full((1, 2304), np.nan))
+    with pytest.raises(Exception, match="not fitted"):
+        FERClassifier().predict(faces.data)
+
+
+# composition
+
+
+def test_labels_are_predicted_by_name_not_by_position(fitted, faces):
+    assert list(fitted.classes_) == sorted(faces.target_names)
+    best = fitted.predict_proba(faces.data).argmax(axis=1)
+    assert (fitted.predict(faces.data) == fitted.classes_[best]).all()
+
+
+def test_predictions_do_not_depend_on_the_batch(fitted, faces):
+    whole = fitted.predict_proba(faces.data)
+    single = np.concatenate([fitted.predict_proba(faces.data[row : row + 1]) for row in range(20)])
+    np.testing.assert_allclose(single, whole[:20], atol=0.02 if fitted.precision_ == "bfloat16" else 1e-5)
+
+
+def test_mirrored_faces_get_the_same_probabilities(fitted, faces):
+    np.testing.assert_allclose(
+        fitted.predict_proba(faces.images), fitted.predict_proba(faces.images[:, :, ::-1]), atol=1e-5
+    )
+
+
+def test_a_whole_pipeline_from_strings(tiny, faces):
+    y = faces.target_names[faces.target]
+    pipeline = Pipeline(
+        [
+            ("parse", PixelParser()),
+            ("resize", ImageResizer(32)),
+            ("balance", RandomOverSampler(random_state=0)),
+            ("augment", ImageAugmenter(random_state=0)),
+            ("normalize", ImageNormalizer()),
+            ("classify", tiny()),
+        ]
+    ).fit(as_text(faces.data[:150]), y[:150])
+    y_pred = pipeline.predict(as_text(faces.data[150:]))
+    report = classification_report(y[150:], y_pred, labels=faces.target_names, zero_division=0)
+    assert "surprise" in report
+    shown = ConfusionMatrixDisplay.from_predictions(y[150:], y_pred, labels=faces.target_names)
+    assert shown.confusion_matrix.sum() == 60
+
+
+def test_resampling_acts_in_fit_alone(tiny, faces):
+    rows = np.r_[np.flatnonzero(faces.target == 3), np.flatnonzero(faces.target == 1)[:3]]
+    pipeline = Pipeline([("balance", RandomOverSampler(random_state=0)), ("classify", tiny(batch_size=1))])
+    pipeline.fit(faces.data[rows], faces.target[rows])
+    assert pipeline[-1].net_.history[0, "train_batch_count"] == 60
+    assert pipeline.predict(faces.data[:5]).shape == (5,)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_grid_search(n_jobs, tiny, faces):
+    pipeline = Pipeline([("parse", PixelParser()), ("classify", tiny(augment=ImageAugmenter()))])
+    grid = {"classify__backbone": ["cnn"], "classify__lr": [1e-3, 1e-2], "classify__augment__rotation": [0, 20]}
+    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise")
+    search.fit(as_text(faces.data[:70]), faces.target[:70])
+    assert len(search.cv_results_["params"]) == 4
+    assert search.best_estimator_[-1].lr_ == search.best_params_["classify__lr"]
+    assert search.best_estimator_[-1].augment_.rotation == search.best_params_["classify__augment__rotation"]
+
+
+def test_grid_over_backbones(tiny, faces):
+    search = GridSearchCV(
+        FERClassifier(max_epochs=1, random_state=0), {"backbone": ["cnn", "resnet18"]}, cv=2, error_score="raise"
+    ).fit(faces.data[:42], faces.target[:42])
+    assert set(search.cv_results_["param_backbone"]) == {"cnn", "resnet18"}
+
+
+def test_workers_give_the_scores_of_one_process(tiny, faces):
+    alone = cross_val_score(tiny(), faces.data, faces.target, cv=2, error_score="raise")
+    np.testing.assert_array_equal(
+        cross_val_score(tiny(), faces.data, faces.target, cv=2, n_jobs=2, error_score="raise"), alone
+    )
+
+
+# persistence
+
+
+@pytest.mark.parametrize("way", ["pickle", "joblib"])
+def test_saved_models_predict_the_same(way, fitted, faces, tmp_path):
+    if way == "pickle":
+        loaded = pickle.loads(pickle.dumps(fitted))
+    else:
+        joblib.dump(fitted, tmp_path / "model.joblib")
+        loaded = joblib.load(tmp_path / "model.joblib")
+    assert same(loaded, fitted, faces)
+    np.testing.assert_equal(loaded.history_, fitted.history_)
+
+
+def test_a_saved_model_is_as_large_as_its_weights(tmp_path, faces):
+    model = FERClassifier(max_epochs=1, random_state=0, validation_fraction=0.1).fit(faces.data, faces.target)
+    weights = sum(value.nbytes for value in model.net_.module_.state_dict().values())
+    assert joblib.dump(model, tmp_path / "m.joblib")
+    assert (tmp_path / "m.joblib").stat().st_size < 1.1 * weights + 50_000
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_from_a_gpu_loads_without_one(tiny, faces, tmp_path):
+    model = tiny(device="cuda").fit(faces.data, faces.target)
+    joblib.dump(model, tmp_path / "m.joblib")
+    np.save(tmp_path / "X.npy", faces.data)
+    code = (
+        "import joblib, numpy as np; m = joblib.load('m.joblib'); assert m.device_ == 'cpu';"
+        "np.save('p.npy', m.predict_proba(np.load('X.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={"CUDA_VISIBLE_DEVICES": ""})
+    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), model.predict_proba(faces.data), atol=0.05)
+
+
+# the package
+
+
+def test_import_is_light():
+    code = "import sys, ferkit; print([m for m in ('matplotlib', 'torchvision', 'typer') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+def test_pipeline_is_imbalanced_learns():
+    from imblearn.pipeline import Pipeline as theirs
+
+    assert ferkit.Pipeline is theirs

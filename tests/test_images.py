@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from ferkit import ImageNormalizer, ImageResizer
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_shape", "expected"),
+    [
+        ((5, 2304), None, (48, 48, 1)),
+        ((5, 6912), None, (48, 48, 3)),
+        ((5, 12), (3, 4), (3, 4, 1)),
+        ((5, 12), (-1, 4), (3, 4, 1)),
+        ((5, 12), (1, -1), (1, 12, 1)),
+        ((5, 12), (2, 2, 3), (2, 2, 3)),
+        ((5, 12), (2, -1, 3), (2, 2, 3)),
+        ((5, 12), [2, 2, -1], (2, 2, 3)),
+        ((5, 48, 32), None, (48, 32, 1)),
+        ((5, 48, 32, 3), None, (48, 32, 3)),
+        ((5, 3, 48, 32), None, (48, 32, 3)),
+        ((5, 1, 48, 32), None, (48, 32, 1)),
+        ((5, 48, 32), (48, -1), (48, 32, 1)),
+    ],
+)
+def test_shapes_are_recognised(shape, image_shape, expected):
+    X = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    model = ImageNormalizer(method="minmax", image_shape=image_shape).fit(X)
+    assert model.image_shape_ == expected
+    assert model.transform(X).shape == (5, np.prod(expected))
+
+
+def test_channels_first_and_last_are_the_same_image():
+    last = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    model = ImageNormalizer(method="minmax").fit(last)
+    np.testing.assert_array_equal(model.transform(last), model.transform(last.transpose(0, 3, 1, 2)))
+    np.testing.assert_array_equal(model.transform(last), model.transform(last.reshape(4, -1)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "image_shape", "message"),
+    [
+        ((5, 15), None, r"15 values are neither square gray"),
+        ((5, 12), (5, -1), r"12 values do not fit image_shape=\(5, -1\)"),
+        ((5, 12), (4, 4), r"do not fit image_shape=\(4, 4\), which holds 16"),
+        ((5, 12), (-1, -1), r"of which one may be -1"),
+        ((5, 12), (4,), r"must be \(height, width\)"),
+        ((5, 12), (0, 4), r"positive integers"),
+        ((5, 3, 8, 3), None, r"channels in axis 1 or in axis 3"),
+        ((5, 8, 8, 4), None, r"Expected images as \(n, pixels\)"),
+        ((5, 2, 2, 2, 2), None, r"Expected images as"),
+        ((5, 4, 3), (3, 4), r"shape \(4, 3, 1\) came, expected image_shape=\(3, 4\)"),
+    ],
+)
+def test_wrong_shapes_say_what_was_expected(shape, image_shape, message):
+    with pytest.raises(ValueError, match=message):
+        ImageNormalizer(image_shape=image_shape).fit(np.zeros(shape, np.uint8))
+
+
+def test_another_shape_after_fit_is_refused():
+    model = ImageResizer(4).fit(np.zeros((2, 6, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"shape \(4, 6, 1\) came"):
+        model.transform(np.zeros((2, 4, 6), np.uint8))
+    with pytest.raises(ValueError, match="features"):
+        model.transform(np.zeros((2, 25), np.uint8))

@@ -1,0 +1,174 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+
+from ferkit import ImageNormalizer, ImageResizer, PixelParser
+
+
+def as_text(images):
+    return [" ".join(map(str, row)) for row in images.reshape(len(images), -1).tolist()]
+
+
+COLUMNS = {
+    "list": list,
+    "array": lambda rows: np.array(rows, dtype=object),
+    "text array": np.array,
+    "series": pd.Series,
+    "series with another index": lambda rows: pd.Series(rows, index=range(10, 10 + len(rows))),
+    "frame": lambda rows: pd.DataFrame({"pixels": rows}),
+    "column": lambda rows: np.array(rows, dtype=object)[:, None],
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
+def test_parser_takes_any_column_of_strings(column, faces):
+    parsed = PixelParser().fit_transform(column(as_text(faces.data[:5])))
+    assert parsed.dtype == np.uint8
+    np.testing.assert_array_equal(parsed, faces.data[:5])
+
+
+def test_parser_names_the_bad_row_even_if_it_is_the_first():
+    rows = ["1 2 3", "1 2 3 4", "5 6 7 8"]
+    with pytest.raises(ValueError, match=r"Row 0 holds 3 pixel values, expected 4"):
+        PixelParser().fit_transform(rows)
+
+
+def test_parser_holds_later_rows_to_what_it_learnt():
+    parser = PixelParser().fit(["1 2 3 4"])
+    assert parser.image_shape_ == (2, 2, 1)
+    with pytest.raises(ValueError, match="Row 0 holds 9"):
+        parser.transform(["1 2 3 4 5 6 7 8 9"])
+
+
+@pytest.mark.parametrize(("image_shape", "expected"), [((2, 3), (2, 3, 1)), ((2, -1), (2, 3, 1))])
+def test_parser_takes_images_that_are_not_square(image_shape, expected):
+    parser = PixelParser(image_shape=image_shape).fit(["1 2 3 4 5 6"])
+    assert parser.image_shape_ == expected
+    assert parser.transform(["1 2 3 4 5 6"]).shape == (1, 6)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros((3, 4), np.uint8), "one column of pixel strings"),
+        ("1 2 3 4", "got a single string"),
+        ([1, 2], "Row 0 is 1, not a string"),
+        (["1 2 3 4", np.nan], "Row 1 is nan"),
+    ],
+)
+def test_parser_says_what_it_expected(X, message):
+    with pytest.raises(ValueError, match=message):
+        PixelParser().fit_transform(X)
+
+
+def test_parser_output_as_frame_keeps_the_index(faces):
+    rows = pd.DataFrame({"pixels": as_text(faces.data[:3])}, index=[5, 7, 9])
+    frame = PixelParser().set_output(transform="pandas").fit_transform(rows)
+    assert frame.shape == (3, 2304)
+    assert list(frame.index) == [5, 7, 9]
+    assert frame.columns[0] == "pixelparser0"
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_resizer(interpolation, dtype, faces):
+    X = faces.data[:4].astype(dtype)
+    small = ImageResizer((24, 12), interpolation=interpolation).fit_transform(X)
+    assert small.shape == (4, 24 * 12)
+    assert small.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
+    assert abs(small.mean() - X.mean()) < 5
+    same = ImageResizer(48, interpolation=interpolation).fit_transform(X)
+    np.testing.assert_allclose(same, X, atol=1e-3)
+
+
+def test_resizer_agrees_with_torch_on_colour():
+    images = np.random.default_rng(0).normal(size=(3, 8, 6, 3)).astype(np.float32)
+    ours = ImageResizer((4, 9)).fit_transform(images).reshape(3, 4, 9, 3)
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(images).permute(0, 3, 1, 2), (4, 9), mode="bilinear", antialias=True
+    )
+    np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-6)
+
+
+def test_resizer_does_not_depend_on_its_chunks(faces, monkeypatch):
+    whole = ImageResizer(20).fit_transform(faces.data)
+    monkeypatch.setattr("ferkit.transformers.CHUNK", 7)
+    np.testing.assert_array_equal(ImageResizer(20).fit_transform(faces.data), whole)
+
+
+@pytest.mark.parametrize("size", [(3,), (3, 0), "12", 0, (2.5, 2)])
+def test_resizer_refuses_a_size_that_is_none(size, faces):
+    with pytest.raises(ValueError, match="size"):
+        ImageResizer(size).fit(faces.data)
+
+
+@pytest.mark.parametrize("method", ["dataset", "minmax"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_normalizer_inverts(method, dtype, faces):
+    X = faces.data[:50].astype(dtype)
+    model = ImageNormalizer(method=method).fit(X)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X, atol=1e-3)
+
+
+def test_dataset_normalizing_uses_the_training_pixels_of_each_channel(monkeypatch):
+    monkeypatch.setattr("ferkit._images.CHUNK", 7)
+    images = np.random.default_rng(0).normal([1, 20, 300], [1, 2, 3], size=(40, 5, 5, 3))
+    train, test = images[:30], images[30:]
+    model = ImageNormalizer().fit(train)
+    expected = (test - train.mean((0, 1, 2))) / train.std((0, 1, 2))
+    np.testing.assert_allclose(model.transform(test).reshape(test.shape), expected, atol=1e-4)
+
+
+def test_image_normalizing_takes_the_light_out(faces):
+    dim = (faces.data * 0.3 + 20).astype(np.float32)
+    model = ImageNormalizer(method="image").fit(faces.data)
+    np.testing.assert_allclose(model.transform(dim), model.transform(faces.data), atol=1e-4)
+
+
+def test_minmax_reaches_from_0_to_1(faces):
+    model = ImageNormalizer(method="minmax")
+    bytes_ = model.fit_transform(np.array([[0, 255, 51, 102]], np.uint8))
+    np.testing.assert_allclose(bytes_, [[0, 1, 0.2, 0.4]], atol=1e-6)
+    dark = model.fit_transform(np.array([[0, 51, 51, 102]], np.uint8))
+    np.testing.assert_allclose(dark, [[0, 0.2, 0.2, 0.4]], atol=1e-6)
+    floats = model.fit_transform(faces.data / 7 - 3)
+    assert floats.min() == pytest.approx(0, abs=1e-6)
+    assert floats.max() == pytest.approx(1, abs=1e-6)
+
+
+def test_equalized_pixels_are_spread_evenly_and_keep_their_order(faces):
+    model = ImageNormalizer(method="equalize").fit(faces.data)
+    flat = model.transform(faces.data)
+    assert flat.max() == 1
+    assert abs(flat.mean() - 0.5) < 0.03
+    np.testing.assert_array_equal(model.transform(faces.data[:, ::-1]), flat[:, ::-1])
+    np.testing.assert_allclose(model.transform(faces.data / 255.0), flat, atol=0.02)
+    for pixels, values in zip(faces.data[:3], flat[:3], strict=True):
+        assert (np.diff(values[np.argsort(pixels)]) >= 0).all()
+
+
+@pytest.mark.parametrize("method", ["dataset", "image", "minmax", "equalize"])
+def test_flat_images_stay_finite(method):
+    out = ImageNormalizer(method=method).fit_transform(np.full((3, 16), 9, np.uint8))
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("method", ["image", "equalize"])
+def test_what_cannot_be_inverted_says_so(method, faces):
+    with pytest.raises(ValueError, match="no inverse"):
+        ImageNormalizer(method=method).fit(faces.data).inverse_transform(faces.data)
+
+
+@pytest.mark.parametrize("transformer", [ImageResizer(12), ImageNormalizer()], ids=repr)
+def test_frames_in_and_out(transformer, faces):
+    frame = pd.DataFrame(faces.data[:6], columns=[f"p{n}" for n in range(2304)], index=range(3, 9))
+    out = clone(transformer).set_output(transform="pandas").fit_transform(frame)
+    assert list(out.index) == list(range(3, 9))
+    assert list(out.columns) == list(clone(transformer).fit(frame).get_feature_names_out())
+
+
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        ImageNormalizer().fit(np.array([[1.0, np.nan, 2.0, 3.0]]))
