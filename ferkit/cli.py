@@ -11,6 +11,7 @@ from typing import Annotated
 import joblib
 import numpy as np
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -172,9 +173,10 @@ def predict(
 
         print(pd.DataFrame(table).to_csv(index=False), end="")
     else:
-        shown = Table("image", "emotion")
-        for name in names:
-            shown.add_column(name, justify="right")
+        shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+        shown.add_column("image", overflow="fold")
+        for name in ("emotion", *names):
+            shown.add_column(name, no_wrap=True, justify="left" if name == "emotion" else "right")
         for row in table:
             shown.add_row(row["image"], row["emotion"], *(f"{row[name]:.1%}" for name in names))
         Console(highlight=False).print(shown)

@@ -1,0 +1,5 @@
+"""``python -m ferkit`` is the ``ferkit`` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,235 @@
+import json
+import subprocess
+import sys
+import zipfile
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from ferkit import FERClassifier
+from ferkit.cli import main
+from ferkit.datasets import make_faces
+
+FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predictions", "samples"}
+
+
+def run(*arguments):
+    """Exit code of the command."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code or 0
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "fer2013.csv"
+    make_faces(200, random_state=0, as_frame=True).frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(csv, tmp_path_factory):
+    """A run folder."""
+    out = tmp_path_factory.mktemp("run") / "first"
+    assert run("train", csv, "--epochs", 1, "--out", out) == 0
+    return out
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, face in enumerate(make_faces(3, size=96, random_state=1).images):
+        Image.fromarray(face).convert("RGB").save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_run_leaves_everything_in_its_folder(finished, csv):
+    assert {path.stem for path in finished.glob("*.png")} == FIGURES
+    for path in finished.glob("*.png"):
+        assert np.asarray(Image.open(path).convert("L")).std() > 5, f"{path} is blank"
+    report = json.loads((finished / "report.json").read_text())
+    assert list(report) == ["Training", "PublicTest"]
+    assert report["Training"]["n"] == 160
+    assert report["PublicTest"]["n"] == 20
+    for part in report.values():
+        low, high = part["accuracy_interval_95"]
+        assert low <= part["accuracy"] <= high
+        assert set(part["per_class"]["happy"]) == {"precision", "recall", "f1-score", "support"}
+    text = (finished / "report.txt").read_text()
+    assert f"{report['PublicTest']['accuracy']:.2%}" in text
+    settings = json.loads((finished / "settings.json").read_text())
+    assert settings["parameters"]["max_epochs"] == 1
+    assert settings["versions"]["ferkit"]
+    assert settings["data"] == str(csv)
+    model = joblib.load(finished / "model.joblib")
+    assert isinstance(model, FERClassifier)
+    assert "happy" in model.classes_
+
+
+def test_an_earlier_run_is_not_overwritten_unasked(finished, csv, capsys):
+    before = (finished / "model.joblib").read_bytes()
+    assert run("train", csv, "--epochs", 1, "--out", finished) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (finished / "model.joblib").read_bytes() == before
+    assert run("train", csv, "--epochs", 1, "--out", finished, "--force", "--seed", 1) == 0
+    assert (finished / "model.joblib").read_bytes() != before
+
+
+def test_evaluate_agrees_with_the_report(finished, csv, capsys):
+    assert run("evaluate", finished / "model.joblib", csv, "--usage", "PublicTest", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["accuracy"] == json.loads((finished / "report.json").read_text())["PublicTest"]["accuracy"]
+    assert run("evaluate", finished / "model.joblib", csv, "--usage", "PrivateTest") == 0
+    assert "n = 20" in capsys.readouterr().out
+
+
+def test_evaluate_takes_models_of_codes_too(csv, tmp_path, capsys, faces, tiny):
+    joblib.dump(tiny().fit(faces.data, faces.target), tmp_path / "codes.joblib")
+    assert run("evaluate", tmp_path / "codes.joblib", csv, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 200
+
+
+def test_predict_as_table_json_and_csv(finished, pictures, capsys):
+    model = finished / "model.joblib"
+    assert run("predict", model, pictures / "0.png", pictures) == 0
+    shown = capsys.readouterr()
+    assert "surprise" in shown.out
+    assert "no face was searched for" in shown.err
+    assert run("predict", model, pictures, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["image"] for row in rows] == [str(pictures / f"{n}.png") for n in range(3)]
+    for row in rows:
+        probabilities = {name: value for name, value in row.items() if name not in ("image", "emotion")}
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+        assert max(probabilities, key=probabilities.get) == row["emotion"]
+    assert run("predict", model, pictures, "--csv") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("image,emotion,angry")
+    assert len(out) == 4
+
+
+def test_folders_and_zips_train_like_the_csv(csv, tmp_path):
+    faces = make_faces(200, random_state=0)
+    folder = tmp_path / "fer"
+    for number, (image, target, usage) in enumerate(zip(faces.images, faces.target, faces.usage, strict=True)):
+        place = folder / ("train" if usage == "Training" else "test") / faces.target_names[target]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{usage}_{number}.png")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, path.relative_to(tmp_path))
+    accuracies = []
+    for name, data in (("a", csv), ("b", folder), ("c", tmp_path / "archive.zip")):
+        assert run("train", data, "--epochs", 1, "--out", tmp_path / name) == 0
+        accuracies.append(json.loads((tmp_path / name / "report.json").read_text())["Training"]["accuracy"])
+    assert len(set(accuracies)) == 1
+
+
+def test_other_splits_are_scored_on(csv, tmp_path):
+    frame = pd.read_csv(csv)
+    frame.loc[frame.Usage != "Training", "Usage"] = "Test"
+    frame.to_csv(tmp_path / "other.csv", index=False)
+    assert run("train", tmp_path / "other.csv", "--epochs", 1, "--out", tmp_path / "a") == 0
+    assert list(json.loads((tmp_path / "a/report.json").read_text())) == ["Training", "Test"]
+    frame[["emotion", "pixels"]].to_csv(tmp_path / "train.csv", index=False)
+    assert run("train", tmp_path / "train.csv", "--epochs", 1, "--out", tmp_path / "b") == 0
+    report = json.loads((tmp_path / "b/report.json").read_text())
+    assert report["Training"]["n"] == 180
+    assert report["a tenth of Training"]["n"] == 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "missing.csv"], 1, "Found nothing at"),
+        (["train", "empty.csv"], 1, "empty.csv"),
+        (["train", "columns.csv"], 1, "no 'pixels' column"),
+        (["train", "short.csv"], 1, "Row 1 holds 2 pixel values, expected 2,304"),
+        (["train", "cut.zip"], 1, "truncated or damaged"),
+        (["train", "unlabelled.csv"], 1, "no labels"),
+        (["train", "test_only.csv"], 1, "no Training images"),
+        (["train", "one_class.csv"], 1, "one class"),
+        (["train", "DATA", "--backbone", "resnet_18"], 1, "did you mean 'resnet18'"),
+        (["train", "DATA", "--epochs", "0"], 2, "--epochs"),
+        (["train", "DATA", "--nonsense"], 2, "--nonsense"),
+        (["train", "DATA", "--out", "empty.csv"], 2, "is a file"),
+        (["evaluate", "missing.joblib", "DATA"], 2, "no model file"),
+        (["evaluate", "empty.csv", "DATA"], 1, "no model that joblib can load"),
+        (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 1, "usage must be one or several of"),
+        (["evaluate", "MODEL", "unlabelled.csv"], 1, "no labels"),
+        (["predict", "MODEL", "missing.png"], 2, "no picture or folder"),
+        (["predict", "MODEL", "empty.csv"], 1, "can't be read as a picture"),
+        (["predict", "MODEL", "DATA", "--json", "--csv"], 2, "exclude each other"),
+        (["dance"], 2, "dance"),
+    ],
+    ids=str,
+)
+def test_errors_are_one_clear_line(arguments, code, message, csv, finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    row = " ".join(["7"] * 2304)
+    files = {
+        "empty.csv": "",
+        "columns.csv": "label,image\n1,2\n",
+        "short.csv": f"emotion,pixels,Usage\n1,{row},Training\n2,1 2,Training\n",
+        "unlabelled.csv": f"pixels\n{row}\n",
+        "test_only.csv": f"emotion,pixels\n1,{row}\n",
+        "one_class.csv": "emotion,pixels,Usage\n" + f"1,{row},Training\n" * 4 + f"1,{row},PublicTest\n",
+        "cut.zip": "PK\x03\x04 and no more",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    places = {"DATA": csv, "MODEL": finished / "model.joblib"}
+    assert run(*(places.get(argument, argument) for argument in arguments)) == code
+    shown = capsys.readouterr()
+    assert message in " ".join(shown.err.replace("│", " ").split())
+    assert "Traceback" not in shown.err
+    if code == 1:
+        assert shown.err.strip().count("\n") == 0
+    assert not (tmp_path / "run" / "model.joblib").exists()
+
+
+def test_debug_shows_where(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["train", str(tmp_path / "missing.csv"), "--debug"])
+
+
+def test_drop_errors_trains_on_the_rest(csv, tmp_path):
+    lines = csv.read_text().splitlines()
+    (tmp_path / "bad.csv").write_text("\n".join([lines[0], "3,1 2 3,Training", *lines[1:]]))
+    assert run("train", tmp_path / "bad.csv", "--epochs", 1, "--out", tmp_path / "a") == 1
+    with pytest.warns(UserWarning, match="Left out 1"):
+        assert run("train", tmp_path / "bad.csv", "--epochs", 1, "--out", tmp_path / "a", "--drop-errors") == 0
+    assert json.loads((tmp_path / "a/report.json").read_text())["Training"]["n"] == 160
+
+
+def test_ctrl_c_saves_what_there_is(csv, tmp_path, monkeypatch, capsys):
+    import ferkit._progress
+
+    def interrupt(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ferkit._progress.Progress, "on_epoch_end", interrupt)
+    assert run("train", csv, "--epochs", 9, "--out", tmp_path / "a") == 1
+    assert "Interrupted after 2 epochs" in capsys.readouterr().out
+    assert len(joblib.load(tmp_path / "a/model.joblib").history_) == 2
+    assert json.loads((tmp_path / "a/settings.json").read_text())["interrupted"] is True
+    assert (tmp_path / "a/report.json").exists()
+
+
+def test_command_is_installed():
+    shown = subprocess.run([sys.executable, "-m", "ferkit", "--help"], capture_output=True, text=True, check=True)
+    for command in ("train", "evaluate", "predict", "demo"):
+        assert command in shown.stdout
+
+
+@pytest.mark.slow
+def test_demo(tmp_path, capsys):
+    assert run("demo", "--out", tmp_path / "demo") == 0
+    report = json.loads((tmp_path / "demo/report.json").read_text())
+    assert report["PublicTest"]["accuracy"] > 0.6
+    assert str(tmp_path / "demo/model.joblib") in capsys.readouterr().out
