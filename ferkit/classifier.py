@@ -54,7 +54,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Size at which the network sees the images. By default their own.
     augment : "auto", ImageAugmenter or None, default="auto"
         Changes drawn afresh for every training batch; "auto" is ``ImageAugmenter()``.
-    max_epochs : int, default=30
+    max_epochs : int, default=24
         Passes over the training images.
     batch_size : int, default=256
         Images in a batch, at most; batches of an epoch are of equal size.
@@ -74,7 +74,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         default the backbone's own.
     mixup : float, default=0
         Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none.
-    ema_decay : float or None, default=0.998
+    ema_decay : float or None, default=0.995
         Decay for each batch of the moving average of the weights, which is what predicts. None predicts with the last
         weights.
     class_weight : dict, "balanced" or None, default=None
@@ -177,7 +177,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         image_shape=None,
         input_size=None,
         augment="auto",
-        max_epochs=30,
+        max_epochs=24,
         batch_size=256,
         optimizer="auto",
         lr="auto",
@@ -186,7 +186,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         label_smoothing=0.1,
         dropout=None,
         mixup=0,
-        ema_decay=0.998,
+        ema_decay=0.995,
         class_weight=None,
         validation_fraction=0,
         early_stopping=False,
