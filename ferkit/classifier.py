@@ -432,13 +432,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             callbacks.append(("progress", Progress()))
         return callbacks + deepcopy(self.callbacks or [])
 
-    def _images(self, X, y=None, weight=None):
-        """Tensors on the device, images as a view of ``X``."""
+    def _view(self, X):
+        """Rows as a tensor (n, channels, height, width) of the same memory."""
         height, width, channels = self.image_shape_
-        rows = torch.from_numpy(X).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        return torch.from_numpy(X).view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+    def _images(self, X, y, weight=None):
+        """A data set that stays on the device."""
         device = resolve_device(self.device)
         y, weight = (None if part is None else torch.as_tensor(part, device=device) for part in (y, weight))
-        return Images(rows.to(device), y, weight)
+        return Images(self._view(X).to(device), y, weight)
 
     def _train(self, X, y, weight, seed):
         net = self.net_
@@ -467,9 +470,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        X, (height, width, channels) = check_images(self, X, reset=False)
-        rows = torch.from_numpy(X).view(-1, height, width, channels).permute(0, 3, 1, 2)
-        return self.net_.predict_proba(Images(rows))
+        X, _ = check_images(self, X, reset=False)
+        return self.net_.predict_proba(Images(self._view(X)))
 
     def predict(self, X):
         """The most probable class.
