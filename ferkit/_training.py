@@ -68,16 +68,36 @@ class Standardized(nn.Module):
         return self.backbone(images.contiguous(memory_format=torch.channels_last))
 
 
-class Images(Dataset):
-    """Tensors of images, labels and weights, indexed a whole batch at a time."""
+def resident_bytes(device):
+    """How much of the device's memory the images of a fit may take; the rest is the network's."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.startswith("cuda") else float("inf")
 
-    def __init__(self, images, y=None, sample_weight=None):
+
+class Images(Dataset):
+    """Tensors of images, labels and weights, indexed a whole batch at a time.
+
+    Resident ones move to the device at once; of others each batch follows by itself, through pinned memory.
+    """
+
+    def __init__(self, images, y=None, sample_weight=None, *, device, resident):
+        self.device = torch.device(device)
+        self.home = self.device if resident else torch.device("cpu")
+        images, y, sample_weight = (None if part is None else part.to(self.home) for part in (images, y, sample_weight))
         X = images if sample_weight is None else {"images": images, "sample_weight": sample_weight}
         super().__init__(X, y, length=len(images))
 
     def __getitem__(self, batch):
-        X = {key: value[batch] for key, value in self.X.items()} if isinstance(self.X, dict) else self.X[batch]
-        return X, None if self.y is None else self.y[batch]
+        def take(part):
+            if part is None:
+                return None
+            part = part[batch]
+            if self.home != self.device and self.device.type == "cuda":
+                part = part.pin_memory()
+            return part.to(self.device, non_blocking=True)
+
+        if isinstance(self.X, dict):
+            return {name: take(part) for name, part in self.X.items()}, take(self.y)
+        return take(self.X), take(self.y)
 
 
 class Batches:
@@ -95,7 +115,7 @@ class Batches:
             for start in range(0, n, self.batch_size):
                 yield self.dataset[slice(start, start + self.batch_size)]
             return
-        order = torch.randperm(n, generator=self.generator, device=self.generator.device)
+        order = torch.randperm(n, generator=self.generator, device=self.generator.device).to(self.dataset.home)
         for batch in order.tensor_split(len(self)):  # of equal size, so that no small last batch gets a full step
             # batch norm can't learn from a single value: a lone row comes twice
             yield self.dataset[batch if len(batch) > 1 else batch.repeat(2)]

@@ -1,5 +1,6 @@
 """FERClassifier: a network, its training and its predictions as one scikit-learn estimator."""
 
+import warnings
 from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral, Real
@@ -19,7 +20,7 @@ from torch.optim import lr_scheduler
 
 from ._images import check_images, pixel_statistics
 from ._progress import Progress
-from ._training import FERNet, Images, Standardized, resolve_device, resolve_precision
+from ._training import FERNet, Images, Standardized, resident_bytes, resolve_device, resolve_precision
 from .augmentation import ImageAugmenter
 from .backbones import resolve_backbone
 
@@ -435,13 +436,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _view(self, X):
         """Rows as a tensor (n, channels, height, width) of the same memory."""
         height, width, channels = self.image_shape_
-        return torch.from_numpy(X).view(-1, height, width, channels).permute(0, 3, 1, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of read-only memory, such as joblib's: nobody writes to it
+            rows = torch.from_numpy(X)
+        return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def _images(self, X, y, weight=None):
-        """A data set that stays on the device."""
-        device = resolve_device(self.device)
-        y, weight = (None if part is None else torch.as_tensor(part, device=device) for part in (y, weight))
-        return Images(self._view(X).to(device), y, weight)
+        """A data set on the device, if it fits there."""
+        device, images = resolve_device(self.device), self._view(X)
+        y, weight = (None if part is None else torch.from_numpy(part) for part in (y, weight))
+        return Images(images, y, weight, device=device, resident=images.nbytes <= resident_bytes(device))
 
     def _train(self, X, y, weight, seed):
         net = self.net_
@@ -471,7 +475,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X, _ = check_images(self, X, reset=False)
-        return self.net_.predict_proba(Images(self._view(X)))
+        return self.net_.predict_proba(Images(self._view(X), device=self.device_, resident=False))
 
     def predict(self, X):
         """The most probable class.

@@ -113,6 +113,13 @@ def test_user_networks(tiny, faces):
         tiny(CNN(num_classes=7)).fit(faces.data, faces.target)
 
 
+def test_data_larger_than_the_device_trains_the_same(tiny, faces, monkeypatch):
+    weight = np.linspace(0.5, 2, 210)
+    whole = tiny().fit(faces.data, faces.target, weight)
+    monkeypatch.setattr("ferkit.classifier.resident_bytes", lambda device: 100_000)
+    assert same(tiny().fit(faces.data, faces.target, weight), whole, faces)
+
+
 def test_colour_images(tiny):
     X = np.random.default_rng(0).integers(0, 256, (30, 24, 20, 3), dtype=np.uint8)
     model = tiny().fit(X, np.arange(30) % 3)
