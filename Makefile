@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 demo: .venv/.core
-	$(BIN)/ferkit demo --out demo
+	$(BIN)/ferkit demo --out demo --force
 
 test: .venv/.test lint
 	$(BIN)/pytest -m "not slow"

@@ -6,11 +6,12 @@ views of the rows.
 """
 
 from math import isqrt
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-__all__ = ["as_rows", "check_images", "pixel_statistics", "resolve_shape"]
+__all__ = ["as_rows", "check_images", "check_shape", "check_size", "pixel_statistics", "resolve_shape"]
 
 CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
 
@@ -21,10 +22,10 @@ def check_images(estimator, X, *, reset):
     ``rows`` is (n_samples, n_pixels), uint8 where ``X`` was uint8 and float32 otherwise. With ``reset=True`` the
     estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree.
     """
+    if not reset and np.shape(X) == estimator.image_shape_[:2] != (1, estimator.n_features_in_):
+        raise ValueError(f"One image of shape {_text(np.shape(X))} came, expected a stack of them: pass image[None].")
     rows, shape = as_rows(X, estimator.image_shape if reset else estimator.image_shape_)
-    rows = validate_data(estimator, rows, reset=reset, dtype="numeric", order="C")
-    if rows.dtype != np.uint8:
-        rows = rows.astype(np.float32, copy=False)
+    rows = validate_data(estimator, rows, reset=reset, dtype=[np.float32, np.uint8], order="C")
     if reset:
         estimator.image_shape_ = shape or resolve_shape(rows.shape[1], estimator.image_shape)
     return rows, estimator.image_shape_
@@ -33,14 +34,26 @@ def check_images(estimator, X, *, reset):
 def as_rows(X, image_shape=None):
     """Flatten a stack of images; return ``(X as rows, shape)``, ``shape`` None where ``X`` was 2-D already."""
     if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
-        X = np.asarray(X)
+        odd = next((row for row, image in enumerate(X) if np.shape(image) != np.shape(X[0])), None)
+        if odd is not None:
+            raise ValueError(
+                f"Expected images of one size: image 0 is of shape {np.shape(X[0])}, image {odd} of {np.shape(X[odd])}."
+            )
+        X = np.stack([_as_array(image) for image in X])
     if getattr(X, "ndim", 2) <= 2:
-        return X, None
-    X = np.asarray(X)
-    shape, images = _stack_shape(X)
-    if image_shape is not None and resolve_shape(np.prod(shape, dtype=int), image_shape) != shape:
-        raise ValueError(f"Images of shape {_text(shape)} came, expected image_shape={_text(image_shape)}.")
-    return images.reshape(len(X), -1), shape
+        return _as_array(X) if hasattr(X, "detach") else X, None
+    shape, images = _stack_shape(_as_array(X))
+    n_pixels = int(np.prod(shape))
+    if image_shape is not None:
+        expected = check_shape(image_shape)
+        if any(side not in (-1, came) for side, came in zip(expected, shape, strict=True)):
+            raise ValueError(f"Images of shape {_text(shape)} came, expected image_shape={_text(image_shape)}.")
+    return images.reshape(len(X), n_pixels), shape
+
+
+def _as_array(X):
+    """A NumPy array, also of a PyTorch tensor that has gradients or lies on a GPU."""
+    return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)
 
 
 def _stack_shape(X):
@@ -79,14 +92,7 @@ def resolve_shape(n_pixels, image_shape=None):
             f"Rows of {n_pixels:,} values are neither square gray images (k²) nor square RGB ones (3k²): "
             "pass image_shape=(height, width) or (height, width, channels)."
         )
-    shape = tuple(image_shape) if np.iterable(image_shape) else ()
-    valid = all(isinstance(side, (int, np.integer)) and (side > 0 or side == -1) for side in shape)
-    if len(shape) not in (2, 3) or not valid or shape.count(-1) > 1:
-        raise ValueError(
-            "image_shape must be (height, width) or (height, width, channels), positive integers of which one may be "
-            f"-1, got {image_shape!r}."
-        )
-    shape = tuple(int(side) for side in (*shape, 1)[:3])
+    shape = check_shape(image_shape)
     known = -np.prod(shape) if -1 in shape else np.prod(shape)
     resolved = tuple(n_pixels // int(known) if side == -1 else side for side in shape)
     if np.prod(resolved) != n_pixels or 0 in resolved:
@@ -95,6 +101,26 @@ def resolve_shape(n_pixels, image_shape=None):
             + ("." if -1 in shape else f", which holds {np.prod(shape):,}.")
         )
     return resolved
+
+
+def check_shape(image_shape):
+    """(height, width, channels) of a parameter ``image_shape``, of which one may be −1."""
+    shape = tuple(image_shape) if np.iterable(image_shape) else ()
+    valid = all(isinstance(side, (int, np.integer)) and (side > 0 or side == -1) for side in shape)
+    if len(shape) not in (2, 3) or not valid or shape.count(-1) > 1:
+        raise ValueError(
+            "image_shape must be (height, width) or (height, width, channels), positive integers of which one may be "
+            f"-1, got {image_shape!r}."
+        )
+    return tuple(int(side) for side in (*shape, 1)[:3])
+
+
+def check_size(size, name):
+    """(height, width) of a parameter that is an int, for a square, or a pair."""
+    pair = (size, size) if isinstance(size, Integral) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
+        raise ValueError(f"{name} must be a positive int or (height, width), got {size!r}.")
+    return tuple(map(int, pair))
 
 
 def pixel_statistics(rows, channels):

@@ -57,7 +57,8 @@ class Progress(Callback):
             text += f", validation {row['valid_accuracy']:.1%}"
         self.bar_.update(self.task_, scores=text)
 
-    def on_train_end(self, net, **kwargs):
-        if self.bar_ is not None:
+    def stop(self):
+        """Take the bar down, also after an error, of which skorch does not tell its callbacks."""
+        if getattr(self, "bar_", None) is not None:
             self.bar_.stop()
             self.bar_ = None

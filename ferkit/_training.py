@@ -6,6 +6,7 @@ augmentation is batched tensor code, and losses leave the device once an epoch.
 """
 
 from contextlib import nullcontext
+from copy import deepcopy
 from traceback import walk_tb
 
 import numpy as np
@@ -16,7 +17,6 @@ from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import Dataset, unpack_data
 from skorch.utils import to_tensor
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from .backbones import set_dropout
 
@@ -25,11 +25,15 @@ AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR
 
 def resolve_device(device):
     """``"auto"`` takes CUDA, then Apple's MPS, then the CPU."""
-    if device != "auto":
-        return str(torch.device(device))
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    kind = device.partition(":")[0]
+    if kind not in there:
+        raise ValueError(f'device must be "auto", "cpu", "cuda", "cuda:<n>" or "mps", got {device!r}.')
+    if not there[kind]:
+        raise ValueError(f'device={device!r} was asked for, and PyTorch finds none: use "auto" or "cpu".')
+    return device
 
 
 def resolve_precision(precision, device):
@@ -134,7 +138,6 @@ class FERNet(NeuralNetClassifier):
         *,
         augment=None,
         mixup=0,
-        label_smoothing=0,
         ema_decay=None,
         tta=None,
         precision="auto",
@@ -144,7 +147,6 @@ class FERNet(NeuralNetClassifier):
         super().__init__(module, **kwargs)
         self.augment = augment
         self.mixup = mixup
-        self.label_smoothing = label_smoothing
         self.ema_decay = ema_decay
         self.tta = tta
         self.precision = precision
@@ -193,26 +195,29 @@ class FERNet(NeuralNetClassifier):
             *_, (frame, _) = walk_tb(interrupt.__traceback__)
             self.interrupted_ = frame.f_code is not EarlyStopping.on_epoch_end.__code__
             raise
+        finally:
+            if self.averaging_:
+                self.module_ = self.averaging_.average
+
+    def on_epoch_begin(self, net, **kwargs):
+        super().on_epoch_begin(net, **kwargs)
+        if self.averaging_:
+            self.module_ = self.averaging_.trained  # before callbacks that freeze layers look for them
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         if iterator is None:
             return
         if training:
             self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
-        averaging = self.averaging_ if training else None
-        if averaging:
-            self.module_ = averaging.trained
         scores = []
-        try:
-            for batch in iterator:
-                self.notify("on_batch_begin", batch=batch, training=training)
-                step = step_fn(batch, **fit_params)
-                scores.append(torch.stack([step["loss"].detach(), step["accuracy"]]))
-                self.history.record_batch(f"{prefix}_batch_size", len(step["y_pred"]))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
-        finally:
-            if averaging:
-                self.module_ = averaging.average.module
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            scores.append(torch.stack([step["loss"].detach(), step["accuracy"]]))
+            self.history.record_batch(f"{prefix}_batch_size", len(step["y_pred"]))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        if training and self.averaging_:
+            self.module_ = self.averaging_.average
         scores = torch.stack(scores).tolist()
         if not np.isfinite(scores).all():
             raise ValueError(
@@ -256,8 +261,15 @@ class FERNet(NeuralNetClassifier):
 
     def _loss(self, logits, y, weight, share):
         def mean_loss(y, weight):
-            losses = F.cross_entropy(logits, y, reduction="none", label_smoothing=self.label_smoothing)
-            return losses.mean() if weight is None else (losses * weight).mean()
+            losses = self.criterion_(logits, y)
+            if weight is None:
+                return losses.mean()
+            if losses.shape != weight.shape:
+                raise ValueError(
+                    f"With weights, criterion must return a loss for each of the {len(y)} rows, got shape "
+                    f'{tuple(losses.shape)}: pass net_params={{"criterion__reduction": "none", …}}.'
+                )
+            return (losses * weight).mean()
 
         loss = mean_loss(y, weight)
         if share == 1.0:
@@ -276,10 +288,14 @@ class FERNet(NeuralNetClassifier):
         """Probabilities, averaged over the test-time views."""
         images, _ = unpack_data(batch)
         images = to_tensor(images, device=self.device)
-        with torch.inference_mode(), self.autocast():
+        views = [images, images.flip(3)] if self.tta == "flip" else [images]
+        if len(views) * len(images) <= self.batch_size:
+            views = [torch.cat(views)]  # a small batch costs what reading the weights costs: read them once
+        if self.module_.training != training:
             self._set_training(training)
-            views = [images, images.flip(3)] if self.tta == "flip" else [images]
-            return torch.stack([_first(self.infer(view)).float().softmax(1) for view in views]).mean(0)
+        with torch.inference_mode(), self.autocast():
+            probabilities = torch.cat([_first(self.infer(view)).float().softmax(1) for view in views])
+        return probabilities.unflatten(0, (-1, len(images))).mean(0)
 
     def _get_predict_nonlinearity(self):
         return lambda probabilities: probabilities
@@ -294,22 +310,24 @@ def _accuracy(scores, y):
 
 
 class _Averaging:
-    """The network being trained and the exponential moving average of its weights.
+    """The network being trained and the exponential moving average of its weights and buffers.
 
     The average's memory grows from nothing up to ``decay``: short trainings would else keep their random start.
     """
 
     def __init__(self, trained, decay):
-        self.trained, self.decay, self.steps = trained, decay, 0
-        self.average = AveragedModel(trained, multi_avg_fn=self._blend, use_buffers=True)
-
-    def update(self):
-        self.steps += 1  # counted here: to read AveragedModel's count would be to wait for the device
-        self.average.update_parameters(self.trained)
+        self.trained, self.average, self.decay, self.steps = trained, deepcopy(trained), decay, 0
+        pairs = list(zip(_tensors(self.average), _tensors(trained), strict=True))
+        self.blended = list(zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True))
+        self.copied = list(zip(*(pair for pair in pairs if not pair[0].is_floating_point()), strict=True))
 
     @torch.no_grad()
-    def _blend(self, averaged, current, _):
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, 1 - min(self.decay, self.steps / (9 + self.steps)))
-        else:
-            torch._foreach_copy_(averaged, current)
+    def update(self):
+        self.steps += 1
+        torch._foreach_lerp_(*self.blended, 1 - min(self.decay, self.steps / (9 + self.steps)))
+        if self.copied:  # batch norm's counts
+            torch._foreach_copy_(*self.copied)
+
+
+def _tensors(module):
+    return [*module.parameters(), *module.buffers()]

@@ -116,6 +116,11 @@ class ImageAugmenter(BaseSampler):
         self.image_shape = image_shape
         self.random_state = random_state
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = False
+        return tags
+
     def _check_X_y(self, X, y):
         X, _ = check_images(self, X, reset=True)
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
@@ -180,15 +185,16 @@ class ImageAugmenter(BaseSampler):
         factor = 1 / (1 + self.scale * uniform())
         mirror = torch.where(uniform(0.0) < self.horizontal_flip, -1.0, 1.0)
         cos, sin = factor * angle.cos(), factor * angle.sin()
-        aspect = height / width  # affine_grid's coordinates run from -1 to 1 along both sides
-        theta = torch.stack(
-            [
-                torch.stack([mirror * cos, mirror * (shear * cos - sin) * aspect, self.translation * 2 * uniform()], 1),
-                torch.stack([sin / aspect, shear * sin + cos, self.translation * 2 * uniform()], 1),
-            ],
-            1,
+        aspect = height / width  # grid_sample's coordinates run from -1 to 1 along both sides
+        # what F.affine_grid computes, in a tenth of its time: it multiplies thousands of tiny matrices
+        x = (2 * torch.arange(width, device=images.device) + 1) / width - 1
+        y = ((2 * torch.arange(height, device=images.device) + 1) / height - 1)[:, None]
+        rows = (
+            (mirror * cos, mirror * (shear * cos - sin) * aspect, self.translation * 2 * uniform()),
+            (sin / aspect, shear * sin + cos, self.translation * 2 * uniform()),
         )
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        rows = [[part.view(-1, 1, 1) for part in row] for row in rows]
+        grid = torch.stack([by_x * x + (by_y * y + shift) for by_x, by_y, shift in rows], -1)
         return F.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
 
     def _erase(self, images, uniform):

@@ -2,7 +2,6 @@
 
 import warnings
 from contextlib import contextmanager
-from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
@@ -18,7 +17,7 @@ from skorch.helper import predefined_split
 from skorch.utils import noop
 from torch.optim import lr_scheduler
 
-from ._images import check_images, pixel_statistics
+from ._images import check_images, check_size, pixel_statistics
 from ._progress import Progress
 from ._training import FERNet, Images, Standardized, resident_bytes, resolve_device, resolve_precision
 from .augmentation import ImageAugmenter
@@ -26,11 +25,13 @@ from .backbones import resolve_backbone
 
 __all__ = ["FERClassifier"]
 
+_FERKITS_OWN = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
+
 # name: class, its arguments, weight_decay="auto", and its rate in units of an Adam's
 _OPTIMIZERS = {
-    "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}, 5e-4, 25),
-    "adam": (torch.optim.Adam, {}, 0, 1),
-    "adamw": (torch.optim.AdamW, {}, 0.05, 1),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "fused": True}, 5e-4, 25),
+    "adam": (torch.optim.Adam, {"fused": True}, 0, 1),
+    "adamw": (torch.optim.AdamW, {"fused": True}, 0.05, 1),
 }
 
 
@@ -92,13 +93,15 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of convolutions and matrix products. "auto" is bfloat16 where the hardware multiplies in it, else float32.
     random_state : int, RandomState instance or None, default=None
-        Determines weights, batches, augmentation and the validation split. Repeatable on the same machine.
+        Determines weights, batches, augmentation and the validation split. Repeatable on the same machine, but for
+        fits in several threads of one process, which share PyTorch's random stream.
     verbose : int, default=0
         1 shows a progress bar over epochs and batches.
     callbacks : list of skorch callbacks, default=None
-        Copied, then called during training.
+        Called during training.
     net_params : dict, default=None
-        More arguments for the skorch net, which win over ferkit's.
+        More arguments for the skorch net, which win over ferkit's: a ``criterion`` of your own (a loss for each row,
+        or their mean where there are no weights), an optimizer's ``optimizer__betas``.
 
     Attributes
     ----------
@@ -261,15 +264,22 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         KeyboardInterrupt
             After Ctrl-C, which leaves the estimator fitted as far as it got.
         """
+        for fitted in ("net_", "history_"):
+            vars(self).pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
         if self.early_stopping and not self.validation_fraction:
             raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
         X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
-        self.classes_, y = np.unique(y, return_inverse=True)
+        try:
+            self.classes_, y = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise ValueError(f"y mixes labels of types that have no common order: {error}.") from error
         if len(self.classes_) < 2:
-            raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]!r}.")
+            raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]}.")
         seed = self._draw_seed()
         valid = None
         weight = self._row_weights(y, sample_weight)
+        if weight is not None:
+            weight /= weight.mean()
         if self.validation_fraction:
             train, held_back = self._split(y, seed)
             valid = self._images(X[held_back], y[held_back])
@@ -279,7 +289,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             self._train(X, y, weight, seed)
         _end_schedule(self.net_)
         self.net_.initialize_optimizer()  # momenta of a complete fit would only double the size of a saved model
-        return self
+        return self._finish()
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -308,6 +318,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             If the images or labels are not usable or differ from what earlier calls brought.
         """
         first = not hasattr(self, "net_")
+        if self.class_weight == "balanced":
+            raise ValueError(
+                'class_weight="balanced" needs all labels at once: pass partial_fit the weights themselves, as a dict.'
+            )
         if first and classes is None:
             raise ValueError("The first call to partial_fit needs classes, all the labels that may come.")
         X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
@@ -326,9 +340,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             if first:
                 self._build_net(X, y, None)
             _end_schedule(self.net_)
-            self.net_.set_params(max_epochs=1, ema_decay=None, train_split=None)
+            self.net_.set_params(max_epochs=1, ema_decay=None)
             self._train(X, y, weight, seed)
-        return self
+        return self._finish()
 
     def _check_training_data(self, X, y, sample_weight, *, reset):
         X, _ = check_images(self, X, reset=reset)
@@ -344,13 +358,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return X[used], y[used], sample_weight[used]
 
     def _row_weights(self, y, sample_weight):
-        """Sample and class weights as one weight of mean 1 for each row, or None."""
-        if self.class_weight is None and sample_weight is None:
-            return None
+        """Sample and class weights as one weight for each row, or None."""
+        if self.class_weight is None:
+            return None if sample_weight is None else sample_weight.astype(np.float32)
         weight = compute_sample_weight(self.class_weight, self.classes_[y])
-        if sample_weight is not None:
-            weight = weight * sample_weight
-        return (weight / weight.mean()).astype(np.float32)
+        weight = (weight if sample_weight is None else weight * sample_weight).astype(np.float32)
+        if not weight.any():
+            raise ValueError("class_weight leaves every row without weight: nothing to train on.")
+        return weight
 
     def _draw_seed(self):
         return check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -378,6 +393,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         adam_lr = backbone.lr / _OPTIMIZERS[backbone.optimizer][3]
         self.lr_ = float(adam_lr * lr_unit if self.lr == "auto" else self.lr)
         self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
+        if self.augment_ is not None:
+            self.augment_._validate_params()
         mean, std = pixel_statistics(X, self.image_shape_[2])
         params = {
             "module": Standardized,
@@ -385,10 +402,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "module__num_classes": len(self.classes_),
             "module__mean": mean,
             "module__std": std,
-            "module__input_size": _pair(self.input_size),
+            "module__input_size": None if self.input_size is None else check_size(self.input_size, "input_size"),
             "module__dropout": self.dropout,
             "module__backbone_params": self.backbone_params or {},
-            "criterion": torch.nn.CrossEntropyLoss,
+            **self._criterion(),
             "classes": np.arange(len(self.classes_)),
             "optimizer": optimizer,
             "optimizer__weight_decay": weight_decay if self.weight_decay == "auto" else self.weight_decay,
@@ -400,7 +417,6 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "precision": self.precision,
             "augment": self.augment_,
             "mixup": self.mixup,
-            "label_smoothing": self.label_smoothing,
             "ema_decay": self.ema_decay,
             "tta": self.tta,
             **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
@@ -408,6 +424,20 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         }
         steps = params["max_epochs"] * -(-len(y) // params["batch_size"])
         self.net_ = FERNet(**{"callbacks": self._callbacks(steps, valid), **params}).initialize()
+
+    def _criterion(self):
+        """The loss of each row, unless ``net_params`` brings a loss of its own."""
+        own = self.net_params or {}
+        replaced = [name for name in own if name.split("__")[0] in _FERKITS_OWN]
+        if replaced:
+            raise ValueError(f"net_params can't set {', '.join(replaced)}: ferkit's batches stay on the device.")
+        if "criterion" in own:
+            return {}
+        return {
+            "criterion": torch.nn.CrossEntropyLoss,
+            "criterion__reduction": "none",
+            "criterion__label_smoothing": self.label_smoothing,
+        }
 
     def _callbacks(self, steps, valid):
         monitor = "valid_loss" if valid else "train_loss"
@@ -426,19 +456,22 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if self.lr_schedule:
             callbacks.append(("schedule", LRScheduler(**schedules[self.lr_schedule])))
         if self.early_stopping:
-            patience = 10 if self.early_stopping is True else self.early_stopping
+            patience = 10 if isinstance(self.early_stopping, (bool, np.bool_)) else self.early_stopping
             stopping = EarlyStopping("valid_accuracy", patience, lower_is_better=False, load_best=True, sink=noop)
             callbacks.append(("stopping", stopping))
         if self.verbose:
             callbacks.append(("progress", Progress()))
-        return callbacks + deepcopy(self.callbacks or [])
+        return callbacks + (self.callbacks or [])
 
     def _view(self, X):
         """Rows as a tensor (n, channels, height, width) of the same memory."""
         height, width, channels = self.image_shape_
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of read-only memory, such as joblib's: nobody writes to it
+        if X.flags.writeable:
             rows = torch.from_numpy(X)
+        else:  # joblib's memory maps: nobody writes to them here
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                rows = torch.from_numpy(X)
         return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
 
     def _images(self, X, y, weight=None):
@@ -450,13 +483,25 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _train(self, X, y, weight, seed):
         net = self.net_
         net.generator = torch.Generator(net.device).manual_seed(seed)
+        progress = dict(net.callbacks_).get("progress")
         try:
             net.partial_fit(self._images(X, y, weight))
+        except Exception:
+            del self.net_
+            raise
         finally:
-            net.generator = net.averaging_ = None  # a generator can't be pickled, the average is in module_ by now
-            self.history_ = [_epoch(row) for row in net.history if "train_loss" in row]
-        if net.interrupted_:
+            if progress:
+                progress.stop()
+            # neither a generator nor the images held back belong into a saved model
+            net.generator = net.averaging_ = net.train_split = None
+        if "train_loss" not in net.history[-1]:
+            del net.history[-1]  # an epoch that was interrupted
+        self.history_ = [_epoch(row) for row in net.history]
+
+    def _finish(self):
+        if self.net_.interrupted_:
             raise KeyboardInterrupt
+        return self
 
     # predicting
 
@@ -476,6 +521,20 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X, _ = check_images(self, X, reset=False)
         return self.net_.predict_proba(Images(self._view(X), device=self.device_, resident=False))
+
+    def predict_log_proba(self, X):
+        """Logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of the shape seen in `fit`, as rows or as a stack.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float32
+        """
+        return np.log(self.predict_proba(X))
 
     def predict(self, X):
         """The most probable class.
@@ -510,10 +569,6 @@ def _end_schedule(net):
     ended = ("schedule", "stopping", "progress")
     net.callbacks = [entry for entry in net.callbacks if not (isinstance(entry, tuple) and entry[0] in ended)]
     net.callbacks_ = [entry for entry in net.callbacks_ if entry[0] not in ended]
-
-
-def _pair(size):
-    return (size, size) if isinstance(size, Integral) else size and tuple(size)
 
 
 def _epoch(row):

@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import sys
+import tempfile
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +16,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from ferkit import PixelParser
+from ferkit.datasets._base import USAGES
+from ferkit.datasets._fer2013 import IMAGE_SUFFIXES, read_image
 
 __all__ = ["main"]
 
@@ -40,7 +47,7 @@ app = typer.Typer(
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-Out = Annotated[Path, typer.Option(help="Folder for the run: model, report, figures, settings.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the run: model, report, figures, settings.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a run that is there already.")]
 Model = Annotated[Path, typer.Argument(help="A model.joblib, from a source you trust: loading one can run code.")]
 Drop = Annotated[bool, typer.Option("--drop-errors", help="Leave bad rows and unreadable images out.")]
@@ -65,29 +72,42 @@ def main(argv=None):
     raise SystemExit(1)
 
 
+@app.callback()
+def _options(
+    version_: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+):
+    if version_:
+        out.print(f"ferkit {version('ferkit')}")
+        raise typer.Exit
+
+
 @app.command()
 def train(
     data: Annotated[
         Path | None, typer.Argument(help="CSV, archive or image folder; without it, faces that ferkit draws.")
     ] = None,
-    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the run: model, report, figures.")] = Path("run"),
+    out_dir: Out = Path("run"),
     backbone: Annotated[str, typer.Option(help="Network to train.")] = "cnn",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    lr: Annotated[float | None, typer.Option(min=1e-12, help="Learning rate.")] = None,
     input_size: Annotated[int | None, typer.Option(min=1, help="Enlarge images to this on the device.")] = None,
     augment: Annotated[bool, typer.Option(help="Change images at random in training.")] = True,
     mixup: Annotated[float | None, typer.Option(min=0, help="Mix pairs of images.")] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Weight classes by their rarity.")] = False,
     validation: Annotated[float | None, typer.Option(min=0, max=0.9, help="Share of images to hold back.")] = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option(help="Random state.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random state.")] = 0,
     drop_errors: Drop = False,
     force: Force = False,
 ):
     """Train on the Training images and report on PublicTest, else Validation, else Test, else a stratified tenth."""
     from ferkit import FERClassifier
+    from ferkit._training import resolve_device
+    from ferkit.backbones import resolve_backbone
 
+    _usable("--backbone", resolve_backbone, backbone)
+    _usable("--device", resolve_device, device)
     _check_out(out_dir, force)
     if data is None:
         faces, name = _drawn_faces(5000), "5,000 faces drawn by ferkit"
@@ -116,7 +136,7 @@ def train(
 
 
 @app.command()
-def demo(out_dir: Annotated[Path, typer.Option("--out")] = Path("demo"), force: Force = True):
+def demo(out_dir: Out = Path("demo"), force: Force = False):
     """Train on faces that ferkit draws, in a minute or two, and show where everything is."""
     from ferkit import FERClassifier
 
@@ -136,6 +156,8 @@ def evaluate(
     """Score a saved model."""
     from ferkit.report import evaluate
 
+    if usage is not None and usage not in USAGES:
+        raise typer.BadParameter(f"--usage must be one of {', '.join(USAGES)}, got {usage}.")
     classifier = _load_model(model)
     faces = _load(data, drop_errors, usage=usage)
     y, labels = _labels(faces, classifier)
@@ -152,34 +174,51 @@ def predict(
     images: Annotated[list[Path], typer.Argument(help="Pictures of faces, and folders of them.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    drop_errors: Drop = False,
 ):
     """Recognise the expression in pictures, each emotion with its probability."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
     classifier = _load_model(model)
-    paths = [path for given in images for path in _pictures(given)]
-    rows = np.stack([_read_picture(path, classifier.image_shape_) for path in paths])
-    probabilities = classifier.predict_proba(rows)
+    shape = _picture_shape(classifier)
+    rows = {}
+    for path in dict.fromkeys(path for given in images for path in _pictures(given)):
+        try:
+            rows[path] = read_image(partial(open, path, "rb"), shape)
+        except Exception as error:  # Pillow raises all sorts of them on damaged files
+            if not drop_errors:
+                raise ValueError(f"{path} can't be read as a picture: {error}") from error
+            err.print(f"Left out {path}: {error}", markup=False)
+    if not rows:
+        raise ValueError("No picture could be read.")
     names = [str(label) for label in classifier.classes_]
     table = [
         {"image": str(path), "emotion": names[row.argmax()], **dict(zip(names, row.tolist(), strict=True))}
-        for path, row in zip(paths, probabilities, strict=True)
+        for path, row in zip(rows, classifier.predict_proba(np.stack([*rows.values()])), strict=True)
     ]
-    err.print("Each picture was taken for one whole face, turned gray and resized: no face was searched for.")
+    err.print("Each picture was taken for one whole face and resized: no face was searched for.")
     if as_json:
-        out.print_json(json.dumps(table))
+        print(json.dumps(table, indent=2))
     elif as_csv:
         import pandas as pd
 
         print(pd.DataFrame(table).to_csv(index=False), end="")
     else:
-        shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-        shown.add_column("image", overflow="fold")
-        for name in ("emotion", *names):
-            shown.add_column(name, no_wrap=True, justify="left" if name == "emotion" else "right")
+        _print_predictions(table, names)
+
+
+def _print_predictions(table, names):
+    if out.is_terminal and out.width < 110:
         for row in table:
-            shown.add_row(row["image"], row["emotion"], *(f"{row[name]:.1%}" for name in names))
-        Console(highlight=False).print(shown)
+            shares = ", ".join(f"{name} {row[name]:.1%}" for name in sorted(names, key=row.get, reverse=True))
+            out.print(f"{row['image']}: {shares}", markup=False)
+        return
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("image", "emotion", *names):
+        shown.add_column(name, no_wrap=True, justify="right" if name in names else "left")
+    for row in table:
+        shown.add_row(Text(row["image"]), row["emotion"], *(f"{row[name]:.1%}" for name in names))
+    Console(highlight=False, width=None if out.is_terminal else 1000).print(shown)
 
 
 # a run
@@ -194,11 +233,10 @@ def _run(model, faces, name, out_dir):
     try:
         model.fit(faces.data[train], y[train])
     except KeyboardInterrupt:
-        interrupted = hasattr(model, "classes_") and bool(model.history_ or model.net_.history)
+        interrupted = bool(getattr(model, "history_", None))
         if not interrupted:
-            raise
+            raise RuntimeError("interrupted before the first epoch was over: nothing to save") from None
     model.set_params(verbose=0)
-    out_dir.mkdir(parents=True, exist_ok=True)
     _save(model, out_dir / "model.joblib")
     if interrupted:
         out.print(f"Interrupted after {len(model.history_)} epochs: the model so far is saved and scored.")
@@ -227,7 +265,13 @@ def _training_and_test(faces):
             return train, np.flatnonzero(faces.usage == usage), usage
     from sklearn.model_selection import train_test_split
 
-    train, test = train_test_split(train, test_size=0.1, stratify=faces.target[train], random_state=0)
+    target = faces.target[train]
+    rare = np.bincount(target)[target] < 2
+    stratify = None if rare.any() else target
+    size = max(round(0.1 * len(train)), len(np.unique(target)))
+    if size >= len(train):
+        raise ValueError(f"{len(train)} Training images are too few to hold some back for a score.")
+    train, test = train_test_split(train, test_size=size, stratify=stratify, random_state=0)
     return np.sort(train), np.sort(test), "a tenth of Training"
 
 
@@ -288,7 +332,7 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
 
     from ferkit.display import ClassDistributionDisplay, FacesDisplay, LearningCurveDisplay, PredictionsDisplay
 
-    labels, (train, test) = _order(model, faces), parts.values()
+    labels, (train, test) = reports["Training"].labels, parts.values()
     figures = {
         "learning_curve": LearningCurveDisplay.from_estimator(model).figure_,
         "class_distribution": ClassDistributionDisplay.from_targets(
@@ -321,6 +365,19 @@ def _check_out(out_dir, force):
         raise typer.BadParameter(f"{out_dir} is a file: --out takes a folder.")
     if (out_dir / "model.joblib").exists() and not force:
         raise typer.BadParameter(f"{out_dir} holds a run already: choose another --out, or --force to overwrite it.")
+    try:  # before hours of training, not after them
+        out_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out_dir).close()
+    except OSError as error:
+        raise typer.BadParameter(f"{out_dir} can't be written to: {error}.") from error
+
+
+def _usable(option, check, value):
+    """Turn what a library function says of a bad value into bad usage."""
+    try:
+        check(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from error
 
 
 def _drawn_faces(n):
@@ -342,9 +399,19 @@ def _load_model(path):
         model = joblib.load(path)
     except Exception as error:
         raise ValueError(f"{path} is no model that joblib can load: {error}") from error
-    if not hasattr(model, "predict_proba"):
+    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(f"{path} holds a {type(model).__name__}, expected a fitted classifier.")
     return model
+
+
+def _picture_shape(model):
+    """(height, width, channels) of what the model takes."""
+    first = model[0] if hasattr(model, "steps") else model
+    if isinstance(first, PixelParser) or not hasattr(first, "image_shape_"):
+        raise ValueError(
+            f"The model begins with a {type(first).__name__}, which takes no pictures: save its last step."
+        )
+    return first.image_shape_
 
 
 def _save(model, path):
@@ -364,32 +431,17 @@ def _labels(faces, model):
 
 
 def _order(model, faces):
-    """The model's classes in FER2013's order."""
-    return [name for name in faces.target_names if name in model.classes_]
+    """The model's classes in FER2013's order, then any others of its own."""
+    known = [name for name in faces.target_names if name in model.classes_]
+    return known + [name for name in model.classes_ if name not in known]
 
 
 def _pictures(given):
     if given.is_dir():
-        import PIL.Image
-
-        known = PIL.Image.registered_extensions()
-        found = sorted(path for path in given.rglob("*") if path.suffix.lower() in known)
+        found = sorted(path for path in given.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not found:
             raise ValueError(f"{given} holds no pictures.")
         return found
     if not given.exists():
         raise typer.BadParameter(f"There is no picture or folder {given}.")
     return [given]
-
-
-def _read_picture(path, shape):
-    import PIL.Image
-    import PIL.ImageOps
-
-    height, width, channels = shape
-    try:
-        with PIL.Image.open(path) as picture:
-            picture = PIL.ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
-            return np.asarray(picture.resize((width, height), PIL.Image.Resampling.BILINEAR)).ravel()
-    except OSError as error:
-        raise ValueError(f"{path} can't be read as a picture: {error}") from error

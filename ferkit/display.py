@@ -5,6 +5,8 @@ Colours are Okabe and Ito's, which colour-blind people can tell apart.
 
 import numpy as np
 
+from ._images import as_rows, resolve_shape
+
 __all__ = ["ClassDistributionDisplay", "FacesDisplay", "LearningCurveDisplay", "PredictionsDisplay"]
 
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
@@ -259,7 +261,7 @@ class PredictionsDisplay:
         y : array-like of shape (n,)
             True labels.
         images : array of shape (n, height, width) or (n, height, width, channels), default=None
-            What to show; by default ``X`` as square gray images.
+            What to show; by default ``X``.
         n_images : int, default=32
             Size of the sample.
         random_state : int, default=0
@@ -271,7 +273,11 @@ class PredictionsDisplay:
         """
         rows = np.random.default_rng(random_state).permutation(len(y))[:n_images]
         X, y = np.asarray(X)[rows], np.asarray(y)[rows]
-        images = X.reshape(len(X), round(X.shape[1] ** 0.5), -1) if images is None else images[rows]
+        if images is None:
+            flat, shape = as_rows(X)
+            images = np.reshape(flat, (len(rows), *(shape or resolve_shape(flat.shape[1]))))
+        else:
+            images = np.asarray(images)[rows]
         probabilities = estimator.predict_proba(X)
         y_pred = estimator.classes_[probabilities.argmax(axis=1)]
         return cls(images, y, y_pred, probabilities.max(axis=1)).plot()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, classification_report, confusion_matrix
+from sklearn.metrics import classification_report, confusion_matrix
 
 __all__ = ["Report", "evaluate"]
 
@@ -21,7 +21,7 @@ def evaluate(model, X, y, *, labels=None):
     y : array-like of shape (n,)
         True labels.
     labels : array-like, default=None
-        Labels in the order in which to report them. By default those of the model, sorted.
+        Labels in the order in which to report them, by default those of the model; any others that occur follow.
 
     Returns
     -------
@@ -79,24 +79,27 @@ class Report:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            Labels in the order in which to report them. By default all that occur, sorted.
+            Labels in the order in which to report them; any others that occur follow, sorted.
 
         Returns
         -------
         Report
         """
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-        labels = np.union1d(y_true, y_pred) if labels is None else np.asarray(labels)
+        occurring = np.union1d(y_true, y_pred)
+        labels = occurring if labels is None else np.concatenate([labels, np.setdiff1d(occurring, labels)])
         right = int((y_true == y_pred).sum())
         interval = binomtest(right, len(y_true)).proportion_ci(method="wilson")
-        recalls = classification_report(y_true, y_pred, labels=labels, output_dict=True, zero_division=0)
+        confusion = confusion_matrix(y_true, y_pred, labels=labels)
+        support = confusion.sum(axis=1)
+        per_class = classification_report(y_true, y_pred, labels=labels, output_dict=True, zero_division=0)
         return cls(
             n=len(y_true),
-            accuracy=float(accuracy_score(y_true, y_pred)),
+            accuracy=right / len(y_true),
             interval=(float(interval.low), float(interval.high)),
-            balanced_accuracy=float(np.mean([recalls[str(label)]["recall"] for label in np.unique(y_true)])),
-            per_class={name: scores for name, scores in recalls.items() if isinstance(scores, dict)},
-            confusion=confusion_matrix(y_true, y_pred, labels=labels),
+            balanced_accuracy=float(np.mean(confusion.diagonal()[support > 0] / support[support > 0])),
+            per_class={name: scores for name, scores in per_class.items() if isinstance(scores, dict)},
+            confusion=confusion,
             labels=labels.tolist(),
         )
 

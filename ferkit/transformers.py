@@ -15,7 +15,7 @@ from sklearn.base import (
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._images import CHUNK, check_images, pixel_statistics, resolve_shape
+from ._images import CHUNK, check_images, check_shape, check_size, pixel_statistics, resolve_shape
 from ._pixels import common_count, parse_pixels
 
 __all__ = ["ImageNormalizer", "ImageResizer", "PixelParser"]
@@ -72,10 +72,10 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             If no row of the first 100 makes an image of ``image_shape``.
         """
         rows = _strings(X)
-        if self.image_shape is not None and -1 not in self.image_shape:
-            n_pixels = int(np.prod(self.image_shape))
-        else:
+        if self.image_shape is None or -1 in self.image_shape:
             n_pixels = common_count(rows, self.image_shape)
+        else:
+            n_pixels = int(np.prod(check_shape(self.image_shape)))
         self.image_shape_ = resolve_shape(n_pixels, self.image_shape)
         self._n_features_out = n_pixels
         return self
@@ -102,8 +102,8 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
+        tags.input_tags.string = tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
         return tags
 
 
@@ -111,6 +111,8 @@ def _strings(X):
     """List of the strings in any of the forms that a column of strings comes in."""
     if isinstance(X, str):
         raise ValueError("Expected a list or column of pixel strings, got a single string: put it into a list.")
+    if not hasattr(X, "__len__"):
+        raise ValueError(f"Expected a list or column of pixel strings, got a {type(X).__name__}: put it into a list.")
     if hasattr(X, "columns") or isinstance(X, np.ndarray):
         X = np.asarray(X, dtype=object)
         if X.ndim not in (1, 2) or (X.ndim == 2 and X.shape[1] != 1):
@@ -184,11 +186,8 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self : ImageResizer
         """
         _, shape = check_images(self, X, reset=True)
-        size = (self.size, self.size) if isinstance(self.size, Integral) else tuple(self.size)
-        if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
-            raise ValueError(f"size must be a positive int or (height, width), got {self.size!r}.")
-        self._size = size
-        self._n_features_out = size[0] * size[1] * shape[2]
+        self._size = check_size(self.size, "size")
+        self._n_features_out = self._size[0] * self._size[1] * shape[2]
         return self
 
     def transform(self, X):
@@ -217,6 +216,11 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 images = images.round_().clamp_(0, 255)  # bicubic overshoots
             out[start : start + CHUNK] = images.permute(0, 2, 3, 1).flatten(1).numpy()
         return out
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # uint8 and float32 are all that comes out
+        return tags
 
 
 class ImageNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -335,6 +339,11 @@ class ImageNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X, (_, _, channels) = check_images(self, X, reset=False)
         pixels = X.reshape(len(X), -1, channels) * self.scale_.astype(np.float32) + self.offset_.astype(np.float32)
         return pixels.reshape(len(X), -1)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # uint8 and float32 are all that comes out
+        return tags
 
 
 def _standardize(rows):

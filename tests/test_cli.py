@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ferkit import FERClassifier
+from ferkit import FERClassifier, Pipeline, PixelParser
 from ferkit.cli import main
 from ferkit.datasets import make_faces
 
@@ -153,13 +153,16 @@ def test_other_splits_are_scored_on(csv, tmp_path):
         (["train", "unlabelled.csv"], 1, "no labels"),
         (["train", "test_only.csv"], 1, "no Training images"),
         (["train", "one_class.csv"], 1, "one class"),
-        (["train", "DATA", "--backbone", "resnet_18"], 1, "did you mean 'resnet18'"),
+        (["train", "DATA", "--device", "abacus"], 2, "device must be"),
+        (["train", "DATA", "--seed", "-1"], 2, "--seed"),
+        (["train", "DATA", "--out", "empty.csv/run"], 2, "can't be written to"),
+        (["train", "DATA", "--backbone", "resnet_18"], 2, "did you mean 'resnet18'"),
         (["train", "DATA", "--epochs", "0"], 2, "--epochs"),
         (["train", "DATA", "--nonsense"], 2, "--nonsense"),
         (["train", "DATA", "--out", "empty.csv"], 2, "is a file"),
         (["evaluate", "missing.joblib", "DATA"], 2, "no model file"),
         (["evaluate", "empty.csv", "DATA"], 1, "no model that joblib can load"),
-        (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 1, "usage must be one or several of"),
+        (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "--usage must be one of"),
         (["evaluate", "MODEL", "unlabelled.csv"], 1, "no labels"),
         (["predict", "MODEL", "missing.png"], 2, "no picture or folder"),
         (["predict", "MODEL", "empty.csv"], 1, "can't be read as a picture"),
@@ -197,6 +200,42 @@ def test_debug_shows_where(tmp_path):
         main(["train", str(tmp_path / "missing.csv"), "--debug"])
 
 
+def test_predict_reads_what_can_be_read(finished, pictures, capsys):
+    Image.fromarray(np.full((60, 60), 40_000, np.uint16)).save(pictures / "16bit.png")
+    (pictures / "notes.pdf").write_text("no picture")
+    model = finished / "model.joblib"
+    assert run("predict", model, pictures, "--json") == 1
+    assert "16bit.png can't be read as a picture: its pixels are of mode" in " ".join(capsys.readouterr().err.split())
+    assert run("predict", model, pictures, "--json", "--drop-errors") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+def test_predict_says_which_models_take_no_pictures(pictures, tmp_path, capsys, faces, tiny):
+    pipeline = Pipeline([("parse", PixelParser()), ("classify", tiny())])
+    joblib.dump(pipeline.fit([" ".join(map(str, row)) for row in faces.data], faces.target), tmp_path / "p.joblib")
+    assert run("predict", tmp_path / "p.joblib", pictures) == 1
+    assert "starts with a PixelParser" in capsys.readouterr().err
+    joblib.dump(tiny(), tmp_path / "unfitted.joblib")
+    assert run("predict", tmp_path / "unfitted.joblib", pictures) == 1
+    assert "expected a fitted classifier" in capsys.readouterr().err
+
+
+def test_an_emotion_that_training_lacks_is_reported_all_the_same(csv, tmp_path):
+    frame = pd.read_csv(csv)
+    frame = frame[(frame.emotion != 1) | (frame.Usage != "Training")]
+    frame.loc[frame.index[-1], ["emotion", "Usage"]] = [1, "PublicTest"]
+    frame.to_csv(tmp_path / "rare.csv", index=False)
+    assert run("train", tmp_path / "rare.csv", "--epochs", 1, "--out", tmp_path / "a") == 0
+    report = json.loads((tmp_path / "a/report.json").read_text())["PublicTest"]
+    assert report["per_class"]["disgust"]["recall"] == 0
+    assert report["per_class"]["disgust"]["support"] >= 1
+
+
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("ferkit ")
+
+
 def test_drop_errors_trains_on_the_rest(csv, tmp_path):
     lines = csv.read_text().splitlines()
     (tmp_path / "bad.csv").write_text("\n".join([lines[0], "3,1 2 3,Training", *lines[1:]]))
@@ -230,6 +269,7 @@ def test_command_is_installed():
 @pytest.mark.slow
 def test_demo(tmp_path, capsys):
     assert run("demo", "--out", tmp_path / "demo") == 0
+    assert run("demo", "--out", tmp_path / "demo") == 2, "a run is not overwritten unasked"
     report = json.loads((tmp_path / "demo/report.json").read_text())
     assert report["PublicTest"]["accuracy"] > 0.6
     assert str(tmp_path / "demo/model.joblib") in capsys.readouterr().out

@@ -19,7 +19,7 @@ from reprlib import repr as short_repr
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ferkit._pixels import parse_pixels
 from ferkit.datasets._base import EMOTIONS, USAGES, make_bunch
@@ -369,7 +369,7 @@ def _read_images(members, names, path, wanted, errors):
     data, kept, faults = np.empty((len(faces), N_PIXELS), np.uint8), [], {}
     for name, code, usage in faces:
         try:
-            data[len(kept)] = _read_image(members[name])
+            data[len(kept)] = read_image(members[name])
         except Exception as error:  # Pillow raises all sorts of them on damaged files
             if errors == "raise":
                 raise ValueError(
@@ -382,14 +382,16 @@ def _read_images(members, names, path, wanted, errors):
     return data[: len(kept)], np.array(target, np.int64), np.array(usage, USAGE_DTYPE), faults
 
 
-def _read_image(open_file):
-    """Gray 48×48 pixels in a row."""
+def read_image(open_file, shape=(SIDE, SIDE, 1)):
+    """Pixels of an image file in a row, turned upright, gray or RGB and resized to (height, width, channels)."""
+    height, width, channels = shape
+    mode = "L" if channels == 1 else "RGB"
     with open_file() as file, Image.open(file) as image:
         if image.mode[0] in "IF":  # Pillow would clip their values at 255
             raise ValueError(f"its pixels are of mode {image.mode}, expected 8 bits")
-        if (image.mode, image.size) != ("L", (SIDE, SIDE)):
-            image.draft("L", (2 * SIDE, 2 * SIDE))  # lets a large JPEG shrink and lose its colours while it is decoded
-            image = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        if (image.mode, image.size) != (mode, (width, height)):
+            image.draft(mode, (2 * width, 2 * height))  # lets a large JPEG shrink and turn gray while it is decoded
+            image = ImageOps.exif_transpose(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
         return np.frombuffer(image.tobytes(), np.uint8)
 
 

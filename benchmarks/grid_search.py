@@ -1,0 +1,58 @@
+"""GridSearchCV over FERClassifier on two cores: n_jobs=2 against n_jobs=1.
+
+joblib gives each worker its share of the threads, which the search itself reports as a score. Workers are started
+before the clock is: a search that is worth two of them takes longer than their imports. Bar: not slower. Scores of
+the two may differ by the rounding of sums that another number of threads splits otherwise, which training amplifies.
+
+    python benchmarks/grid_search.py [--device cuda] [--data fer2013.csv] [--quick]
+"""
+
+import os
+from functools import partial
+
+import numpy as np
+import torch
+from _common import alternate, count_cores, get_faces, parse_arguments, print_table, speed_row
+from sklearn.model_selection import GridSearchCV
+
+from ferkit import FERClassifier
+
+CORES = 2
+
+
+def score(model, data, target):
+    return {"accuracy": model.score(data, target), "threads": torch.get_num_threads()}
+
+
+def search(n_jobs, data, target, device):
+    model = FERClassifier(max_epochs=2, device=device, random_state=0)
+    grid = {"label_smoothing": [0, 0.1]}
+    return GridSearchCV(model, grid, scoring=score, cv=2, refit=False, n_jobs=n_jobs).fit(data, target).cv_results_
+
+
+def main():
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # workers inherit it
+    torch.set_num_threads(min(CORES, count_cores()))
+    arguments = parse_arguments(__doc__)
+    n_faces, rounds = (256, 2) if arguments.quick else (2048, 3)
+    data, target = get_faces(n_faces, arguments.data)
+    print(f"{rounds} searches of 4 fits on each side, of 2 epochs of {n_faces // 2:,} faces each", end="\n\n")
+
+    alternate({n_jobs: partial(search, n_jobs, data[:128], target[:128], arguments.device) for n_jobs in (1, 2)}, 1)
+    seconds, results = alternate(
+        {n_jobs: partial(search, n_jobs, data, target, arguments.device) for n_jobs in (1, 2)}, rounds
+    )
+    print_table([speed_row("grid search", seconds[2], seconds[1], 1)], sides=("n_jobs=2", "n_jobs=1"))
+    print()
+    for n_jobs, result in results.items():
+        print(
+            f"n_jobs={n_jobs}: {result['mean_test_threads'].max():.0f} threads a worker, accuracies",
+            ", ".join(f"{accuracy:.3f}" for accuracy in result["mean_test_accuracy"]),
+        )
+    one, two = (result["mean_test_accuracy"] for result in results.values())
+    print(f"Largest difference: {np.abs(one - two).max():.3f}")
+
+
+if __name__ == "__main__":
+    main()

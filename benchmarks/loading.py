@@ -1,0 +1,79 @@
+"""load_fer2013, from a CSV of pixel strings to uint8 with every value checked, against pandas and NumPy row by row.
+
+As many rows as FER2013 has, 35,887, drawn and written to a temporary file, or those of --data. Bars: at least 8 times
+as fast as ``np.array(s.split(), dtype=np.uint8)`` and faster than ``np.fromstring(s, sep=" ", dtype=np.uint8)``, which
+checks nothing. All three read the file with pandas, and must agree.
+
+Memory is the peak beyond the imports in a fresh process, the result included, in units of the pixels' own bytes. Bar:
+3 for ferkit, beyond the text; load_fer2013 never holds the text, so nothing is taken off for it.
+
+    python benchmarks/loading.py [--data fer2013.csv] [--quick]
+"""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from _common import alternate, measure_peak, parse_arguments, print_table, speed_row, value_row
+
+from ferkit import PixelParser
+from ferkit.datasets import load_fer2013, make_faces
+
+
+def load_ferkit(path):
+    return load_fer2013(path).data
+
+
+def load_split(path):
+    return np.stack([np.array(row.split(), dtype=np.uint8) for row in pd.read_csv(path)["pixels"]])
+
+
+def load_fromstring(path):
+    return np.stack([np.fromstring(row, sep=" ", dtype=np.uint8) for row in pd.read_csv(path)["pixels"]])
+
+
+def read_text(path):
+    return pd.read_csv(path)["pixels"]
+
+
+def parse_text(text):
+    return PixelParser().fit_transform(text)
+
+
+def main():
+    arguments = parse_arguments(__doc__)
+    n_rows, rounds = (1000, 2) if arguments.quick else (35_887, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.data
+        if path is None:
+            path = Path(folder, "fer2013.csv")
+            make_faces(n_rows, as_frame=True, random_state=0).frame.to_csv(path, index=False)
+        expected = load_ferkit(path)  # which also brings the file into the system's cache
+        print(f"{rounds} rounds of {len(expected):,} rows", end="\n\n")
+
+        readers = {"ferkit": load_ferkit, "split": load_split, "fromstring": load_fromstring}
+        seconds, results = alternate({side: partial(read, path) for side, read in readers.items()}, rounds)
+        for result in results.values():
+            np.testing.assert_array_equal(result, expected)
+        rows = [
+            speed_row("over pandas and np.array(s.split())", seconds["ferkit"], seconds["split"], 8),
+            speed_row("over pandas and np.fromstring(s)", seconds["ferkit"], seconds["fromstring"], 1),
+        ]
+
+        def peak_row(what, prepare, run, at_most=None):
+            peak = measure_peak(prepare, run, path) / expected.nbytes
+            return value_row(f"peak memory, {what}", peak, at_most, form="{:.2f} × pixels")
+
+        rows += [
+            peak_row("load_fer2013", Path, load_ferkit, 3),
+            peak_row("PixelParser, beyond its input", read_text, parse_text, 3),
+            peak_row("pandas and np.array(s.split())", Path, load_split),
+            peak_row("pandas and np.fromstring(s)", Path, load_fromstring),
+        ]
+        print_table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""FERClassifier.fit against the loops that it stands in for, in images a second.
+
+Over *bare PyTorch*: a loop written out below that does the same arithmetic with the same network, on resident uint8
+images: augmentation, autocast, channels-last, AdamW, a one-cycle schedule, label smoothing, averaged weights. It starts
+from the same seed, so that the losses must agree. FERClassifier has its history and a progress bar, on a terminal
+that is not there, on top. Bar: at least 0.95 of its speed on a CPU, 0.90 on a GPU.
+
+Over *plain skorch*: NeuralNetClassifier in float32 with a DataLoader that changes one PIL image at a time, as users
+write it. On a CPU it has no workers, which would take the cores from the network; on a GPU it has one for each core.
+Bar: at least 2.3 times its speed on a CPU, 10 times on a GPU.
+
+A run is a whole fit of two epochs. The last row is the memory of one epoch over as many faces as FER2013 trains on,
+the images included. Bar: 1.2 GB beyond the imports.
+
+    python benchmarks/training.py [--device cuda] [--data fer2013.csv] [--quick]
+"""
+
+import os
+from contextlib import nullcontext, redirect_stdout
+from copy import deepcopy
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from _common import (
+    MB,
+    alternate,
+    count_cores,
+    get_faces,
+    measure_peak,
+    parse_arguments,
+    print_table,
+    speed_row,
+    value_row,
+)
+from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import Dataset
+from torchvision import transforms
+
+from ferkit import FERClassifier, ImageAugmenter
+from ferkit.backbones import BACKBONES
+
+SEED = 0
+EPOCHS = 2
+BACKBONE = BACKBONES["cnn"]
+DEFAULTS = FERClassifier()
+WEIGHT_DECAY = 0.05
+
+
+def fit_ferkit(data, target, device):
+    model = FERClassifier(max_epochs=EPOCHS, device=device, random_state=SEED, verbose=1)
+    with open(os.devnull, "w") as screen, redirect_stdout(screen):
+        model.fit(data, target)
+    return model.history_[-1]["train_loss"]
+
+
+def fit_bare(data, target, device, precision):
+    seed = np.random.RandomState(SEED).randint(np.iinfo(np.int32).max)  # FERClassifier's: the same weights and batches
+    torch.manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
+    images = torch.from_numpy(data).view(-1, 1, 48, 48).to(device)
+    labels = torch.from_numpy(target).to(device)
+    std, mean = torch.std_mean(images.float(), correction=0)
+    augment = ImageAugmenter()
+    autocast = partial(torch.autocast, device, precision) if precision != torch.float32 else nullcontext
+
+    net = BACKBONE.build(num_classes=7, in_channels=1).to(device, memory_format=torch.channels_last).train()
+    weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": weights}, {"params": others, "weight_decay": 0.0}],
+        lr=BACKBONE.lr,
+        weight_decay=WEIGHT_DECAY,
+        fused=True,
+    )
+    batches = -(-len(images) // DEFAULTS.batch_size)
+    schedule = OneCycleLR(optimizer, BACKBONE.lr, total_steps=EPOCHS * batches, cycle_momentum=False)
+    current, averaged = (
+        [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+        for model in (net, deepcopy(net))
+    )
+
+    steps = 0
+    for _ in range(EPOCHS):
+        losses = []
+        for batch in torch.randperm(len(images), generator=generator, device=device).tensor_split(batches):
+            inputs = (augment(images[batch].float(), generator=generator) - mean) / std
+            with autocast():
+                logits = net(inputs.contiguous(memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits.float(), labels[batch], label_smoothing=DEFAULTS.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            steps += 1
+            torch._foreach_lerp_(averaged, current, 1 - min(DEFAULTS.ema_decay, steps / (9 + steps)))
+            losses.append(loss.detach())
+        mean_loss = torch.stack(losses).mean().item()
+    return mean_loss
+
+
+class Faces(Dataset):
+    """Faces changed one at a time, by the same kinds of change as ImageAugmenter's."""
+
+    def __init__(self, data, target):
+        self.images, self.target = data.reshape(-1, 48, 48), target
+        self.transform = transforms.Compose(
+            [
+                transforms.ToPILImage(),
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomAffine(
+                    10, translate=(0.1, 0.1), scale=(0.9, 1.1), interpolation=transforms.InterpolationMode.BILINEAR
+                ),
+                transforms.ColorJitter(contrast=0.2),
+                transforms.ToTensor(),
+                transforms.Normalize(data.mean() / 255, data.std() / 255),
+            ]
+        )
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return self.transform(self.images[index]), self.target[index]
+
+
+def fit_skorch(data, target, device):
+    torch.manual_seed(SEED)
+    batches = -(-len(data) // DEFAULTS.batch_size)
+    net = NeuralNetClassifier(
+        BACKBONE.build,
+        module__num_classes=7,
+        criterion=torch.nn.CrossEntropyLoss,
+        criterion__label_smoothing=DEFAULTS.label_smoothing,
+        optimizer=torch.optim.AdamW,
+        optimizer__weight_decay=WEIGHT_DECAY,
+        lr=BACKBONE.lr,
+        max_epochs=EPOCHS,
+        batch_size=DEFAULTS.batch_size,
+        iterator_train__shuffle=True,
+        iterator_train__num_workers=count_cores() if device == "cuda" else 0,
+        iterator_train__pin_memory=device == "cuda",
+        train_split=None,
+        callbacks=[
+            LRScheduler(
+                OneCycleLR,
+                max_lr=BACKBONE.lr,
+                total_steps=EPOCHS * batches,
+                cycle_momentum=False,
+                step_every="batch",
+            )
+        ],
+        device=device,
+        verbose=0,
+    )
+    net.fit(Faces(data, target), y=None)
+    return net.history[-1]["train_loss"]
+
+
+def fit_one_epoch(faces):
+    FERClassifier(max_epochs=1, device="cpu").fit(*faces)
+
+
+def main():
+    arguments = parse_arguments(__doc__)
+    device, on_gpu = arguments.device, arguments.device == "cuda"
+    os.environ["FORCE_COLOR"] = "1"  # makes rich draw the progress bar even where there is no terminal
+    n_images, rounds = (512, 2) if arguments.quick else (28_709, 5) if on_gpu else (4096, 5)
+    data, target = get_faces(n_images, arguments.data)
+    precision = getattr(torch, FERClassifier(device=device, max_epochs=1).fit(data[:256], target[:256]).precision_)
+    print(f"{rounds} fits of {EPOCHS} epochs of {n_images:,} faces on each side, {precision}", end="\n\n")
+
+    sides = {"ferkit": fit_ferkit, "bare PyTorch": partial(fit_bare, precision=precision), "plain skorch": fit_skorch}
+    alternate({side: partial(fit, data[:256], target[:256], device) for side, fit in sides.items()}, 1, device)
+    seconds, losses = alternate(
+        {side: partial(fit, data, target, device) for side, fit in sides.items()}, rounds, device
+    )
+    ours, work = seconds["ferkit"], EPOCHS * n_images
+    rows = [
+        speed_row("over bare PyTorch", ours, seconds["bare PyTorch"], 0.9 if on_gpu else 0.95, n_images=work),
+        speed_row("over plain skorch", ours, seconds["plain skorch"], 10 if on_gpu else 2.3, n_images=work),
+    ]
+    if not on_gpu:
+        n_fer2013 = 1024 if arguments.quick else 28_709
+        peak = measure_peak(get_faces, fit_one_epoch, n_fer2013, arguments.data)
+        rows.append(value_row(f"peak memory, {n_fer2013:,} faces", peak / MB, 1200, form="{:,.0f} MB"))
+    print_table(rows)
+    print("\nLoss of the last epoch:", ", ".join(f"{side} {loss:.4f}" for side, loss in losses.items()))
+
+
+if __name__ == "__main__":
+    main()
