@@ -29,7 +29,7 @@ class CNN(nn.Module):
         Logits to return.
     in_channels : int, default=1
         1 for gray images, 3 for RGB.
-    widths : sequence of int, default=(48, 96, 192, 384)
+    widths : sequence of int, default=(48, 96, 192, 256)
         Channels of each stage.
     depth : int, default=2
         Convolutions in each stage; the stem is one of the first stage's.
@@ -37,7 +37,7 @@ class CNN(nn.Module):
         Probability of dropping a feature before the linear layer.
     """
 
-    def __init__(self, num_classes, in_channels=1, *, widths=(48, 96, 192, 384), depth=2, dropout=0.3):
+    def __init__(self, num_classes, in_channels=1, *, widths=(48, 96, 192, 256), depth=2, dropout=0.3):
         super().__init__()
         layers = [ConvBlock(in_channels, widths[0], kernel_size=5, stride=2)]
         layers += [ConvBlock(widths[0], widths[0]) for _ in range(depth - 1)]
