@@ -21,7 +21,7 @@ def parse_pixels(rows, n_pixels=None, *, errors="raise"):
 
     Parameters
     ----------
-    rows : sequence of str, length n
+    rows : sequence of str or of bytes, length n
         A list, an object array or a pandas Series.
     n_pixels : int, default=None
         Values in each row. By default the most common count among the first 100 rows that makes a square image,
@@ -81,9 +81,9 @@ def parse_pixels(rows, n_pixels=None, *, errors="raise"):
 
 def _parse_row(row, n_pixels):
     """List of the row's values; this function alone decides what is valid, and says what is not."""
-    if not isinstance(row, str):
+    if not isinstance(row, (str, bytes)):
         raise ValueError(f"is {short_repr(row)}, not a string of pixel values")
-    tokens = _TOKEN.findall(row)
+    tokens = _split(row)
     if not tokens:
         raise ValueError("is empty")
     values = list(map(_VALUES.get, tokens))
@@ -99,15 +99,21 @@ def _parse_row(row, n_pixels):
     return values
 
 
+def _split(row):
+    return _TOKEN.findall(row.decode("utf-8", "replace") if isinstance(row, bytes) else row)
+
+
 def _scan(rows, n_pixels):
     """Array (len(rows), n_pixels) of the values, or None if anything is out of the ordinary."""
     try:
-        text = np.frombuffer(f"  {' '.join(rows)} ".encode("ascii"), np.uint8)
+        joined = b" ".join(rows) if isinstance(rows[0], bytes) else " ".join(rows).encode("ascii")
     except (TypeError, UnicodeEncodeError):
         return None
+    text = np.frombuffer(b"  " + joined + b" ", np.uint8)
     digits = text - 48  # anything below "0" wraps round to more than 9
     is_digit = digits < 10
-    if not (is_digit | (text == 32) | (text - 9 < 5)).all():
+    plain = np.count_nonzero(is_digit) + np.count_nonzero(text == 32)
+    if plain < len(text) and not (is_digit | (text == 32) | (text - 9 < 5)).all():
         return None
     ends = is_digit[2:-1] > is_digit[3:]  # a value's last digit: ends[i] is character i of the joined rows
     start = 0
@@ -136,7 +142,7 @@ def common_count(rows, image_shape=None):
     """Most common number of values that makes an image of `image_shape`, by default square, among the first rows."""
     if not rows:
         raise ValueError("Found no rows to parse: give n_pixels if that is meant")
-    lengths = (len(_TOKEN.findall(row)) for row in rows[:_HEAD] if isinstance(row, str))
+    lengths = (len(_split(row)) for row in rows[:_HEAD] if isinstance(row, (str, bytes)))
     counts = Counter(length for length in lengths if length and _fits(length, image_shape))
     if not counts:
         try:

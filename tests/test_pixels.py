@@ -20,6 +20,8 @@ def spell(values):
 
 def read(row, n_pixels):
     """The meaning of a row, in the plainest Python: list of values, or None if it is bad."""
+    if isinstance(row, bytes):
+        row = row.decode("utf-8", "replace")
     if not isinstance(row, str):
         return None
     tokens = [token for token in re.split(f"[{BLANKS}]", row) if token]
@@ -69,13 +71,16 @@ odd_rows = st.one_of(
     st.lists(tokens, max_size=6).map(" ".join),
     st.text("0123456789 ", max_size=12),
     st.text(max_size=12),
-    st.sampled_from([None, float("nan"), 7, b"1 2 3 4", pd.NA]),
+    st.sampled_from([None, float("nan"), 7, b"1 2 3 4", b"1 2 3 \xff", pd.NA]),
 )
 
 
 @given(st.lists(st.one_of(st.just(GOOD), odd_rows), max_size=8), st.integers(1, 5))
 @example(["1 2", "3 4 5 6"], 3)  # the right number of values in all, but not in each row
 @example(["12", "3"], 1)
+@example([b"1 2", b"3 4"], 2)
+@example([b"1 2", b"3 \xb2"], 2)
+@example([b"1 2", "3 4"], 2)
 @example(["1 2 3 4\x1c"], 4)
 @example(["0" * 5000 + "7", "7"], 1)  # more digits than int() takes
 def test_agrees_with_the_plain_reading(rows, n_pixels):
