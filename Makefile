@@ -1,4 +1,4 @@
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench bench-all clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,6 +15,13 @@ test-all: .venv/.test lint
 lint: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: .venv/.core
+	for name in loading training prediction grid_search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+# what takes longer than the rest: half an hour on two cores
+bench-all: bench
+	for name in scaling precision; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv demo

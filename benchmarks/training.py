@@ -57,17 +57,22 @@ def fit_ferkit(data, target, device):
     return model.history_[-1]["train_loss"]
 
 
-def fit_bare(data, target, device, precision):
+def fit_bare(data, target, device, precision, **backbone_params):
     seed = np.random.RandomState(SEED).randint(np.iinfo(np.int32).max)  # FERClassifier's: the same weights and batches
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
-    images = torch.from_numpy(data).view(-1, 1, 48, 48).to(device)
+    side = round(data.shape[1] ** 0.5)
+    images = torch.from_numpy(data).view(-1, 1, side, side).to(device)
     labels = torch.from_numpy(target).to(device)
     std, mean = torch.std_mean(images.float(), correction=0)
     augment = ImageAugmenter()
     autocast = partial(torch.autocast, device, precision) if precision != torch.float32 else nullcontext
 
-    net = BACKBONE.build(num_classes=7, in_channels=1).to(device, memory_format=torch.channels_last).train()
+    net = (
+        BACKBONE.build(num_classes=7, in_channels=1, **backbone_params)
+        .to(device, memory_format=torch.channels_last)
+        .train()
+    )
     weights = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW(
