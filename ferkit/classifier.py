@@ -387,11 +387,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             yield
 
     def _build_net(self, X, y, valid):
+        own = self.net_params or {}
+        refused = [name for name in own if name.split("__")[0] in _FERKITS_OWN]
+        if refused:
+            raise ValueError(f"net_params can't set {', '.join(refused)}: ferkit's batches stay on the device.")
         backbone = resolve_backbone(self.backbone)
-        self.optimizer_ = backbone.optimizer if self.optimizer == "auto" else self.optimizer
-        optimizer, optimizer_params, weight_decay, lr_unit = _OPTIMIZERS[self.optimizer_]
-        adam_lr = backbone.lr / _OPTIMIZERS[backbone.optimizer][3]
-        self.lr_ = float(adam_lr * lr_unit if self.lr == "auto" else self.lr)
         self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
         if self.augment_ is not None:
             self.augment_._validate_params()
@@ -404,12 +404,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "module__std": std,
             "module__input_size": None if self.input_size is None else check_size(self.input_size, "input_size"),
             "module__dropout": self.dropout,
-            "module__backbone_params": self.backbone_params or {},
-            **self._criterion(),
+            "module__backbone_params": self.backbone_params,
             "classes": np.arange(len(self.classes_)),
-            "optimizer": optimizer,
-            "optimizer__weight_decay": weight_decay if self.weight_decay == "auto" else self.weight_decay,
-            "lr": self.lr_,
             "max_epochs": self.max_epochs,
             "batch_size": self.batch_size,
             "train_split": valid and predefined_split(valid),
@@ -419,24 +415,30 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "mixup": self.mixup,
             "ema_decay": self.ema_decay,
             "tta": self.tta,
-            **{f"optimizer__{name}": value for name, value in optimizer_params.items()},
-            **(self.net_params or {}),
         }
+        optimizer = self._optimizer_params(backbone)
+        if "optimizer" not in own:
+            params |= optimizer
+        if "criterion" not in own:
+            params |= {
+                "criterion": torch.nn.CrossEntropyLoss,
+                "criterion__reduction": "none",
+                "criterion__label_smoothing": self.label_smoothing,
+            }
+        params = {"lr": self.lr_, **params, **own}
         steps = params["max_epochs"] * -(-len(y) // params["batch_size"])
         self.net_ = FERNet(**{"callbacks": self._callbacks(steps, valid), **params}).initialize()
 
-    def _criterion(self):
-        """The loss of each row, unless ``net_params`` brings a loss of its own."""
-        own = self.net_params or {}
-        replaced = [name for name in own if name.split("__")[0] in _FERKITS_OWN]
-        if replaced:
-            raise ValueError(f"net_params can't set {', '.join(replaced)}: ferkit's batches stay on the device.")
-        if "criterion" in own:
-            return {}
+    def _optimizer_params(self, backbone):
+        """Settle ``optimizer_`` and ``lr_``; return what skorch needs of them."""
+        self.optimizer_ = backbone.optimizer if self.optimizer == "auto" else self.optimizer
+        optimizer, arguments, weight_decay, lr_unit = _OPTIMIZERS[self.optimizer_]
+        adam_lr = backbone.lr / _OPTIMIZERS[backbone.optimizer][3]
+        self.lr_ = float(adam_lr * lr_unit if self.lr == "auto" else self.lr)
         return {
-            "criterion": torch.nn.CrossEntropyLoss,
-            "criterion__reduction": "none",
-            "criterion__label_smoothing": self.label_smoothing,
+            "optimizer": optimizer,
+            "optimizer__weight_decay": weight_decay if self.weight_decay == "auto" else self.weight_decay,
+            **{f"optimizer__{name}": value for name, value in arguments.items()},
         }
 
     def _callbacks(self, steps, valid):
@@ -486,7 +488,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         progress = dict(net.callbacks_).get("progress")
         try:
             net.partial_fit(self._images(X, y, weight))
-        except Exception:
+        except BaseException:
             del self.net_
             raise
         finally:
@@ -494,7 +496,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                 progress.stop()
             # neither a generator nor the images held back belong into a saved model
             net.generator = net.averaging_ = net.train_split = None
-        if "train_loss" not in net.history[-1]:
+        if net.history and "train_loss" not in net.history[-1]:
             del net.history[-1]  # an epoch that was interrupted
         self.history_ = [_epoch(row) for row in net.history]
 

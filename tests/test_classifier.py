@@ -307,6 +307,11 @@ def test_net_params_take_a_loss_of_ones_own(tiny, faces):
         tiny(net_params={"iterator_train": torch.utils.data.DataLoader}).fit(faces.data, faces.target)
 
 
+def test_net_params_take_an_optimizer_of_ones_own(tiny, faces):
+    model = tiny(net_params={"optimizer": torch.optim.RMSprop, "optimizer__alpha": 0.9}).fit(faces.data, faces.target)
+    assert isinstance(model.net_.optimizer_, torch.optim.RMSprop)
+
+
 def test_a_failed_fit_leaves_nothing_of_an_earlier_one(tiny, faces):
     model = tiny().fit(faces.data, faces.target)
     with pytest.raises(ValueError, match="Unknown backbone"):
