@@ -5,7 +5,7 @@ from multiprocessing import parent_process
 from skorch.callbacks import Callback
 
 
-class Progress(Callback):
+class ProgressBar(Callback):
     """Epochs, batches and time left, with the last epoch's scores. Silent in worker processes."""
 
     def on_train_begin(self, net, **kwargs):
@@ -17,18 +17,15 @@ class Progress(Callback):
             MofNCompleteColumn,
             Progress,
             TextColumn,
-            TimeElapsedColumn,
             TimeRemainingColumn,
         )
 
         self.bar_ = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}, batch"),
             MofNCompleteColumn(),
-            TextColumn("batches"),
-            TimeElapsedColumn(),
+            BarColumn(bar_width=8),
             TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[scores]}"),
             speed_estimate_period=60,
         )
@@ -52,9 +49,9 @@ class Progress(Callback):
         if self.bar_ is None:
             return
         row = net.history[-1]
-        text = f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.1%}"
+        text = f"loss {row['train_loss']:.3f}, acc. {row['train_accuracy']:.1%}"
         if "valid_accuracy" in row:
-            text += f", validation {row['valid_accuracy']:.1%}"
+            text += f", valid. {row['valid_accuracy']:.1%}"
         self.bar_.update(self.task_, scores=text)
 
     def stop(self):

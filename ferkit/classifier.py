@@ -18,7 +18,7 @@ from skorch.utils import noop
 from torch.optim import lr_scheduler
 
 from ._images import check_images, check_size, pixel_statistics
-from ._progress import Progress
+from ._progress import ProgressBar
 from ._training import FERNet, Images, Standardized, resident_bytes, resolve_device, resolve_precision
 from .augmentation import ImageAugmenter
 from .backbones import resolve_backbone
@@ -462,7 +462,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             stopping = EarlyStopping("valid_accuracy", patience, lower_is_better=False, load_best=True, sink=noop)
             callbacks.append(("stopping", stopping))
         if self.verbose:
-            callbacks.append(("progress", Progress()))
+            callbacks.append(("progress", ProgressBar()))
         return callbacks + (self.callbacks or [])
 
     def _view(self, X):

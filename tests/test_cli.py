@@ -252,7 +252,7 @@ def test_ctrl_c_saves_what_there_is(csv, tmp_path, monkeypatch, capsys):
         if len(net.history) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ferkit._progress.Progress, "on_epoch_end", interrupt)
+    monkeypatch.setattr(ferkit._progress.ProgressBar, "on_epoch_end", interrupt)
     assert run("train", csv, "--epochs", 9, "--out", tmp_path / "a") == 1
     assert "Interrupted after 2 epochs" in capsys.readouterr().out
     assert len(joblib.load(tmp_path / "a/model.joblib").history_) == 2
