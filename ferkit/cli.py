@@ -72,13 +72,19 @@ def main(argv=None):
     raise SystemExit(1)
 
 
-@app.callback()
-def _options(
-    version_: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-):
-    if version_:
+def _print_version(asked):
+    if asked:
         out.print(f"ferkit {version('ferkit')}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+):
+    pass
 
 
 @app.command()
@@ -332,7 +338,7 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
 
     from ferkit.display import ClassDistributionDisplay, FacesDisplay, LearningCurveDisplay, PredictionsDisplay
 
-    labels, (train, test) = reports["Training"].labels, parts.values()
+    labels, (train, test) = _order(model, faces), parts.values()
     figures = {
         "learning_curve": LearningCurveDisplay.from_estimator(model).figure_,
         "class_distribution": ClassDistributionDisplay.from_targets(
@@ -431,8 +437,9 @@ def _labels(faces, model):
 
 
 def _order(model, faces):
-    """The model's classes in FER2013's order, then any others of its own."""
-    known = [name for name in faces.target_names if name in model.classes_]
+    """Classes of the model and of the faces in FER2013's order, then any others of the model's own."""
+    classes = {*model.classes_, *faces.target_names[np.unique(faces.target)]}
+    known = [name for name in faces.target_names if name in classes]
     return known + [name for name in model.classes_ if name not in known]
 
 

@@ -321,10 +321,13 @@ def test_a_failed_fit_leaves_nothing_of_an_earlier_one(tiny, faces):
 
 
 def test_an_error_in_training_takes_the_progress_bar_down(tiny, faces):
-    threads = threading.active_count()
+    before = threading.enumerate()
     with pytest.raises(ValueError, match="diverged"):
         tiny(verbose=1, lr=1e30, optimizer="sgd", max_epochs=3, lr_schedule=None).fit(faces.data, faces.target)
-    assert threading.active_count() == threads
+    drawing = [thread for thread in threading.enumerate() if "Refresh" in type(thread).__name__]
+    for thread in set(drawing) - set(before):
+        thread.join(timeout=5)
+        assert not thread.is_alive()
 
 
 def test_partial_fit_after_ctrl_c_runs_at_the_constant_rate(tiny, faces):

@@ -214,7 +214,7 @@ def test_predict_says_which_models_take_no_pictures(pictures, tmp_path, capsys, 
     pipeline = Pipeline([("parse", PixelParser()), ("classify", tiny())])
     joblib.dump(pipeline.fit([" ".join(map(str, row)) for row in faces.data], faces.target), tmp_path / "p.joblib")
     assert run("predict", tmp_path / "p.joblib", pictures) == 1
-    assert "starts with a PixelParser" in capsys.readouterr().err
+    assert "begins with a PixelParser" in capsys.readouterr().err
     joblib.dump(tiny(), tmp_path / "unfitted.joblib")
     assert run("predict", tmp_path / "unfitted.joblib", pictures) == 1
     assert "expected a fitted classifier" in capsys.readouterr().err
