@@ -124,7 +124,14 @@ def _strings(X):
     return list(X)
 
 
-class ImageResizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class _ImageTransformer(TransformerMixin, BaseEstimator):
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # uint8 and float32 are all that comes out
+        return tags
+
+
+class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     """Change the size of images.
 
     For data that should really change size; ``FERClassifier(input_size=…)`` enlarges on the device instead, without
@@ -217,13 +224,8 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             out[start : start + CHUNK] = images.permute(0, 2, 3, 1).flatten(1).numpy()
         return out
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # uint8 and float32 are all that comes out
-        return tags
 
-
-class ImageNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
     """Bring pixels to a common scale, as float32.
 
     A classifier of ferkit standardises by itself; this is for other estimators, samplers such as SMOTE, and for taking
@@ -339,11 +341,6 @@ class ImageNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X, (_, _, channels) = check_images(self, X, reset=False)
         pixels = X.reshape(len(X), -1, channels) * self.scale_.astype(np.float32) + self.offset_.astype(np.float32)
         return pixels.reshape(len(X), -1)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # uint8 and float32 are all that comes out
-        return tags
 
 
 def _standardize(rows):

@@ -1,7 +1,11 @@
 import pytest
+from hypothesis import settings
 
 from ferkit import FERClassifier
 from ferkit.datasets import make_faces
+
+settings.register_profile("any machine", deadline=None)  # a busy one must not fail a test
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
