@@ -22,8 +22,9 @@ def check_images(estimator, X, *, reset):
     ``rows`` is (n_samples, n_pixels), uint8 where ``X`` was uint8 and float32 otherwise. With ``reset=True`` the
     estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree.
     """
-    if not reset and np.shape(X) == estimator.image_shape_[:2] != (1, estimator.n_features_in_):
-        raise ValueError(f"One image of shape {_text(np.shape(X))} came, expected a stack of them: pass image[None].")
+    shape = getattr(X, "shape", ())
+    if not reset and shape == estimator.image_shape_[:2] != (1, estimator.n_features_in_):
+        raise ValueError(f"One image of shape {_text(shape)} came, expected a stack of them: pass image[None].")
     rows, shape = as_rows(X, estimator.image_shape if reset else estimator.image_shape_)
     rows = validate_data(estimator, rows, reset=reset, dtype=[np.float32, np.uint8], order="C")
     if reset:

@@ -13,6 +13,7 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._images import CHUNK, check_images, check_shape, check_size, pixel_statistics, resolve_shape
@@ -139,7 +140,7 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
 
     Parameters
     ----------
-    size : int or tuple of (height, width)
+    size : int or tuple of (height, width), default=48
         Size to return; an int for a square.
     interpolation : {"bilinear", "bicubic", "nearest"}, default="bilinear"
         How pixels in between are found.
@@ -316,8 +317,9 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
             out[start : start + CHUNK] = change(X[start : start + CHUNK])
         return out
 
+    @available_if(lambda self: self.method in ("dataset", "minmax"))
     def inverse_transform(self, X):
-        """Undo "dataset" or "minmax".
+        """Undo "dataset" or "minmax"; the other methods forget what each image was, and have no inverse.
 
         Parameters
         ----------
@@ -327,17 +329,8 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         Returns
         -------
         ndarray of shape (n, pixels), float32
-
-        Raises
-        ------
-        ValueError
-            For "image" and "equalize", which forget what each image was.
         """
         check_is_fitted(self)
-        if self.method not in ("dataset", "minmax"):
-            raise ValueError(
-                f'method={self.method!r} has no inverse, as each image loses its own scale: use "dataset" or "minmax".'
-            )
         X, (_, _, channels) = check_images(self, X, reset=False)
         pixels = X.reshape(len(X), -1, channels) * self.scale_.astype(np.float32) + self.offset_.astype(np.float32)
         return pixels.reshape(len(X), -1)

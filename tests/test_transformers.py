@@ -156,9 +156,8 @@ def test_flat_images_stay_finite(method):
 
 
 @pytest.mark.parametrize("method", ["image", "equalize"])
-def test_what_cannot_be_inverted_says_so(method, faces):
-    with pytest.raises(ValueError, match="no inverse"):
-        ImageNormalizer(method=method).fit(faces.data).inverse_transform(faces.data)
+def test_what_cannot_be_inverted_has_no_inverse(method, faces):
+    assert not hasattr(ImageNormalizer(method=method).fit(faces.data), "inverse_transform")
 
 
 @pytest.mark.parametrize("transformer", [ImageResizer(12), ImageNormalizer()], ids=repr)

@@ -1,0 +1,41 @@
+"""scikit-learn's and imbalanced-learn's own checks: any row is a one-line image."""
+
+import pytest
+from imblearn.utils.estimator_checks import parametrize_with_checks as parametrize_with_sampler_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer
+
+LINE = (1, -1)
+TRANSFORMERS = [
+    ImageResizer((1, 3), image_shape=LINE),
+    *(ImageNormalizer(method=method, image_shape=LINE) for method in ("dataset", "image", "minmax", "equalize")),
+]
+# a mirrored line has its features in another order, so no flip, neither in training nor in prediction
+CLASSIFIER = FERClassifier(
+    backbone_params={"widths": (16, 32)},
+    image_shape=LINE,
+    augment=None,
+    tta=None,
+    max_epochs=30,
+    batch_size=32,
+    random_state=0,
+)
+EXCUSED = {"check_sample_weight_equivalence_on_dense_data": "as for scikit-learn's own SGD: batches differ"}
+
+
+@parametrize_with_checks(TRANSFORMERS)
+def test_transformers(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks([CLASSIFIER], expected_failed_checks=lambda estimator: EXCUSED)
+def test_classifier(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_sampler_checks([ImageAugmenter(image_shape=LINE, random_state=0)])
+def test_sampler(estimator, check, request):
+    if "sparse" in request.node.name:
+        pytest.skip("images are dense; imbalanced-learn runs this check on all that take frames")
+    check(estimator)
