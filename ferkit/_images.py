@@ -22,6 +22,8 @@ def check_images(estimator, X, *, reset):
     ``rows`` is (n_samples, n_pixels), uint8 where ``X`` was uint8 and float32 otherwise. With ``reset=True`` the
     estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree.
     """
+    if _holds_strings(X):
+        raise ValueError("Expected images, got strings. If they hold pixel values, put a PixelParser before this step.")
     shape = getattr(X, "shape", ())
     if not reset and shape == estimator.image_shape_[:2] != (1, estimator.n_features_in_):
         raise ValueError(f"One image of shape {_text(shape)} came, expected a stack of them: pass image[None].")
@@ -30,6 +32,11 @@ def check_images(estimator, X, *, reset):
     if reset:
         estimator.image_shape_ = shape or resolve_shape(rows.shape[1], estimator.image_shape)
     return rows, estimator.image_shape_
+
+
+def _holds_strings(X):
+    is_column = isinstance(X, (list, tuple)) or getattr(X, "ndim", 2) == 1
+    return is_column and isinstance(next(iter(X), None), str)
 
 
 def as_rows(X, image_shape=None):

@@ -20,6 +20,7 @@ from torch import nn
 
 from .backbones import set_dropout
 
+_DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
 
 
@@ -220,13 +221,15 @@ class FERNet(NeuralNetClassifier):
             self.module_ = self.averaging_.average
         scores = torch.stack(scores).tolist()
         if not np.isfinite(scores).all():
-            raise ValueError(
-                f"Training diverged: the {prefix} loss is not finite in epoch {len(self.history)}. "
-                "Try a smaller lr, or check the images for extreme values."
-            )
+            raise ValueError(_DIVERGED)
         for row, (loss, accuracy) in zip(self.history[-1]["batches"][-len(scores) :], scores, strict=True):
             row[f"{prefix}_loss"], row[f"{prefix}_accuracy"] = loss, accuracy
         self.history.record(f"{prefix}_batch_count", len(scores))
+
+    def check_weights(self):
+        """Raise unless the network can predict: the last step's damage shows in no loss."""
+        if not all(tensor.isfinite().all() for tensor in _tensors(self.module_)):
+            raise ValueError(_DIVERGED)
 
     def train_step(self, batch, **fit_params):
         step = super().train_step(batch, **fit_params)

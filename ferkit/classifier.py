@@ -55,7 +55,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     input_size : int or tuple of (height, width), default=None
         Size at which the network sees the images. By default their own.
     augment : "auto", ImageAugmenter or None, default="auto"
-        Changes drawn afresh for every training batch; "auto" is ``ImageAugmenter()``.
+        Changes drawn afresh for every training batch; "auto" is ``ImageAugmenter()``. A search over
+        ``augment__rotation`` and the like needs one passed here.
     max_epochs : int, default=24
         Passes over the training images.
     batch_size : int, default=256
@@ -100,8 +101,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     callbacks : list of skorch callbacks, default=None
         Called during training.
     net_params : dict, default=None
-        More arguments for the skorch net, which win over ferkit's: a ``criterion`` of your own (a loss for each row,
-        or their mean where there are no weights), an optimizer's ``optimizer__betas``.
+        More arguments for the skorch net, such as ``optimizer__betas``. They win over ferkit's. A ``criterion`` returns
+        the loss of each row; where there are no weights, the mean will do.
 
     Attributes
     ----------
@@ -488,6 +489,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         progress = dict(net.callbacks_).get("progress")
         try:
             net.partial_fit(self._images(X, y, weight))
+            net.check_weights()
         except BaseException:
             del self.net_
             raise

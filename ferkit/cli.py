@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ferkit import PixelParser
-from ferkit.datasets._base import USAGES
+from ferkit import FERClassifier, PixelParser
+from ferkit.backbones import list_backbones
+from ferkit.datasets._base import EMOTIONS, USAGES
 from ferkit.datasets._fer2013 import IMAGE_SUFFIXES, read_image
 
 __all__ = ["main"]
@@ -36,6 +37,8 @@ _PACKAGES = (
     "joblib",
 )
 _TEST_USAGES = ("PublicTest", "Validation", "Test")  # what training is scored on: the first of these that is there
+
+_DEFAULTS = FERClassifier()
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,7 +66,8 @@ def main(argv=None):
     except (ValueError, TypeError, OSError) as error:
         if debug:
             raise
-        err.print(f"ferkit: {error}", style="red", markup=False)
+        text = str(error).replace('load with errors="drop"', "add --drop-errors")
+        err.print(f"ferkit: {text}", style="red", markup=False)
     except Exception as error:
         if debug:
             raise
@@ -93,50 +97,48 @@ def train(
         Path | None, typer.Argument(help="CSV, archive or image folder; without it, faces that ferkit draws.")
     ] = None,
     out_dir: Out = Path("run"),
-    backbone: Annotated[str, typer.Option(help="Network to train.")] = "cnn",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    lr: Annotated[float | None, typer.Option(min=1e-12, help="Learning rate.")] = None,
+    backbone: Annotated[str, typer.Option(help=f"Network to train: {', '.join(list_backbones())}.")] = "cnn",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = _DEFAULTS.max_epochs,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = _DEFAULTS.batch_size,
+    lr: Annotated[float | None, typer.Option(min=1e-12, help="Learning rate; without it, the backbone's own.")] = None,
     input_size: Annotated[int | None, typer.Option(min=1, help="Enlarge images to this on the device.")] = None,
     augment: Annotated[bool, typer.Option(help="Change images at random in training.")] = True,
-    mixup: Annotated[float | None, typer.Option(min=0, help="Mix pairs of images.")] = None,
+    mixup: Annotated[float, typer.Option(min=0, help="Mix pairs of images; 0 mixes none.")] = _DEFAULTS.mixup,
     balanced: Annotated[bool, typer.Option("--balanced", help="Weight classes by their rarity.")] = False,
-    validation: Annotated[float | None, typer.Option(min=0, max=0.9, help="Share of images to hold back.")] = None,
+    validation: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the Training images to hold back for the learning curve.")
+    ] = 0,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Random state.")] = 0,
     drop_errors: Drop = False,
     force: Force = False,
 ):
     """Train on the Training images and report on PublicTest, else Validation, else Test, else a stratified tenth."""
-    from ferkit import FERClassifier
     from ferkit._training import resolve_device
     from ferkit.backbones import resolve_backbone
 
     _usable("--backbone", resolve_backbone, backbone)
     _usable("--device", resolve_device, device)
-    _check_out(out_dir, force)
+    _check_run(out_dir, force)
     if data is None:
-        faces, name = _drawn_faces(5000), "5,000 faces drawn by ferkit"
+        faces, name = _drawn_faces(5000), "5,000 drawn faces"
         out.print("No DATA given: training on faces that ferkit draws. For real ones: ferkit train fer2013.csv")
     else:
         faces, name = _load(data, drop_errors), str(data)
-    choices = {
-        "max_epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "input_size": input_size,
-        "mixup": mixup,
-        "validation_fraction": validation,
-    }
-    choices = {key: value for key, value in choices.items() if value is not None}
+    _check_out(out_dir)
     model = FERClassifier(
         backbone,
+        max_epochs=epochs,
+        batch_size=batch_size,
+        lr="auto" if lr is None else lr,
+        input_size=input_size,
+        mixup=mixup,
+        validation_fraction=validation,
         augment="auto" if augment else None,
         class_weight="balanced" if balanced else None,
         device=device,
         random_state=seed,
         verbose=1,
-        **choices,
     )
     _run(model, faces, name, out_dir)
 
@@ -144,34 +146,46 @@ def train(
 @app.command()
 def demo(out_dir: Out = Path("demo"), force: Force = False):
     """Train on faces that ferkit draws, in a minute or two, and show where everything is."""
-    from ferkit import FERClassifier
-
-    _check_out(out_dir, force)
+    _check_run(out_dir, force)
+    _check_out(out_dir)
     out.print("Training on 5,000 faces that ferkit draws. For real ones: ferkit train fer2013.csv")
-    _run(FERClassifier(max_epochs=10, random_state=0, verbose=1), _drawn_faces(5000), "5,000 drawn faces", out_dir)
+    model = FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
+    _run(model, _drawn_faces(5000), "5,000 drawn faces", out_dir)
 
 
 @app.command()
 def evaluate(
     model: Model,
     data: Annotated[Path, typer.Argument(help="CSV, archive or image folder.")],
-    usage: Annotated[str | None, typer.Option(help="Which images, such as PublicTest; all without it.")] = None,
+    usage: Annotated[
+        str | None,
+        typer.Option(
+            help="Which images, such as PrivateTest, or all. By default PublicTest, else Validation, else Test"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     drop_errors: Drop = False,
 ):
     """Score a saved model."""
     from ferkit.report import evaluate
 
-    if usage is not None and usage not in USAGES:
-        raise typer.BadParameter(f"--usage must be one of {', '.join(USAGES)}, got {usage}.")
+    if usage not in (None, "all", *USAGES):
+        raise typer.BadParameter(f"--usage must be one of {', '.join(USAGES)} or all, got {usage}.")
     classifier = _load_model(model)
-    faces = _load(data, drop_errors, usage=usage)
+    faces = _load(data, drop_errors, usage=None if usage == "all" else usage)
+    if usage is None:
+        there = set(faces.usage)
+        usage = next((usage for usage in _TEST_USAGES if usage in there), None)
+        if usage is None:
+            raise ValueError(f"The data holds {', '.join(sorted(there))} images alone: say --usage to score on them.")
+        rows = np.flatnonzero(faces.usage == usage)
+        faces.data, faces.target, faces.usage = faces.data[rows], faces.target[rows], faces.usage[rows]
     y, labels = _labels(faces, classifier)
     report = evaluate(classifier, faces.data, y, labels=labels)
     if as_json:
         out.print_json(json.dumps({"model": str(model), "data": str(data), "usage": usage, **report.to_dict()}))
     else:
-        out.print(f"{model} on {data}{f', {usage}' if usage else ''}\n\n{report}", markup=False)
+        out.print(f"{model} on {data}, {usage}\n\n{report}", markup=False)
 
 
 @app.command()
@@ -197,10 +211,11 @@ def predict(
             err.print(f"Left out {path}: {error}", markup=False)
     if not rows:
         raise ValueError("No picture could be read.")
-    names = [str(label) for label in classifier.classes_]
+    columns = sorted(range(len(classifier.classes_)), key=lambda column: _place(classifier.classes_[column]))
+    names = [str(classifier.classes_[column]) for column in columns]
     table = [
         {"image": str(path), "emotion": names[row.argmax()], **dict(zip(names, row.tolist(), strict=True))}
-        for path, row in zip(rows, classifier.predict_proba(np.stack([*rows.values()])), strict=True)
+        for path, row in zip(rows, classifier.predict_proba(np.stack([*rows.values()]))[:, columns], strict=True)
     ]
     err.print("Each picture was taken for one whole face and resized: no face was searched for.")
     if as_json:
@@ -211,6 +226,11 @@ def predict(
         print(pd.DataFrame(table).to_csv(index=False), end="")
     else:
         _print_predictions(table, names)
+
+
+def _place(label):
+    """Where a label stands: emotions in FER2013's order, others after them."""
+    return EMOTIONS.index(label) if label in EMOTIONS else len(EMOTIONS)
 
 
 def _print_predictions(table, names):
@@ -294,13 +314,12 @@ def _write_settings(model, name, usage, interrupted, out_dir):
         "resolved": {
             "optimizer": model.optimizer_,
             "lr": model.lr_,
-            "augment": repr(model.augment_),
+            "augment": None if model.augment_ is None else repr(model.augment_),
             "device": model.device_,
             "precision": model.precision_,
             "image_shape": model.image_shape_,
         },
         "training_seconds": sum(row["seconds"] for row in model.history_),
-        "history": model.history_,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
         "machine": {
             "platform": platform.platform(),
@@ -309,7 +328,10 @@ def _write_settings(model, name, usage, interrupted, out_dir):
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }
-    (out_dir / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
+    settings["history"] = [
+        {key: value if np.isfinite(value) else None for key, value in row.items()} for row in model.history_
+    ]
+    (out_dir / "settings.json").write_text(json.dumps(settings, indent=2, allow_nan=False) + "\n")
 
 
 def _is_plain(value):
@@ -351,11 +373,17 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
     }
     figure, axes = plt.subplots(1, 2, figsize=(13, 5.6), layout="constrained")
     for ax, (name, report) in zip(axes, reports.items(), strict=True):
-        share = report.confusion / np.maximum(report.confusion.sum(axis=1, keepdims=True), 1)
+        counts = report.confusion.sum(axis=1)
+        share = report.confusion / np.maximum(counts[:, None], 1)
+        names = [f"{label} ({count:,})" for label, count in zip(labels, counts, strict=True)]
         display = ConfusionMatrixDisplay(share, display_labels=labels)
         display.plot(
             ax=ax, values_format=".0%", cmap="Blues", im_kw={"vmin": 0, "vmax": 1}, xticks_rotation=45, colorbar=False
         )
+        for text, count in zip(display.text_.flat, report.confusion.flat, strict=True):
+            if not count:
+                text.set_text("")
+        ax.set_yticklabels(names)
         ax.set(title=f"{name}: accuracy {report.accuracy:.1%}, n = {report.n:,}", xlabel="predicted", ylabel="true")
     figures["confusion_matrix"] = figure
     for name, figure in figures.items():
@@ -366,12 +394,16 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
 # what comes in
 
 
-def _check_out(out_dir, force):
+def _check_run(out_dir, force):
     if out_dir.exists() and not out_dir.is_dir():
         raise typer.BadParameter(f"{out_dir} is a file: --out takes a folder.")
     if (out_dir / "model.joblib").exists() and not force:
         raise typer.BadParameter(f"{out_dir} holds a run already: choose another --out, or --force to overwrite it.")
-    try:  # before hours of training, not after them
+
+
+def _check_out(out_dir):
+    """Make the folder before hours of training, not after them."""
+    try:
         out_dir.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out_dir).close()
     except OSError as error:
@@ -399,12 +431,14 @@ def _load(data, drop_errors, usage=None):
 
 
 def _load_model(path):
+    if path.is_dir():
+        path = path / "model.joblib"
     if not path.is_file():
         raise typer.BadParameter(f"There is no model file {path}.")
     try:
         model = joblib.load(path)
     except Exception as error:
-        raise ValueError(f"{path} is no model that joblib can load: {error}") from error
+        raise ValueError(f"{path} is no model that joblib can load: expected a run's model.joblib.") from error
     if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(f"{path} holds a {type(model).__name__}, expected a fitted classifier.")
     return model

@@ -10,7 +10,7 @@ from ._images import as_rows, resolve_shape
 __all__ = ["ClassDistributionDisplay", "FacesDisplay", "LearningCurveDisplay", "PredictionsDisplay"]
 
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-_RIGHT, _WRONG = "#009E73", "#D55E00"  # a green and a red that differ in lightness too
+_RIGHT, _WRONG = "#008A64", "#B4161B"  # a green and a red that differ in lightness too
 
 
 class LearningCurveDisplay:
@@ -73,11 +73,12 @@ class LearningCurveDisplay:
                     ax.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
                     if split == "valid":
                         best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
-                        ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best")
+                        name = "lowest" if score == "loss" else "highest"
+                        ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label=name)
             ax.set(xlabel="epoch", ylabel=score)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.grid(alpha=0.3)
-            ax.legend()
+            ax.legend(loc="upper right" if score == "loss" else "lower right")
         self.axes_[1].yaxis.set_major_formatter(PercentFormatter(1))
         return self
 
@@ -298,7 +299,7 @@ class PredictionsDisplay:
         for ax, (image, true, predicted, probability) in zip(self.axes_.flat, faces, strict=False):
             _show(ax, image)
             right = true == predicted
-            text = f"✓ {predicted} {probability:.0%}" if right else f"✗ {predicted} {probability:.0%}\n(is {true})"
+            text = f"✓ {predicted} {probability:.0%}\n" if right else f"✗ {predicted} {probability:.0%}\n(is {true})"
             ax.set_title(text, fontsize=8, color=_RIGHT if right else _WRONG)
         return self
 

@@ -115,7 +115,7 @@ class Report:
             "accuracy": self.accuracy,
             "accuracy_interval_95": list(self.interval),
             "balanced_accuracy": self.balanced_accuracy,
-            "per_class": self.per_class,
+            "per_class": {name: {**row, "support": int(row["support"])} for name, row in self.per_class.items()},
             "labels": self.labels,
             "confusion_matrix": self.confusion.tolist(),
         }

@@ -346,6 +346,11 @@ def test_divergence_is_an_error(tiny, faces):
         tiny(lr=1e30, optimizer="sgd", max_epochs=3, lr_schedule=None).fit(faces.data, faces.target)
 
 
+def test_divergence_in_the_last_step_is_an_error_too(tiny, faces):
+    with pytest.raises(ValueError, match="Training diverged"):
+        tiny(lr=1e39, batch_size=210, lr_schedule=None).fit(faces.data, faces.target)
+
+
 def test_progress_shows_epochs_and_scores(tiny, faces, capsys):
     tiny(verbose=1, max_epochs=2, validation_fraction=0.2).fit(faces.data, faces.target)
     shown = capsys.readouterr().out
@@ -394,6 +399,7 @@ def test_partial_fit_needs_to_know_the_classes(tiny, faces):
         (np.zeros((4, 16)), ["a"] * 4, "one class"),
         (np.full((4, 16), np.nan), [0, 1, 0, 1], "NaN"),
         (np.zeros((4, 17)), [0, 1, 0, 1], "17 values are neither square"),
+        (["1 2 3 4"] * 4, [0, 1, 0, 1], "put a PixelParser before"),
         (np.zeros((4, 16)), [0, 1, 0], "inconsistent numbers of samples"),
         (np.zeros((4, 16)), [0.5, 1.2, 0.1, 3.3], "Unknown label type"),
         (np.zeros((0, 16)), [], "0 sample"),

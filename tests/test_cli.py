@@ -61,7 +61,7 @@ def test_a_run_leaves_everything_in_its_folder(finished, csv):
         assert set(part["per_class"]["happy"]) == {"precision", "recall", "f1-score", "support"}
     text = (finished / "report.txt").read_text()
     assert f"{report['PublicTest']['accuracy']:.2%}" in text
-    settings = json.loads((finished / "settings.json").read_text())
+    settings = json.loads((finished / "settings.json").read_text(), parse_constant=pytest.fail)
     assert settings["parameters"]["max_epochs"] == 1
     assert settings["versions"]["ferkit"]
     assert settings["data"] == str(csv)
@@ -83,13 +83,18 @@ def test_evaluate_agrees_with_the_report(finished, csv, capsys):
     assert run("evaluate", finished / "model.joblib", csv, "--usage", "PublicTest", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["accuracy"] == json.loads((finished / "report.json").read_text())["PublicTest"]["accuracy"]
-    assert run("evaluate", finished / "model.joblib", csv, "--usage", "PrivateTest") == 0
-    assert "n = 20" in capsys.readouterr().out
+    for usage, n in (("PrivateTest", 20), ("all", 200)):
+        assert run("evaluate", finished, csv, "--usage", usage) == 0
+        assert f"n = {n}" in capsys.readouterr().out
+    assert run("evaluate", finished, csv) == 0
+    shown = capsys.readouterr().out
+    assert "PublicTest" in shown
+    assert "n = 20" in shown
 
 
 def test_evaluate_takes_models_of_codes_too(csv, tmp_path, capsys, faces, tiny):
     joblib.dump(tiny().fit(faces.data, faces.target), tmp_path / "codes.joblib")
-    assert run("evaluate", tmp_path / "codes.joblib", csv, "--json") == 0
+    assert run("evaluate", tmp_path / "codes.joblib", csv, "--usage", "all", "--json") == 0
     assert json.loads(capsys.readouterr().out)["n"] == 200
 
 
@@ -148,7 +153,11 @@ def test_other_splits_are_scored_on(csv, tmp_path):
         (["train", "missing.csv"], 1, "Found nothing at"),
         (["train", "empty.csv"], 1, "empty.csv"),
         (["train", "columns.csv"], 1, "no 'pixels' column"),
-        (["train", "short.csv"], 1, "Row 1 holds 2 pixel values, expected 2,304"),
+        (
+            ["train", "short.csv"],
+            1,
+            "Row 1 holds 2 pixel values, expected 2,304 (48×48): drop it, or add --drop",
+        ),
         (["train", "cut.zip"], 1, "truncated or damaged"),
         (["train", "unlabelled.csv"], 1, "no labels"),
         (["train", "test_only.csv"], 1, "no Training images"),
@@ -163,7 +172,7 @@ def test_other_splits_are_scored_on(csv, tmp_path):
         (["evaluate", "missing.joblib", "DATA"], 2, "no model file"),
         (["evaluate", "empty.csv", "DATA"], 1, "no model that joblib can load"),
         (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "--usage must be one of"),
-        (["evaluate", "MODEL", "unlabelled.csv"], 1, "no labels"),
+        (["evaluate", "MODEL", "unlabelled.csv", "--usage", "Test"], 1, "no labels"),
         (["predict", "MODEL", "missing.png"], 2, "no picture or folder"),
         (["predict", "MODEL", "empty.csv"], 1, "can't be read as a picture"),
         (["predict", "MODEL", "DATA", "--json", "--csv"], 2, "exclude each other"),

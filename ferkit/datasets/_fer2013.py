@@ -19,7 +19,7 @@ from reprlib import repr as short_repr
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ferkit._pixels import parse_pixels
 from ferkit.datasets._base import EMOTIONS, USAGES, make_bunch
@@ -424,11 +424,18 @@ def _read_images(members, names, path, wanted, errors):
     return data[: len(kept)], np.array(target, np.int64), np.array(usage, USAGE_DTYPE), faults
 
 
+def _open_image(file):
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        raise ValueError("it is no image, or a damaged one") from None
+
+
 def read_image(open_file, shape=(SIDE, SIDE, 1)):
     """Pixels of an image file in a row, turned upright, gray or RGB and resized to (height, width, channels)."""
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
-    with open_file() as file, Image.open(file) as image:
+    with open_file() as file, _open_image(file) as image:
         if image.mode[0] in "IF":  # Pillow would clip their values at 255
             raise ValueError(f"its pixels are of mode {image.mode}, expected 8 bits")
         if (image.mode, image.size) != (mode, (width, height)):
