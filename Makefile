@@ -20,7 +20,7 @@ lint: .venv/.test
 bench: .venv/.core
 	for name in loading training prediction grid_search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# what takes longer than the rest: half an hour on two cores
+# with those that take longer
 bench-all: bench
 	for name in scaling precision; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
