@@ -1,4 +1,4 @@
-"""Pixel strings ("70 80 82 …") to uint8, every value checked, at a nanosecond a character."""
+"""Pixel strings ("70 80 82 …") to uint8, every value checked, some rows at a time."""
 
 import re
 from collections import Counter

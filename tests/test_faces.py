@@ -5,6 +5,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ferkit import FERClassifier
 from ferkit.datasets import make_faces
 from ferkit.datasets._base import EMOTIONS, TRAINING_COUNTS
 
@@ -145,3 +146,15 @@ def test_emotions_are_in_the_edges_more_than_in_the_pixels():
     assert 0.3 < pixels < 0.6  # chance is 0.14
     assert pixels + 0.1 < accuracy(linear.set_params(C=1e-2), edges(faces.images)) < 0.9
     assert accuracy(NearestCentroid(), edges(faces.images)) > 0.3
+
+
+def test_a_linear_model_does_clearly_worse_than_a_network():
+    faces = make_faces(3000, random_state=0)
+    train, test = slice(0, 2400), slice(2400, 3000)
+    linear = make_pipeline(StandardScaler(), LogisticRegression(C=1e-2, max_iter=200))
+    scores = [
+        model.fit(faces.data[train], faces.target[train]).score(faces.data[test], faces.target[test])
+        for model in (linear, FERClassifier(max_epochs=8, random_state=0))
+    ]
+    assert scores[0] > 0.3
+    assert scores[1] > scores[0] + 0.15

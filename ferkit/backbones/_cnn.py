@@ -19,9 +19,8 @@ class ConvBlock(nn.Sequential):
 class CNN(nn.Module):
     """A small network in the manner of VGG, for small faces.
 
-    A 5×5 stem of stride 2, which makes it four times as fast as one that starts at full size; then one stage for each
-    width, of 3×3 convolutions behind a max-pooling; global average pooling, dropout and a linear layer. Any image size
-    works.
+    A 5×5 stem of stride 2, which leaves a quarter of the pixels to work on; then one stage for each width, of 3×3
+    convolutions behind a max-pooling; global average pooling, dropout and a linear layer. Any image size works.
 
     Parameters
     ----------
