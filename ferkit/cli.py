@@ -71,8 +71,8 @@ def main(argv=None):
     except Exception as error:
         if debug:
             raise
-        err.print(f"ferkit: {type(error).__name__}: {error}".splitlines()[0], style="red", markup=False)
-        err.print("Add --debug to see where.")
+        first = f"{type(error).__name__}: {error}".splitlines()[0]
+        err.print(f"ferkit: {first} (--debug shows where)", style="red", markup=False)
     raise SystemExit(1)
 
 

@@ -495,3 +495,20 @@ def test_corruption_is_a_value_error_or_a_sound_bunch(form, data):
     if faces.target is not None:
         assert len(faces.target) == n
         assert set(faces.target) <= set(range(7))
+
+
+@pytest.mark.parametrize("odd", [0, 5, 11])
+def test_pandas_takes_over_where_lines_are_not_plain(odd, tmp_path, monkeypatch):
+    monkeypatch.setattr("ferkit.datasets._fer2013.BLOCK_BYTES", 20_000)  # two or three rows
+    pixels = np.random.default_rng(0).integers(256, size=(12, 2304), dtype=np.uint8)
+    lines = [f"{row % 7},{' '.join(map(str, values))},Training" for row, values in enumerate(pixels.tolist())]
+    code, values, usage = lines[odd].split(",")
+    lines[odd] = f'{code},"{values}",{usage}'
+    path = tmp_path / "fer2013.csv"
+    path.write_text("emotion,pixels,Usage\n" + "\n".join(lines) + "\n")
+    faces = load_fer2013(path)
+    np.testing.assert_array_equal(faces.data, pixels)
+    np.testing.assert_array_equal(faces.target, np.arange(12) % 7)
+    path.write_text(path.read_text() + "3,1 2 3,Training\n")
+    with pytest.raises(ValueError, match=r"^Row 12 holds 3 pixel values"):
+        load_fer2013(path)

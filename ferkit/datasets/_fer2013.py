@@ -353,8 +353,8 @@ def _read_table(open_file, name, columns, wanted, decode, errors):
 def _read_blocks(file, columns):
     """Frames of a block of rows each, with plain column names; pixels may be bytes.
 
-    pandas spends more time on finding the commas than it takes to parse the pixels. So lines are cut here as long as
-    each has one comma fewer than there are columns and no quotes; at the first other one pandas takes over.
+    Lines are cut here, which spares pandas' search for commas, as long as each has one comma fewer than there are
+    columns and no quotes; at the first block with another one pandas takes over.
     """
     header = file.readline().rstrip(b"\r\n").split(b",")
     written = [name.decode("utf-8-sig", "replace").strip().lower() for name in header]
