@@ -28,7 +28,7 @@ __all__ = ["load_fer2013"]
 
 SIDE = 48
 N_PIXELS = SIDE * SIDE
-BLOCK_BYTES = 4_000_000  # of a table, cut into lines at a time: more would not stay in the cache
+BLOCK_BYTES = 1_000_000  # of a table, cut into lines at a time: more would not stay in the cache
 CSV_ROWS = 2048  # rows read, parsed and forgotten at a time: the text of the whole file is five times its pixels
 
 NAMES = {
@@ -322,36 +322,38 @@ def _read_table(open_file, name, columns, wanted, decode, errors):
     only_split = "Training" if posixpath.basename(name).lower().split(".")[0] == "train" else "Test"
     held, blocks, faults = Counter(), [], {}
     with _open_table(open_file) as file:
-        for rows in _read_blocks(file, columns):
-            rows["split"] = _look_up(rows["usage"], SPLITS) if "usage" in rows else only_split
-            rows["code"] = _look_up(rows["emotion"], CODES) if "emotion" in rows else -1
-            held.update(rows["split"].dropna())
-            if wanted:
-                rows = rows[rows["split"].isin(wanted) | rows["split"].isna()]
+        for start, rows in _read_blocks(file, columns):
+            everyone = range(len(rows["pixels"]))
+            split = _look_up(rows["usage"], SPLITS) if "usage" in rows else [only_split for _ in everyone]
+            code = _look_up(rows["emotion"], CODES) if "emotion" in rows else [-1 for _ in everyone]
+            held.update(split)
+            kept = [row for row in everyone if not wanted or split[row] is None or split[row] in wanted]
+            pixels, unread = parse_pixels([rows["pixels"][row] for row in kept], N_PIXELS, errors="drop")
 
-            pixels, unread = parse_pixels(rows["pixels"], N_PIXELS, errors="drop")
             bad = {}
-            for column, found, expected in (("emotion", "code", EMOTIONS), ("usage", "split", USAGES)):
-                unknown = rows[rows[found].isna()]  # never where there is no such column
-                for row in unknown.index:
-                    bad[row] = f"has {column} {short_repr(unknown[column][row])}, expected {_listed(expected)}"
-            bad |= {rows.index[position]: reason for position, reason in unread.items()}
+            for column, found, expected in (("emotion", code, EMOTIONS), ("usage", split, USAGES)):
+                for row in (row for row in kept if found[row] is None):
+                    value = short_repr(_as_text(rows[column][row]))
+                    bad[row] = f"has {column} {value}, expected {_listed(expected)}"
+            bad |= {kept[position]: reason for position, reason in unread.items()}
             if bad and errors == "raise":
-                raise ValueError(f'Row {min(bad)} {bad[min(bad)]}: drop it, or load with errors="drop"')
-            faults |= {f"Row {row}": bad[row] for row in sorted(bad)}
+                raise ValueError(f'Row {start + min(bad)} {bad[min(bad)]}: drop it, or load with errors="drop"')
+            faults |= {f"Row {start + row}": bad[row] for row in sorted(bad)}
 
             if bad:
-                good = ~rows.index.isin(list(bad))
-                pixels, rows = pixels[np.delete(good, list(unread))], rows[good]
-            data = pixels if decode else _as_text(rows["pixels"])
-            blocks.append((data, rows["code"].to_numpy(np.int64), rows["split"].to_numpy(USAGE_DTYPE)))
+                parsed = [row for position, row in enumerate(kept) if position not in unread]
+                pixels = pixels[[row not in bad for row in parsed]]
+                kept = [row for row in parsed if row not in bad]
+            data = pixels if decode else np.array([_as_text(rows["pixels"][row]) for row in kept], dtype=object)
+            target = np.array([code[row] for row in kept], np.int64)
+            blocks.append((data, target, np.array([split[row] for row in kept], USAGE_DTYPE)))
     _check_held(held, wanted, name)
     data, target, usage = map(np.concatenate, zip(*blocks, strict=True))
     return data, target if "emotion" in columns else None, usage, faults
 
 
 def _read_blocks(file, columns):
-    """Frames of a block of rows each, with plain column names; pixels may be bytes.
+    """Blocks of some rows each: the first one's position, and a list of the values, str or bytes, of each column.
 
     Lines are cut here, which spares pandas' search for commas, as long as each has one comma fewer than there are
     columns and no quotes; at the first block with another one pandas takes over.
@@ -360,17 +362,12 @@ def _read_blocks(file, columns):
     written = [name.decode("utf-8-sig", "replace").strip().lower() for name in header]
     places = {column: written.index(column) for column in columns if column in written}
     start = 0
-    while len(places) == len(columns) and (lines := file.readlines(BLOCK_BYTES)):
+    while len(places) == len(columns) and (block := file.read(BLOCK_BYTES) + file.readline()):
+        lines = block.removesuffix(b"\n").split(b"\n")
         fields = [line.split(b",") for line in lines if b'"' not in line]
         if len(fields) != len(lines) or any(len(row) != len(header) for row in fields):
             break
-        rows = pd.DataFrame(
-            {column: np.array([row[place] for row in fields], dtype=object) for column, place in places.items()},
-            index=range(start, start + len(fields)),
-        )
-        for column in rows.columns.difference(["pixels"]):
-            rows[column] = _as_text(rows[column])
-        yield rows
+        yield start, {column: [row[place] for row in fields] for column, place in places.items()}
         start += len(fields)
     else:
         if start:
@@ -386,21 +383,18 @@ def _read_blocks(file, columns):
         index_col=False,
         encoding_errors="replace",
     ):
-        rows.index += start
-        yield rows.rename(columns={name: column for column, name in columns.items()})
+        yield start, {column: rows[name].tolist() for column, name in columns.items()}
+        start += len(rows)
 
 
-def _as_text(column):
-    """Array of str, of a column that may hold bytes with the end of their line."""
-    return np.array(
-        [value if isinstance(value, str) else value.decode("utf-8", "replace").rstrip("\r\n") for value in column],
-        dtype=object,
-    )
+def _as_text(value):
+    return value if isinstance(value, str) else value.decode("utf-8", "replace").rstrip("\r")
 
 
 def _look_up(column, table):
-    """What `table` says of each value, whatever its case and the blanks around it; missing where it says nothing."""
-    return column.map(lambda value: table.get(value.strip().lower()))
+    """What `table` says of each value, whatever its case and the blanks around it; None where it says nothing."""
+    known = {value: table.get(_as_text(value).strip().lower()) for value in set(column)}
+    return [known[value] for value in column]
 
 
 def _read_images(members, names, path, wanted, errors):
