@@ -22,6 +22,8 @@ def check_images(estimator, X, *, reset):
     ``rows`` is (n_samples, n_pixels), uint8 where ``X`` was uint8 and float32 otherwise. With ``reset=True`` the
     estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree.
     """
+    if not reset and _is_checked(estimator, X):
+        return X, estimator.image_shape_
     if _holds_strings(X):
         raise ValueError("Expected images, got strings. If they hold pixel values, put a PixelParser before this step.")
     shape = getattr(X, "shape", ())
@@ -32,6 +34,18 @@ def check_images(estimator, X, *, reset):
     if reset:
         estimator.image_shape_ = shape or resolve_shape(rows.shape[1], estimator.image_shape)
     return rows, estimator.image_shape_
+
+
+def _is_checked(estimator, X):
+    """Whether `X` is what comes out of a check: scikit-learn's takes a tenth of the time that one face needs."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype == np.uint8
+        and X.flags.c_contiguous
+        and len(X) > 0
+        and X.shape[1:] == (estimator.n_features_in_,)
+        and not hasattr(estimator, "feature_names_in_")
+    )
 
 
 def _holds_strings(X):
