@@ -28,6 +28,7 @@ class ProgressBar(Callback):
             TimeRemainingColumn(),
             TextColumn("{task.fields[scores]}"),
             speed_estimate_period=60,
+            refresh_per_second=2,  # drawing takes a core from the network
         )
         self.bar_.start()
         self.task_ = None
