@@ -4,6 +4,9 @@ As many rows as FER2013 has, 35,887, drawn and written to a temporary file, or t
 as fast as ``np.array(s.split(), dtype=np.uint8)`` and faster than ``np.fromstring(s, sep=" ", dtype=np.uint8)``, which
 checks nothing. All three read the file with pandas, and must agree.
 
+Folders of JPEGs: against Pillow in a loop, which checks no names and sorts out no splits. Faces of 48×48 are decoded
+one after the other, since what Python does around each takes longer than decoding; larger ones by all cores.
+
 Memory is the peak beyond the imports in a fresh process, the result included, in units of the pixels' own bytes. Bar:
 3 for ferkit, beyond the text; load_fer2013 never holds the text, so nothing is taken off for it.
 
@@ -17,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _common import alternate, measure_peak, parse_arguments, print_table, speed_row, value_row
+from PIL import Image
 
 from ferkit import PixelParser
 from ferkit.datasets import load_fer2013, make_faces
@@ -42,6 +46,25 @@ def parse_text(text):
     return PixelParser().fit_transform(text)
 
 
+def load_images(path):
+    return np.stack([np.asarray(Image.open(file)).reshape(-1) for file in sorted(Path(path).rglob("*.jpg"))])
+
+
+def load_resized(path):
+    return np.stack(
+        [np.asarray(Image.open(file).convert("L").resize((48, 48))).reshape(-1) for file in Path(path).rglob("*.jpg")]
+    )
+
+
+def write_images(folder, n, side):
+    faces = make_faces(n, size=side, random_state=0)
+    for emotion in faces.target_names:
+        Path(folder, emotion).mkdir(parents=True)
+    for row, (image, code) in enumerate(zip(faces.images, faces.target, strict=True)):
+        Image.fromarray(image).save(Path(folder, faces.target_names[code], f"{row:05}.jpg"))
+    return folder
+
+
 def main():
     arguments = parse_arguments(__doc__)
     n_rows, rounds = (1000, 2) if arguments.quick else (35_887, 3)
@@ -61,6 +84,14 @@ def main():
             speed_row("over pandas and np.array(s.split())", seconds["ferkit"], seconds["split"], 8),
             speed_row("over pandas and np.fromstring(s)", seconds["ferkit"], seconds["fromstring"], 1),
         ]
+
+        for side, load, n_images in ((48, load_images, n_rows // 4), (224, load_resized, n_rows // 32)):
+            folder_of_images = write_images(Path(folder, str(side)), n_images, side)
+            sides = {"ferkit": partial(load_ferkit, folder_of_images), "Pillow": partial(load, folder_of_images)}
+            alternate(sides, 1)
+            seconds, _ = alternate(sides, rounds)
+            what = f"{n_images:,} JPEGs of {side}×{side}, over Pillow in a loop"
+            rows.append(speed_row(what, seconds["ferkit"], seconds["Pillow"], 0.8))
 
         def peak_row(what, prepare, run, at_most=None):
             peak = measure_peak(prepare, run, path) / expected.nbytes

@@ -106,10 +106,11 @@ def _split(row):
 def _scan(rows, n_pixels):
     """Array (len(rows), n_pixels) of the values, or None if anything is out of the ordinary."""
     try:
-        joined = b" ".join(rows) if isinstance(rows[0], bytes) else " ".join(rows).encode("ascii")
+        # two blanks before the first value and one behind the last
+        text = b" ".join((b" ", *rows, b"")) if isinstance(rows[0], bytes) else f"  {' '.join(rows)} ".encode("ascii")
     except (TypeError, UnicodeEncodeError):
         return None
-    text = np.frombuffer(b"  " + joined + b" ", np.uint8)
+    text = np.frombuffer(text, np.uint8)
     digits = text - 48  # anything below "0" wraps round to more than 9
     is_digit = digits < 10
     plain = np.count_nonzero(is_digit) + np.count_nonzero(text == 32)

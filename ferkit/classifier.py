@@ -25,6 +25,8 @@ from .backbones import resolve_backbone
 
 __all__ = ["FERClassifier"]
 
+MIXUP_EPOCHS = 40  # from here on mixup="auto" mixes
+
 _FERKITS_OWN = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
 
 # name: class, its arguments, weight_decay="auto", and its rate in units of an Adam's
@@ -75,8 +77,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     dropout : float, default=None
         Probability in every dropout layer of the backbone, or before its last linear layer where it has none. By
         default the backbone's own.
-    mixup : float, default=0
-        Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none.
+    mixup : float or "auto", default="auto"
+        Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none. "auto" is 0.2 for 40
+        epochs or more, which would else overfit, and 0 for fewer, which it would cost accuracy.
     ema_decay : float or None, default=0.995
         Decay for each batch of the moving average of the weights, which is what predicts. None predicts with the last
         weights.
@@ -118,7 +121,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         (height, width, channels).
     augment_ : ImageAugmenter or None
         What changed the batches.
-    optimizer_, lr_ : str, float
+    optimizer_, lr_, mixup_ : str, float, float
         What "auto" became.
     device_, precision_ : str
         Where and how the network computes now.
@@ -160,7 +163,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "lr_schedule": [StrOptions({"onecycle", "cosine", "plateau"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
-        "mixup": [Interval(Real, 0, None, closed="left")],
+        "mixup": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -190,7 +193,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         lr_schedule="onecycle",
         label_smoothing=0.1,
         dropout=None,
-        mixup=0,
+        mixup="auto",
         ema_decay=0.995,
         class_weight=None,
         validation_fraction=0,
@@ -396,6 +399,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
         if self.augment_ is not None:
             self.augment_._validate_params()
+        self.mixup_ = (0.2 if self.max_epochs >= MIXUP_EPOCHS else 0.0) if self.mixup == "auto" else self.mixup
         mean, std = pixel_statistics(X, self.image_shape_[2])
         params = {
             "module": Standardized,
@@ -413,7 +417,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "device": resolve_device(self.device),
             "precision": self.precision,
             "augment": self.augment_,
-            "mixup": self.mixup,
+            "mixup": self.mixup_,
             "ema_decay": self.ema_decay,
             "tta": self.tta,
         }

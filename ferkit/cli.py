@@ -103,7 +103,9 @@ def train(
     lr: Annotated[float | None, typer.Option(min=1e-12, help="Learning rate; without it, the backbone's own.")] = None,
     input_size: Annotated[int | None, typer.Option(min=1, help="Enlarge images to this on the device.")] = None,
     augment: Annotated[bool, typer.Option(help="Change images at random in training.")] = True,
-    mixup: Annotated[float, typer.Option(min=0, help="Mix pairs of images; 0 mixes none.")] = _DEFAULTS.mixup,
+    mixup: Annotated[
+        float | None, typer.Option(min=0, help="Mix pairs of images; 0 mixes none. Without it, 0.2 from 40 epochs on.")
+    ] = None,
     balanced: Annotated[bool, typer.Option("--balanced", help="Weight classes by their rarity.")] = False,
     validation: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the Training images to hold back for the learning curve.")
@@ -132,7 +134,7 @@ def train(
         batch_size=batch_size,
         lr="auto" if lr is None else lr,
         input_size=input_size,
-        mixup=mixup,
+        mixup="auto" if mixup is None else mixup,
         validation_fraction=validation,
         augment="auto" if augment else None,
         class_weight="balanced" if balanced else None,
@@ -314,6 +316,7 @@ def _write_settings(model, name, usage, interrupted, out_dir):
         "resolved": {
             "optimizer": model.optimizer_,
             "lr": model.lr_,
+            "mixup": model.mixup_,
             "augment": None if model.augment_ is None else repr(model.augment_),
             "device": model.device_,
             "precision": model.precision_,
@@ -427,7 +430,7 @@ def _drawn_faces(n):
 def _load(data, drop_errors, usage=None):
     from ferkit.datasets import load_fer2013
 
-    return load_fer2013(data, usage=usage, errors="drop" if drop_errors else "raise")
+    return load_fer2013(data, usage=usage, errors="drop" if drop_errors else "raise", verbose=1)
 
 
 def _load_model(path):
