@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ferkit import FERClassifier, PixelParser
-from ferkit.backbones import list_backbones
 from ferkit.datasets._base import EMOTIONS, USAGES
 from ferkit.datasets._fer2013 import IMAGE_SUFFIXES, read_image
 
@@ -97,7 +96,7 @@ def train(
         Path | None, typer.Argument(help="CSV, archive or image folder; without it, faces that ferkit draws.")
     ] = None,
     out_dir: Out = Path("run"),
-    backbone: Annotated[str, typer.Option(help=f"Network to train: {', '.join(list_backbones())}.")] = "cnn",
+    backbone: Annotated[str, typer.Option(help="Network to train: one that `ferkit backbones` names.")] = "cnn",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = _DEFAULTS.max_epochs,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = _DEFAULTS.batch_size,
     lr: Annotated[float | None, typer.Option(min=1e-12, help="Learning rate; without it, the backbone's own.")] = None,

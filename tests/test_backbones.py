@@ -1,13 +1,15 @@
 import pytest
 import torch
 
-from ferkit.backbones import BACKBONES, CNN, list_backbones, resolve_backbone, set_dropout
+from ferkit.backbones import BACKBONES, CNN, resolve_backbone, set_dropout
+
+NAMES = [*BACKBONES, "resnet18", "vgg16", "googlenet"]
 
 
-@pytest.mark.parametrize("name", list_backbones())
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("in_channels", [1, 3])
 def test_every_backbone_learns_in_every_parameter(name, in_channels):
-    network = BACKBONES[name].build(num_classes=5, in_channels=in_channels)
+    network = resolve_backbone(name).build(num_classes=5, in_channels=in_channels)
     logits = network(torch.randn(2, in_channels, 48, 48))
     outputs = logits if isinstance(logits, tuple) else (logits,)
     assert outputs[0].shape == (2, 5)
@@ -22,9 +24,9 @@ def test_own_network_takes_any_size(size):
     assert CNN(num_classes=3, in_channels=1).eval()(torch.randn(2, 1, *size)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("name", list_backbones())
+@pytest.mark.parametrize("name", NAMES)
 def test_dropout_reaches_every_backbone(name):
-    network = BACKBONES[name].build(num_classes=5, in_channels=1)
+    network = resolve_backbone(name).build(num_classes=5, in_channels=1)
     set_dropout(network, 0.25)
     assert {layer.p for layer in network.modules() if isinstance(layer, torch.nn.Dropout)} == {0.25}
 

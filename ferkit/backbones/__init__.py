@@ -3,7 +3,25 @@
 Nothing here knows scikit-learn. A builder is called as ``builder(num_classes=…, in_channels=…, **backbone_params)``.
 """
 
-from ._cnn import CNN
-from ._table import BACKBONES, Backbone, list_backbones, resolve_backbone, set_dropout
+from ._inspect import Layer, Summary, find_head, find_smallest, summarize
+from ._own import CNN, VGGFER
+from ._table import BACKBONES, Backbone, list_backbones, register_backbone, resolve_backbone, set_dropout
+from ._weights import load_weights, read_weights
 
-__all__ = ["BACKBONES", "CNN", "Backbone", "list_backbones", "resolve_backbone", "set_dropout"]
+__all__ = [
+    "BACKBONES",
+    "CNN",
+    "VGGFER",
+    "Backbone",
+    "Layer",
+    "Summary",
+    "find_head",
+    "find_smallest",
+    "list_backbones",
+    "load_weights",
+    "read_weights",
+    "register_backbone",
+    "resolve_backbone",
+    "set_dropout",
+    "summarize",
+]

@@ -1,5 +1,6 @@
-"""The table of backbones."""
+"""The table of backbones: names, how each network is built and how it trains well."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,7 +8,8 @@ from functools import partial
 
 from torch import nn
 
-from ._cnn import CNN
+from ._own import CNN, VGGFER
+from ._weights import timm_weights, torchvision_weights
 
 
 @dataclass(frozen=True)
@@ -21,39 +23,64 @@ class Backbone:
     optimizer : {"sgd", "adam", "adamw"}
         What ``optimizer="auto"`` means.
     lr : float
-        What ``lr="auto"`` means: the peak learning rate, for batches of 256.
+        What ``lr="auto"`` means: the peak learning rate from scratch, for batches of 256.
     reference : str
         Where the network comes from.
+    pretrained : callable or None
+        Called with the name of published weights, or "imagenet" for the best; returns (state dict, mean, standard
+        deviation), the latter two of RGB pixels from 0 to 1.
     """
 
     build: Callable[..., nn.Module]
     optimizer: str = "adamw"
     lr: float = 1e-3
     reference: str = "the user's own"
+    pretrained: Callable[[str], tuple] | None = None
 
 
 def _torchvision(name, *, num_classes, in_channels, **params):
     import torchvision
 
+    if name in ("googlenet", "inception_v3"):
+        params = {"init_weights": True, **params}
     network = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **params)
-    _replace_stem(network, in_channels)
+    return replace_stem(network, in_channels)
+
+
+def _timm(name, *, num_classes, in_channels, **params):
+    try:
+        import timm
+    except ImportError:
+        raise ImportError(f'The backbone timm/{name} needs timm: pip install "ferkit[timm]"') from None
+    return timm.create_model(name, num_classes=num_classes, in_chans=in_channels, **params)
+
+
+def _resnet18_fer(*, num_classes, in_channels, **params):
+    network = _torchvision("resnet18", num_classes=num_classes, in_channels=in_channels, **params)
+    network.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
     return network
 
 
-def _replace_stem(network, in_channels):
+def replace_stem(network, in_channels):
     """Give the first convolution ``in_channels`` inputs, so that gray images need not be repeated to RGB."""
     name, stem = next((name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
-    if stem.in_channels == in_channels:
-        return
-    fresh = nn.Conv2d(
-        in_channels,
-        stem.out_channels,
-        stem.kernel_size,
-        stem.stride,
-        stem.padding,
-        bias=stem.bias is not None,
-    )
-    network.set_submodule(name, fresh)
+    if stem.in_channels != in_channels:
+        geometry = stem.kernel_size, stem.stride, stem.padding
+        network.set_submodule(name, nn.Conv2d(in_channels, stem.out_channels, *geometry, bias=stem.bias is not None))
+    return network
+
+
+class DropoutLinear(nn.Linear):
+    """A linear layer with dropout before it, and the same parameters' names as without."""
+
+    def __init__(self, linear, p):
+        super().__init__(linear.in_features, linear.out_features, linear.bias is not None)
+        self.weight, self.bias, self.dropout = linear.weight, linear.bias, nn.Dropout(p)
+
+    def forward(self, x):
+        return super().forward(self.dropout(x))
 
 
 def set_dropout(network, p):
@@ -65,50 +92,141 @@ def set_dropout(network, p):
         linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
         if not linear:
             raise ValueError("dropout was asked for, but the backbone has no dropout and no linear layer to put it to.")
-        network.set_submodule(linear[-1], nn.Sequential(nn.Dropout(p), network.get_submodule(linear[-1])))
+        network.set_submodule(linear[-1], DropoutLinear(network.get_submodule(linear[-1]), p))
 
 
 BACKBONES = {
+    "cnn_small": Backbone(partial(CNN, widths=(32, 64, 96, 128)), "adamw", 1e-2, "ferkit"),
     "cnn": Backbone(CNN, "adamw", 1e-2, "ferkit"),
-    "resnet18": Backbone(partial(_torchvision, "resnet18"), "adamw", 1e-3, "He et al., CVPR 2016"),
-    "resnet50": Backbone(partial(_torchvision, "resnet50"), "adamw", 1e-3, "He et al., CVPR 2016"),
-    "vgg16": Backbone(partial(_torchvision, "vgg16"), "adamw", 1e-4, "Simonyan and Zisserman, ICLR 2015"),
-    "googlenet": Backbone(
-        partial(_torchvision, "googlenet", init_weights=True), "adamw", 1e-3, "Szegedy et al., CVPR 2015"
+    "cnn_large": Backbone(partial(CNN, widths=(64, 128, 256, 512), depth=3), "adamw", 5e-3, "ferkit"),
+    "vgg_fer": Backbone(VGGFER, "sgd", 1e-2, "Khaireddin and Chen, 2021, arXiv:2105.03588"),
+    "resnet18_fer": Backbone(_resnet18_fer, "adamw", 3e-3, "He et al., CVPR 2016, with the stem of its section 4.2"),
+    "resnet50v2": Backbone(
+        partial(_timm, "resnetv2_50"), "adamw", 1e-3, "He et al., ECCV 2016", partial(timm_weights, "resnetv2_50")
     ),
 }
 
+# The peak rate and the paper of torchvision's networks, by how their names begin: of several, the longest.
+_FAMILIES = {
+    "alexnet": (1e-4, "Krizhevsky, 2014, arXiv:1404.5997"),
+    "convnext": (5e-4, "Liu et al., CVPR 2022"),
+    "densenet": (1e-3, "Huang et al., CVPR 2017"),
+    "efficientnet": (1e-3, "Tan and Le, ICML 2019"),
+    "efficientnet_v2": (1e-3, "Tan and Le, ICML 2021"),
+    "googlenet": (1e-3, "Szegedy et al., CVPR 2015"),
+    "inception": (1e-3, "Szegedy et al., CVPR 2016"),
+    "maxvit": (5e-4, "Tu et al., ECCV 2022"),
+    "mnasnet": (1e-3, "Tan et al., CVPR 2019"),
+    "mobilenet_v2": (1e-3, "Sandler et al., CVPR 2018"),
+    "mobilenet_v3": (1e-3, "Howard et al., ICCV 2019"),
+    "regnet": (1e-3, "Radosavovic et al., CVPR 2020"),
+    "resnet": (1e-3, "He et al., CVPR 2016"),
+    "resnext": (1e-3, "Xie et al., CVPR 2017"),
+    "shufflenet": (1e-3, "Ma et al., ECCV 2018"),
+    "squeezenet": (5e-4, "Iandola et al., 2016, arXiv:1602.07360"),
+    "swin": (5e-4, "Liu et al., ICCV 2021"),
+    "swin_v2": (5e-4, "Liu et al., CVPR 2022"),
+    "vgg": (1e-4, "Simonyan and Zisserman, ICLR 2015"),
+    "vgg.._bn": (1e-3, "Simonyan and Zisserman, ICLR 2015"),
+    "vit": (5e-4, "Dosovitskiy et al., ICLR 2021"),
+    "wide_resnet": (1e-3, "Zagoruyko and Komodakis, BMVC 2016"),
+}
+
+
+def _torchvision_backbone(name):
+    family = max((family for family in _FAMILIES if re.match(family, name)), key=len, default=None)
+    lr, reference = _FAMILIES.get(family, (1e-3, "torchvision"))
+    return Backbone(partial(_torchvision, name), "adamw", lr, reference, partial(torchvision_weights, name))
+
+
+def _torchvision_names():
+    import torchvision
+
+    return torchvision.models.list_models(module=torchvision.models)
+
 
 def list_backbones():
-    """Names that ``FERClassifier(backbone=…)`` takes.
+    """Names that ``FERClassifier(backbone=…)`` takes, besides ``"timm/<name>"`` for every network of timm.
 
     Returns
     -------
     list of str
+        ferkit's own and those registered, then torchvision's.
 
     Examples
     --------
     >>> from ferkit.backbones import list_backbones
-    >>> list_backbones()
-    ['cnn', 'googlenet', 'resnet18', 'resnet50', 'vgg16']
+    >>> list_backbones()[:6]
+    ['cnn_small', 'cnn', 'cnn_large', 'vgg_fer', 'resnet18_fer', 'resnet50v2']
+    >>> "mobilenet_v3_small" in list_backbones()
+    True
     """
-    return sorted(BACKBONES)
+    return list(dict.fromkeys([*BACKBONES, *_torchvision_names()]))
 
 
-def resolve_backbone(backbone):
-    """Turn a name, an ``nn.Module`` class or another builder into a :class:`Backbone`."""
+def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the user's own"):
+    """Give a network a name that ``FERClassifier(backbone=…)``, searches and the command take.
+
+    Parameters
+    ----------
+    name : str
+        A name that is not taken.
+    build : callable
+        An ``nn.Module`` class or function; called as ``build(num_classes=…, in_channels=…, **backbone_params)``. A
+        fitted model can be saved if `build` can be imported.
+    optimizer : {"sgd", "adam", "adamw"}, default="adamw"
+        What ``optimizer="auto"`` means for it.
+    lr : float, default=1e-3
+        What ``lr="auto"`` means for it: the peak learning rate for batches of 256.
+    reference : str, default="the user's own"
+        Where the network comes from.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    TypeError
+        If `build` is no class or function, but a network already.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from ferkit.backbones import CNN, list_backbones, register_backbone
+    >>> register_backbone("cnn_tiny", partial(CNN, widths=(8, 16)), lr=1e-2)
+    >>> "cnn_tiny" in list_backbones()
+    True
+    """
+    if name in BACKBONES or name.startswith("timm/") or name in _torchvision_names():
+        raise ValueError(f"There is a backbone {name!r} already: choose another name.")
+    BACKBONES[name] = Backbone(_check_builder(build), optimizer, lr, reference)
+
+
+def _check_builder(backbone):
     if isinstance(backbone, nn.Module):
         raise TypeError(
             f"backbone is a network that exists already ({type(backbone).__name__}), and a second fit would go on "
             "from the first: pass the class, or a function that builds it, and its arguments as backbone_params."
         )
-    if callable(backbone):
-        return Backbone(backbone)
+    if not callable(backbone):
+        raise TypeError(f"Expected an nn.Module class or a function that builds a network, got {backbone!r}.")
+    return backbone
+
+
+def resolve_backbone(backbone):
+    """Turn a name, an ``nn.Module`` class or another builder into a :class:`Backbone`."""
+    if not isinstance(backbone, str):
+        return Backbone(_check_builder(backbone))
     if backbone in BACKBONES:
         return BACKBONES[backbone]
-    close = get_close_matches(str(backbone), BACKBONES, n=1)
+    if backbone.startswith("timm/"):
+        name = backbone.removeprefix("timm/")
+        return Backbone(partial(_timm, name), "adamw", 1e-3, "timm", partial(timm_weights, name))
+    if backbone in _torchvision_names():
+        return _torchvision_backbone(backbone)
+    close = get_close_matches(backbone, list_backbones(), n=3)
     raise ValueError(
         f"Unknown backbone {backbone!r}"
-        + (f": did you mean {close[0]!r}? " if close else ". ")
-        + f"There are {', '.join(list_backbones())}, or pass an nn.Module class."
+        + (f": did you mean {' or '.join(map(repr, close))}? " if close else ". ")
+        + "list_backbones() and `ferkit backbones` name all there are; "
+        "timm's are 'timm/<name>', and an nn.Module class will do."
     )

@@ -1,0 +1,135 @@
+"""What can be known of a network without training it: its head, the sizes it takes, its layers and their cost.
+
+Everything is computed on PyTorch's meta device, where tensors have shapes and no values, so that it takes no memory
+and hardly any time.
+"""
+
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+SIZES = (16, 24, 32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A row of a :class:`Summary`.
+
+    Attributes
+    ----------
+    name, kind : str
+        Its place in the network and its class.
+    shape : tuple of int
+        Of its output for one image, without the batch; empty where nothing calls it when predicting.
+    parameters, operations : int
+        Its own parameters, and its multiply-adds for one image.
+    """
+
+    name: str
+    kind: str
+    shape: tuple
+    parameters: int
+    operations: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network layer by layer.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        Those that have parameters or change the shape, in the order in which an image passes them.
+    parameters, operations : int
+        Of the whole network: its parameters, and its multiply-adds for one image.
+    """
+
+    layers: list
+    parameters: int
+    operations: int
+
+
+def build_meta(build, **arguments):
+    """The network on the meta device."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with torch.device("meta"):
+                return build(**arguments)
+        except (RuntimeError, NotImplementedError):  # it computes with values while it is built
+            return build(**arguments).to("meta")
+
+
+def find_head(build, **arguments):
+    """Names of the parameters whose shape depends on the number of classes."""
+    two, three = (
+        {name: parameter.shape for name, parameter in build_meta(build, num_classes=n, **arguments).named_parameters()}
+        for n in (2, 3)
+    )
+    return {name for name, shape in two.items() if three[name] != shape}
+
+
+def find_smallest(build, **arguments):
+    """The smallest of some common sizes that the network takes, None if it takes none of them."""
+    network = build_meta(build, num_classes=2, **arguments)
+    return next((size for size in SIZES if _takes(network, size, arguments["in_channels"])), None)
+
+
+def _takes(network, size, channels):
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network(torch.empty(2, channels, size, size, device="meta"))
+    except Exception:  # each network has its own way to say no
+        return False
+    return True
+
+
+def summarize(build, size, **arguments):
+    """Layer by layer what one image of ``size`` (height, width) costs.
+
+    Returns
+    -------
+    Summary
+    """
+    network = build_meta(build, **arguments).eval()
+    image = torch.empty(1, arguments["in_channels"], *size, device="meta")
+    with FlopCounterMode(display=False) as counter, _shapes_of(network) as shapes, torch.no_grad():
+        network(image)
+    flops = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    modules = dict(network.named_modules())
+    layers = []
+    for name in [*shapes, *(name for name in modules if name not in shapes)]:  # the latter are called in no usual way
+        module, (before, after) = modules[name], shapes.get(name, ((), ()))
+        children = [f"{name}.{child}".lstrip(".") for child, _ in module.named_children()]
+        operations = (flops.get(name, 0) - sum(flops.get(child, 0) for child in children)) // 2
+        parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        if parameters or operations or (after != before and not children):
+            layers.append(Layer(name or "(itself)", type(module).__name__, after, parameters, operations))
+    total = sum(parameter.numel() for parameter in network.parameters())
+    return Summary(layers, total, counter.get_total_flops() // 2)
+
+
+@contextmanager
+def _shapes_of(network):
+    """Shapes (input, output) of each module that is called, by name, in order."""
+    shapes, handles = {}, []
+
+    def remember(name):
+        def hook(module, inputs, output):
+            output = output[0] if isinstance(output, tuple) else output
+            if inputs and isinstance(inputs[0], torch.Tensor) and isinstance(output, torch.Tensor):
+                shapes[name] = (tuple(inputs[0].shape[1:]), tuple(output.shape[1:]))
+
+        return hook
+
+    for name, module in network.named_modules():
+        handles.append(module.register_forward_hook(remember(name)))
+    try:
+        yield shapes
+    finally:
+        for handle in handles:
+            handle.remove()
