@@ -5,7 +5,7 @@ more than the network (skorch #322, #433, #730, #1100). Here a batch is one inde
 augmentation is batched tensor code, and losses leave the device once an epoch.
 """
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from traceback import walk_tb
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import Dataset, unpack_data
+from skorch.helper import predefined_split
 from skorch.utils import to_tensor
 from torch import nn
 
@@ -51,26 +52,46 @@ def resolve_precision(precision, device):
 
 
 class Standardized(nn.Module):
-    """A backbone behind what every image needs first: float32, the network's size and the training pixels' scale.
+    """A backbone behind what every image needs first: float32, the network's size and the scale it was trained at.
 
-    Enlarging happens here, on the device and a batch at a time: FER2013 at 224×224 would fill gigabytes.
+    Enlarging happens here, on the device and a batch at a time: FER2013 at 224×224 would fill gigabytes. Gray images
+    become RGB where ``mean`` and ``std`` are of three channels. Rows of features go to the ``head`` alone.
     """
 
-    def __init__(self, build, *, num_classes, mean, std, input_size=None, dropout=None, backbone_params=None):
+    def __init__(self, build, *, num_classes, mean, std, input_size=None, dropout=None, head=None):
         super().__init__()
-        self.backbone = build(num_classes=num_classes, in_channels=len(mean), **(backbone_params or {}))
+        self.backbone = build(num_classes=num_classes)
         if dropout is not None:
             set_dropout(self.backbone, dropout)
         self.input_size = input_size
+        self.head = head
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).view(-1, 1, 1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images):
+        if images.ndim == 2:
+            return self.get_head()(images)
         images = (images.float() - self.mean) / self.std
         if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
             images = F.interpolate(images, self.input_size, mode="bilinear", antialias=True)
         return self.backbone(images.contiguous(memory_format=torch.channels_last))
+
+    def get_head(self):
+        return self.backbone.get_submodule(self.head)
+
+
+def scale_rates(network, head, backbone_lr_scale, layer_decay):
+    """Factor on the learning rate of each parameter, by name; ``head`` holds the names of those above the backbone."""
+    depths, depth, last = {}, -1, None
+    for name, parameter in network.named_parameters():
+        layer = name.rpartition(".")[0]
+        if parameter.ndim > 1 and layer != last:  # a new layer, which norms and biases behind it belong to
+            depth, last = depth + 1, layer
+        depths[name] = max(depth, 0)
+    return {
+        name: layer_decay ** (depth - depths[name]) * (1.0 if name in head else backbone_lr_scale) for name in depths
+    }
 
 
 def resident_bytes(device):
@@ -103,6 +124,11 @@ class Images(Dataset):
         if isinstance(self.X, dict):
             return {name: take(part) for name, part in self.X.items()}, take(self.y)
         return take(self.X), take(self.y)
+
+    def with_features(self, features):
+        """The same labels and weights with features in place of the images."""
+        weight = self.X["sample_weight"] if isinstance(self.X, dict) else None
+        return Images(features, self.y, weight, device=str(self.device), resident=True)
 
 
 class Batches:
@@ -142,6 +168,8 @@ class FERNet(NeuralNetClassifier):
         ema_decay=None,
         tta=None,
         precision="auto",
+        rate_scales=None,
+        frozen_epochs=0,
         generator=None,
         **kwargs,
     ):
@@ -151,6 +179,8 @@ class FERNet(NeuralNetClassifier):
         self.ema_decay = ema_decay
         self.tta = tta
         self.precision = precision
+        self.rate_scales = rate_scales
+        self.frozen_epochs = frozen_epochs
         self.generator = generator
 
     @property
@@ -167,12 +197,20 @@ class FERNet(NeuralNetClassifier):
         """Nothing left to check: the estimator did."""
 
     def get_params_for_optimizer(self, prefix, named_parameters):
-        # weight decay is for weights: on biases and batch norm it only costs accuracy (He et al., CVPR 2019)
-        args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
-        parameters = [p for group in args[0] for p in (group["params"] if isinstance(group, dict) else [group])]
-        weights = {"params": [p for p in parameters if p.ndim > 1]}
-        others = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
-        return ([group for group in (weights, others) if group["params"]],), kwargs
+        named_parameters = list(named_parameters)
+        _, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        groups = {}
+        for name, parameter in named_parameters:
+            scale = (self.rate_scales or {}).get(name.removeprefix("backbone."), 1.0)
+            groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+        lr = kwargs.pop("lr", self.lr)
+        return (
+            [
+                # weight decay is for weights: on biases and batch norm it only costs accuracy (He et al., CVPR 2019)
+                {"params": parameters, "lr": lr * scale} | ({} if is_weight else {"weight_decay": 0.0})
+                for (scale, is_weight), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
+            ],
+        ), kwargs
 
     def autocast(self):
         dtype = resolve_precision(self.precision, self.device)
@@ -187,18 +225,53 @@ class FERNet(NeuralNetClassifier):
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         self.interrupted_ = False
-        self.averaging_ = _Averaging(self.module_, self.ema_decay) if self.ema_decay else None
         self.rng_ = np.random.default_rng(self.generator.initial_seed())
+        epochs = self.max_epochs if epochs is None else epochs
+        frozen = min(self.frozen_epochs, epochs)
         try:
-            return super().fit_loop(X, y, epochs=epochs, **fit_params)
+            if frozen:
+                with self._on_features(X) as features:
+                    self._train_phase(features, frozen, Standardized.get_head)
+            if frozen < epochs:
+                self._train_phase(X, epochs - frozen)
         except KeyboardInterrupt as interrupt:
             # skorch swallows it, be it Ctrl-C or its own EarlyStopping; Ctrl-C the estimator raises again
             *_, (frame, _) = walk_tb(interrupt.__traceback__)
             self.interrupted_ = frame.f_code is not EarlyStopping.on_epoch_end.__code__
             raise
+        return self
+
+    def _train_phase(self, X, epochs, part=lambda module: module):
+        self.averaging_ = _Averaging(self.module_, self.ema_decay, part) if self.ema_decay else None
+        try:
+            super().fit_loop(X, epochs=epochs)
         finally:
             if self.averaging_:
-                self.module_ = self.averaging_.average
+                self.module_ = self.averaging_.finish()
+
+    @contextmanager
+    def _on_features(self, X):
+        """The training images as what the head gets of them; the validation images too, while this lasts."""
+        split = self.train_split
+        _, valid = self.get_split_datasets(X)
+        if valid is not None:
+            self.train_split = predefined_split(valid.with_features(self._compute_features(valid)))
+        try:
+            yield X.with_features(self._compute_features(X))
+        finally:
+            self.train_split = split
+
+    def _compute_features(self, images):
+        features = []
+        handle = self.module_.get_head().register_forward_pre_hook(lambda head, inputs: features.append(inputs[0]))
+        self._set_training(False)
+        try:
+            for batch, _ in Batches(images, self.batch_size):
+                with torch.no_grad(), self.autocast():
+                    self.infer(batch["images"] if isinstance(batch, dict) else batch)
+        finally:
+            handle.remove()
+        return torch.cat(features).float()
 
     def on_epoch_begin(self, net, **kwargs):
         super().on_epoch_begin(net, **kwargs)
@@ -209,7 +282,7 @@ class FERNet(NeuralNetClassifier):
         if iterator is None:
             return
         if training:
-            self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+            self.history.record("lr", max(group["lr"] for group in self.optimizer_.param_groups))
         scores = []
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
@@ -244,7 +317,7 @@ class FERNet(NeuralNetClassifier):
         if isinstance(images, dict):
             images, weight = images["images"], images["sample_weight"]
         images = images.float()
-        if self.augment is not None:
+        if self.augment is not None and images.ndim == 4:
             images = self.augment(images, generator=self.generator)
         share = 1.0
         if self.mixup:
@@ -284,14 +357,15 @@ class FERNet(NeuralNetClassifier):
     def validation_step(self, batch, **fit_params):
         _, y = unpack_data(batch)
         probabilities = self.evaluation_step(batch)
-        loss = F.nll_loss(probabilities.clamp_min(torch.finfo(torch.float32).tiny).log(), y)
+        logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
+        loss = F.nll_loss(logs, y) if y.ndim == 1 else -(y * logs).sum(1).mean()
         return {"loss": loss, "y_pred": probabilities, "accuracy": _accuracy(probabilities, y)}
 
     def evaluation_step(self, batch, training=False):
         """Probabilities, averaged over the test-time views."""
         images, _ = unpack_data(batch)
         images = to_tensor(images, device=self.device)
-        views = [images, images.flip(3)] if self.tta == "flip" else [images]
+        views = [images, images.flip(3)] if self.tta == "flip" and images.ndim == 4 else [images]
         if len(views) * len(images) <= self.batch_size:
             views = [torch.cat(views)]  # a small batch costs what reading the weights costs: read them once
         if self.module_.training != training:
@@ -309,18 +383,19 @@ def _first(outputs):
 
 
 def _accuracy(scores, y):
-    return (scores.argmax(1) == y).float().mean()
+    return (scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))).float().mean()
 
 
 class _Averaging:
     """The network being trained and the exponential moving average of its weights and buffers.
 
     The average's memory grows from nothing up to ``decay``: short trainings would else keep their random start.
+    ``part`` returns the part of a network that is trained.
     """
 
-    def __init__(self, trained, decay):
+    def __init__(self, trained, decay, part):
         self.trained, self.average, self.decay, self.steps = trained, deepcopy(trained), decay, 0
-        pairs = list(zip(_tensors(self.average), _tensors(trained), strict=True))
+        pairs = list(zip(_tensors(part(self.average)), _tensors(part(trained)), strict=True))
         self.blended = list(zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True))
         self.copied = list(zip(*(pair for pair in pairs if not pair[0].is_floating_point()), strict=True))
 
@@ -330,6 +405,11 @@ class _Averaging:
         torch._foreach_lerp_(*self.blended, 1 - min(self.decay, self.steps / (9 + self.steps)))
         if self.copied:  # batch norm's counts
             torch._foreach_copy_(*self.copied)
+
+    def finish(self):
+        """The average, in the network that the optimizer knows."""
+        self.trained.load_state_dict(self.average.state_dict())
+        return self.trained
 
 
 def _tensors(module):

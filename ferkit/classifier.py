@@ -2,13 +2,15 @@
 
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d, compute_sample_weight
+from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
@@ -19,9 +21,18 @@ from torch.optim import lr_scheduler
 
 from ._images import check_images, check_size, pixel_statistics
 from ._progress import ProgressBar
-from ._training import FERNet, Images, Standardized, resident_bytes, resolve_device, resolve_precision
+from ._training import (
+    FERNet,
+    Images,
+    Standardized,
+    resident_bytes,
+    resolve_device,
+    resolve_precision,
+    scale_rates,
+)
 from .augmentation import ImageAugmenter
-from .backbones import resolve_backbone
+from .backbones import find_head, find_smallest, load_weights, read_weights, resolve_backbone
+from .backbones._weights import SUFFIXES
 
 __all__ = ["FERClassifier"]
 
@@ -50,7 +61,22 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         A name from :func:`ferkit.backbones.list_backbones`, or what builds a network when called as
         ``backbone(num_classes=…, in_channels=…, **backbone_params)``.
     backbone_params : dict, default=None
-        More arguments for the backbone.
+        More arguments for the backbone. ``in_channels`` is the images' own number by default, and 3 with published
+        weights: gray images are then repeated to RGB. With 1 the first layer's filters are summed instead.
+    weights : str, path or None, default=None
+        Weights to start from, all but those of a head for other classes: "imagenet" for the best that torchvision or
+        timm publish for the backbone, the name of others such as "IMAGENET1K_V1", or the path of a state dict, .pth or
+        .safetensors. Published ones are taken from torchvision's cache, or fetched, and images are standardised as they
+        expect. None trains from scratch.
+    freeze : {"backbone"} or None, default=None
+        "backbone" trains the head alone, on features that are computed once, from images as they are, so that an epoch
+        costs next to nothing. Batch norm stays as it is.
+    unfreeze_at : int, default=None
+        Epoch (counted from 0) from which on a frozen backbone is trained with its head; None never does.
+    backbone_lr_scale : float, default=1.0
+        Factor on the learning rate below the head.
+    layer_decay : float, default=1.0
+        Factor on the learning rate from each layer (convolution or linear) to the one below it.
     image_shape : tuple, default=None
         (height, width) or (height, width, channels) of a row of ``X``, of which one may be −1. By default rows are
         square, gray for k² values and RGB for 3k².
@@ -66,7 +92,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
         "auto" is the one recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"
-        Learning rate, the highest where a schedule changes it. "auto" is the one recommended for the backbone.
+        Learning rate, the highest where a schedule changes it. "auto" is the one recommended for the backbone, and a
+        tenth of that with ``weights``.
     weight_decay : float or "auto", default="auto"
         Of weights, not of biases and batch norm. "auto" is 0.05 for AdamW, 5e-4 for SGD and 0 for Adam.
     lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
@@ -84,7 +111,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Decay for each batch of the moving average of the weights, which is what predicts. None predicts with the last
         weights.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the loss, as in scikit-learn.
+        Weights of the classes in the loss, as in scikit-learn. A soft target weighs what its classes do on average.
     validation_fraction : float, default=0
         Share of the training images that is held back, stratified, to be scored after every epoch.
     early_stopping : bool or int, default=False
@@ -152,6 +179,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints = {  # noqa: RUF012
         "backbone": [str, callable],
         "backbone_params": [dict, None],
+        "weights": [str, PathLike, None],
+        "freeze": [StrOptions({"backbone"}), None],
+        "unfreeze_at": [Interval(Integral, 1, None, closed="left"), None],
+        "backbone_lr_scale": [Interval(Real, 0, None, closed="left")],
+        "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "image_shape": [tuple, list, None],
         "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "augment": [StrOptions({"auto"}), ImageAugmenter, None],
@@ -182,6 +214,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         backbone="cnn",
         *,
         backbone_params=None,
+        weights=None,
+        freeze=None,
+        unfreeze_at=None,
+        backbone_lr_scale=1.0,
+        layer_decay=1.0,
         image_shape=None,
         input_size=None,
         augment="auto",
@@ -208,6 +245,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ):
         self.backbone = backbone
         self.backbone_params = backbone_params
+        self.weights = weights
+        self.freeze = freeze
+        self.unfreeze_at = unfreeze_at
+        self.backbone_lr_scale = backbone_lr_scale
+        self.layer_decay = layer_decay
         self.image_shape = image_shape
         self.input_size = input_size
         self.augment = augment
@@ -252,8 +294,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
             Images, uint8 or of another numeric dtype (which becomes float32), on any scale.
-        y : array-like of shape (n,)
-            Labels, of any type.
+        y : array-like of shape (n,) or (n, n_classes)
+            Labels, of any type; or soft targets, the share of each class in an image. Classes are then called by the
+            columns of a frame, else 0, 1, ….
         sample_weight : array-like of shape (n,), default=None
             Weight of each image in the loss; an image of weight 0 is left out.
 
@@ -272,11 +315,17 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             vars(self).pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
         if self.early_stopping and not self.validation_fraction:
             raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
-        X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
-        try:
-            self.classes_, y = np.unique(y, return_inverse=True)
-        except TypeError as error:
-            raise ValueError(f"y mixes labels of types that have no common order: {error}.") from error
+        if self.unfreeze_at is not None and not self.freeze:
+            raise ValueError('unfreeze_at needs something frozen: pass freeze="backbone".')
+        if _is_soft(y):
+            self.classes_, y = _check_soft_targets(y)
+            X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
+        else:
+            X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
+            try:
+                self.classes_, y = np.unique(y, return_inverse=True)
+            except TypeError as error:
+                raise ValueError(f"y mixes labels of types that have no common order: {error}.") from error
         if len(self.classes_) < 2:
             raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]}.")
         seed = self._draw_seed()
@@ -350,8 +399,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_training_data(self, X, y, sample_weight, *, reset):
         X, _ = check_images(self, X, reset=reset)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        if not _is_soft(y):
+            y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
         check_consistent_length(X, y)
         if sample_weight is None:
             return X, y, None
@@ -365,7 +415,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         """Sample and class weights as one weight for each row, or None."""
         if self.class_weight is None:
             return None if sample_weight is None else sample_weight.astype(np.float32)
-        weight = compute_sample_weight(self.class_weight, self.classes_[y])
+        if y.ndim == 1:
+            weight = compute_sample_weight(self.class_weight, self.classes_[y])
+        elif self.class_weight == "balanced":
+            weight = y @ (len(y) / (len(self.classes_) * y.sum(axis=0).clip(min=np.finfo(np.float32).tiny)))
+        else:
+            weight = y @ np.array([self.class_weight.get(label, 1) for label in self.classes_.tolist()])
         weight = (weight if sample_weight is None else weight * sample_weight).astype(np.float32)
         if not weight.any():
             raise ValueError("class_weight leaves every row without weight: nothing to train on.")
@@ -375,6 +430,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
 
     def _split(self, y, seed):
+        y = y if y.ndim == 1 else y.argmax(axis=1)
         try:
             return train_test_split(
                 np.arange(len(y)), test_size=self.validation_fraction, stratify=y, random_state=seed
@@ -400,16 +456,26 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if self.augment_ is not None:
             self.augment_._validate_params()
         self.mixup_ = (0.2 if self.max_epochs >= MIXUP_EPOCHS else 0.0) if self.mixup == "auto" else self.mixup
-        mean, std = pixel_statistics(X, self.image_shape_[2])
+        state, mean, std = self._read_weights(backbone, X)
+        build_params = {"in_channels": len(mean), **(self.backbone_params or {})}
+        if build_params["in_channels"] != len(mean):
+            mean, std = _fit_channels(mean, std, build_params["in_channels"])
+        build = partial(backbone.build, **build_params)
+        fine_tuned = state is not None or self.freeze or self.backbone_lr_scale != 1
+        head = find_head(build) if fine_tuned else {}.keys()
+        frozen_epochs = 0
+        if self.freeze:
+            frozen_epochs = self.max_epochs if self.unfreeze_at is None else self.unfreeze_at
         params = {
             "module": Standardized,
-            "module__build": backbone.build,
+            "module__build": build,
             "module__num_classes": len(self.classes_),
             "module__mean": mean,
             "module__std": std,
             "module__input_size": None if self.input_size is None else check_size(self.input_size, "input_size"),
             "module__dropout": self.dropout,
-            "module__backbone_params": self.backbone_params,
+            "module__head": [*head][-1].rpartition(".")[0] if head else None,  # auxiliary heads come before it
+            "frozen_epochs": frozen_epochs,
             "classes": np.arange(len(self.classes_)),
             "max_epochs": self.max_epochs,
             "batch_size": self.batch_size,
@@ -433,13 +499,64 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         params = {"lr": self.lr_, **params, **own}
         steps = params["max_epochs"] * -(-len(y) // params["batch_size"])
         self.net_ = FERNet(**{"callbacks": self._callbacks(steps, valid), **params}).initialize()
+        network = self.net_.module_.backbone
+        if state is not None:
+            load_weights(network, head, state)
+        if self.freeze and not isinstance(self.net_.module_.get_head(), torch.nn.Linear):
+            raise ValueError(
+                f"freeze needs a backbone whose head is a linear layer, and {self.backbone!r} has another."
+            )
+        if self.backbone_lr_scale != 1 or self.layer_decay != 1:
+            self.net_.rate_scales = scale_rates(network, head, self.backbone_lr_scale, self.layer_decay)
+            self.net_.initialize_optimizer()
+        self._check_network(build)
+
+    def _read_weights(self, backbone, X):
+        """State dict to start from, or None, and the mean and standard deviation of the pixels it expects."""
+        own = pixel_statistics(X, self.image_shape_[2])
+        if self.weights is None:
+            return None, *own
+        if isinstance(self.weights, PathLike) or self.weights.endswith(SUFFIXES):
+            return read_weights(self.weights), *own
+        if backbone.pretrained is None:
+            raise ValueError(
+                f"There are no published weights for the backbone {self.backbone!r}: pass the path of a .pth or "
+                f".safetensors file, got weights={self.weights!r}."
+            )
+        state, mean, std = backbone.pretrained(self.weights)
+        if X.min() < 0:  # standardised already
+            return state, *(np.resize(part, 3) for part in own)
+        scale = 255.0 if X.dtype == np.uint8 or X.max() > 1 else 1.0
+        return state, np.multiply(mean, scale), np.multiply(std, scale)
+
+    def _check_network(self, build):
+        """Raise unless the network takes images of this size: many are too deep for small faces."""
+        module, (height, width, channels) = self.net_.module_, self.image_shape_
+        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        module.train()
+        try:
+            with torch.random.fork_rng([]), torch.no_grad(), self.net_.autocast():
+                module(torch.zeros(2, channels, height, width, device=self.net_.device))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            smallest = find_smallest(build, in_channels=len(module.mean))
+            size = module.input_size or (height, width)
+            if smallest is None or smallest <= min(size):
+                raise
+            raise ValueError(
+                f"The backbone {self.backbone!r} can't take images of {size[0]}×{size[1]} ({error}): pass "
+                f"input_size={smallest} or more."
+            ) from error
+        finally:
+            for name, buffer in module.named_buffers():
+                buffer.copy_(buffers[name])
 
     def _optimizer_params(self, backbone):
         """Settle ``optimizer_`` and ``lr_``; return what skorch needs of them."""
         self.optimizer_ = backbone.optimizer if self.optimizer == "auto" else self.optimizer
         optimizer, arguments, weight_decay, lr_unit = _OPTIMIZERS[self.optimizer_]
         adam_lr = backbone.lr / _OPTIMIZERS[backbone.optimizer][3]
-        self.lr_ = float(adam_lr * lr_unit if self.lr == "auto" else self.lr)
+        auto_lr = adam_lr * lr_unit * (1.0 if self.weights is None else 0.1)
+        self.lr_ = float(auto_lr if self.lr == "auto" else self.lr)
         return {
             "optimizer": optimizer,
             "optimizer__weight_decay": weight_decay if self.weight_decay == "auto" else self.weight_decay,
@@ -450,10 +567,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         monitor = "valid_loss" if valid else "train_loss"
         schedules = {
             "onecycle": {
-                "policy": lr_scheduler.OneCycleLR,
-                "max_lr": self.lr_,
+                "policy": _one_cycle,
                 "total_steps": steps,
-                "cycle_momentum": False,
                 "step_every": "batch",
             },
             "cosine": {"policy": lr_scheduler.CosineAnnealingLR, "T_max": steps, "step_every": "batch"},
@@ -570,6 +685,39 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
+
+
+def _is_soft(y):
+    shape = getattr(y, "shape", ()) or np.shape(y)
+    return len(shape) == 2 and shape[1] > 1
+
+
+def _check_soft_targets(y):
+    """(classes, shares as float32) of soft targets."""
+    classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
+    y = check_array(y, dtype=np.float32, input_name="y")
+    if y.min() < 0 or np.abs(y.sum(axis=1) - 1).max() > 1e-3:
+        row = int(np.argmax((y.min(axis=1) < 0) | (np.abs(y.sum(axis=1) - 1) > 1e-3)))
+        raise ValueError(
+            f"Soft targets are shares of the classes, from 0 to 1 with a sum of 1; row {row} is {y[row]}: divide each "
+            "row by its sum."
+        )
+    return classes, y
+
+
+def _fit_channels(mean, std, channels):
+    """Statistics for a network of another number of channels than they are of: gray to RGB or the other way round."""
+    if (len(mean), channels) == (1, 3):
+        return np.repeat(mean, 3), np.repeat(std, 3)
+    if (len(mean), channels) == (3, 1):
+        return np.mean(mean, keepdims=True), np.mean(std, keepdims=True)
+    raise ValueError(f"in_channels must be 1 or 3, got {channels}.")
+
+
+def _one_cycle(optimizer, **params):
+    """OneCycleLR with each group's own rate for a peak."""
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    return lr_scheduler.OneCycleLR(optimizer, peaks, cycle_momentum=False, **params)
 
 
 def _end_schedule(net):

@@ -64,12 +64,12 @@ def build_meta(build, **arguments):
 
 
 def find_head(build, **arguments):
-    """Names of the parameters whose shape depends on the number of classes."""
+    """Names of the parameters whose shape depends on the number of classes: a set that keeps their order."""
     two, three = (
         {name: parameter.shape for name, parameter in build_meta(build, num_classes=n, **arguments).named_parameters()}
         for n in (2, 3)
     )
-    return {name for name, shape in two.items() if three[name] != shape}
+    return {name: shape for name, shape in two.items() if three[name] != shape}.keys()
 
 
 def find_smallest(build, **arguments):
