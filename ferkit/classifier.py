@@ -317,11 +317,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
         if self.unfreeze_at is not None and not self.freeze:
             raise ValueError('unfreeze_at needs something frozen: pass freeze="backbone".')
-        if _is_soft(y):
+        soft = _is_soft(y)
+        if soft:
             self.classes_, y = _check_soft_targets(y)
-            X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
-        else:
-            X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
+        X, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True, soft=soft)
+        if not soft:
             try:
                 self.classes_, y = np.unique(y, return_inverse=True)
             except TypeError as error:
@@ -397,9 +397,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             self._train(X, y, weight, seed)
         return self._finish()
 
-    def _check_training_data(self, X, y, sample_weight, *, reset):
+    def _check_training_data(self, X, y, sample_weight, *, reset, soft=False):
         X, _ = check_images(self, X, reset=reset)
-        if not _is_soft(y):
+        if not soft:
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
         check_consistent_length(X, y)
@@ -599,7 +599,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _images(self, X, y, weight=None):
         """A data set on the device, if it fits there."""
         device, images = resolve_device(self.device), self._view(X)
-        y, weight = (None if part is None else torch.from_numpy(part) for part in (y, weight))
+        y, weight = (None if part is None else torch.tensor(part) for part in (y, weight))
         return Images(images, y, weight, device=device, resident=images.nbytes <= resident_bytes(device))
 
     def _train(self, X, y, weight, seed):

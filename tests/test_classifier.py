@@ -93,6 +93,14 @@ def test_auto_takes_what_the_backbone_needs(tiny, faces):
     assert tiny(optimizer="sgd").fit(faces.data[::20], faces.target[::20]).lr_ > large.lr_
 
 
+@pytest.mark.parametrize(("max_epochs", "mixup"), [(39, 0), (40, 0.2)])
+def test_long_trainings_mix(max_epochs, mixup, tiny, faces):
+    model = tiny(max_epochs=max_epochs).fit(faces.data[:16], faces.target[:16])
+    assert model.mixup_ == mixup
+    again = tiny(max_epochs=max_epochs, mixup=mixup).fit(faces.data[:16], faces.target[:16])
+    assert same(model, again, faces)
+
+
 def test_all_scales_of_pixels_train_alike(tiny, faces):
     expected = tiny(precision="float32").fit(faces.data, faces.target).predict_proba(faces.data)
     for X in (faces.data / 255, (faces.data - 130.0) / 50, faces.images, faces.images[..., None]):

@@ -1,0 +1,385 @@
+"""Starting from weights, freezing, learning rates by layer."""
+
+import sys
+from urllib.error import URLError
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from skorch.callbacks import Callback
+from torchvision.models import get_model, get_model_weights
+
+from ferkit import FERClassifier
+from ferkit.backbones import CNN, find_head, resolve_backbone
+from ferkit.datasets import make_faces
+
+FREE = {"augment": None, "mixup": 0, "tta": None, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def source():
+    """A network that knows faces of seven emotions."""
+    faces = make_faces(1500, random_state=1)
+    model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=12, batch_size=64, random_state=1)
+    return model.fit(faces.data, faces.target)
+
+
+def weights_of(model):
+    state = model.net_.module_.backbone.state_dict()
+    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+
+
+def changed(before, after):
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+# where weights come from
+
+
+@pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    """torchvision's cache, in which lies a resnet18 of our own as the published one."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(3)
+    network = get_model("resnet18")
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    url = get_model_weights("resnet18").DEFAULT.url
+    torch.save(network.state_dict(), folder / url.rpartition("/")[2])
+    return network.state_dict()
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "IMAGENET1K_V1", "DEFAULT"])
+def test_published_weights_come_from_the_cache(weights, torch_home, tiny, faces):
+    model = tiny("resnet18", weights=weights, freeze="backbone").fit(faces.data, faces.target)
+    module = model.net_.module_
+    assert changed(torch_home, weights_of(model)) == {"fc.weight", "fc.bias"}
+    np.testing.assert_allclose(module.mean.ravel(), 255 * np.array([0.485, 0.456, 0.406]), rtol=1e-5)
+    np.testing.assert_allclose(module.std.ravel(), 255 * np.array([0.229, 0.224, 0.225]), rtol=1e-5)
+    assert model.lr_ == pytest.approx(tiny("resnet18").fit(faces.data[:20], faces.target[:20]).lr_ / 10)
+
+
+def test_gray_images_see_the_network_as_if_repeated_to_rgb(torch_home, tiny, faces):
+    """As they are by default; with in_channels=1 by summing the filters of the first layer."""
+    params = {"weights": "imagenet", "freeze": "backbone", **FREE}
+    model = tiny("resnet18", **params).fit(faces.data, faces.target)
+    rgb = np.repeat(faces.images[..., None], 3, axis=3)
+    colour = tiny("resnet18", **params).fit(rgb, faces.target)
+    np.testing.assert_allclose(model.predict_proba(faces.data), colour.predict_proba(rgb), atol=1e-5)
+    summed = tiny("resnet18", backbone_params={"in_channels": 1}, **params).fit(faces.data, faces.target)
+    stem = summed.net_.module_.backbone.conv1.weight
+    torch.testing.assert_close(stem, torch_home["conv1.weight"].sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+def test_weights_get_pixels_as_they_expect_them(scale, torch_home, tiny, faces):
+    params = {"weights": "imagenet", "freeze": "backbone", **FREE}
+    expected = tiny("resnet18", **params).fit(faces.data, faces.target).predict_proba(faces.data)
+    X = faces.data * np.float32(scale)
+    got = tiny("resnet18", **params).fit(X, faces.target).predict_proba(X)
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_without_a_network_the_error_says_which_file_to_put_where(tmp_path, monkeypatch, tiny, faces):
+    def refuse(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    with pytest.raises(OSError, match=r"download https.*resnet18-.*\.pth on another machine and put") as caught:
+        tiny("resnet18", weights="imagenet").fit(faces.data, faces.target)
+    assert str(tmp_path / "hub" / "checkpoints") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "weights", "message"),
+    [
+        ("resnet18", "IMAGENET21K", "torchvision has no weights 'IMAGENET21K' for resnet18: there are .*IMAGENET1K_V1"),
+        ("cnn", "imagenet", "no published weights for the backbone 'cnn'"),
+        (CNN, "imagenet", "no published weights for the backbone"),
+    ],
+)
+def test_weights_that_nobody_published(backbone, weights, message, tiny, faces):
+    with pytest.raises(ValueError, match=message):
+        tiny(backbone, weights=weights).fit(faces.data, faces.target)
+
+
+def save_pth(state, path):
+    torch.save(state, path)
+
+
+def save_checkpoint(state, path):
+    torch.save({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "save"), [("pth", save_pth), ("pt", save_checkpoint), ("safetensors", save_file)], ids=lambda part: part
+)
+@pytest.mark.parametrize("classes", [7, 3])
+def test_files_of_weights(suffix, save, classes, source, tiny, faces, tmp_path):
+    state, path = weights_of(source), tmp_path / f"faces.{suffix}"
+    save(state, path)
+    rows = faces.target < classes
+    for weights in (path, str(path)):
+        model = tiny(weights=weights, freeze="backbone").fit(faces.data[rows], faces.target[rows])
+        assert {name: value.shape for name, value in weights_of(model).items() if name.startswith("head")} == {
+            "head.weight": (classes, 16),
+            "head.bias": (classes,),
+        }
+        kept = {name: value for name, value in state.items() if not name.startswith("head")}
+        assert not changed(kept, weights_of(model))
+
+
+def test_weights_help(source, tiny, tmp_path):
+    """What a network learnt of faces is worth more than the few faces that it is fine-tuned on."""
+    path = tmp_path / "faces.pth"
+    torch.save(weights_of(source), path)
+    few, test = make_faces(140, random_state=3), make_faces(300, random_state=4)
+    params = {"max_epochs": 6, "batch_size": 32}
+    tuned = tiny(weights=path, **params).fit(few.data, few.target).score(test.data, test.target)
+    scratch = tiny(**params).fit(few.data, few.target).score(test.data, test.target)
+    assert tuned > scratch + 0.1
+
+
+def test_weights_of_another_network(source, tiny, faces, tmp_path):
+    torch.save(weights_of(source), tmp_path / "faces.pth")
+    with pytest.raises(ValueError, match=r"of another network than CNN: .*expected"):
+        tiny(backbone_params={"widths": (8, 20)}, weights=tmp_path / "faces.pth").fit(faces.data, faces.target)
+    with pytest.raises(ValueError, match=r"of another network than ResNet: conv1.weight is missing"):
+        tiny("resnet18", weights=tmp_path / "faces.pth").fit(faces.data, faces.target)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (Evil(), "that can be read safely"),
+        ([1, 2], "holds no state dict"),
+        (None, "no file of weights"),
+    ],
+    ids=["code", "a list", "nothing"],
+)
+def test_files_that_hold_no_weights(content, message, tiny, faces, tmp_path, capsys):
+    path = tmp_path / "faces.pth"
+    if content is not None:
+        torch.save(content, path)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        tiny(weights=path).fit(faces.data, faces.target)
+    assert "run" not in capsys.readouterr().out
+
+
+def test_safetensors_and_timm_are_extras(tiny, faces, tmp_path, monkeypatch):
+    for module in ("timm", "safetensors", "safetensors.torch"):
+        monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / "faces.safetensors").touch()
+    with pytest.raises(ImportError, match=r"ferkit\[timm\]"):
+        tiny(weights=tmp_path / "faces.safetensors").fit(faces.data, faces.target)
+    for params in ({"backbone": "resnet50v2"}, {"backbone": "timm/resnet10t"}):
+        with pytest.raises(ImportError, match=r"ferkit\[timm\]"):
+            tiny(**params).fit(faces.data, faces.target)
+
+
+def test_timm_weights(tiny, faces, monkeypatch):
+    import timm
+
+    torch.manual_seed(4)
+    published = timm.create_model("resnet10t")
+    create = timm.create_model
+
+    def download(name, pretrained=False, **params):
+        return published if pretrained else create(name, **params)
+
+    monkeypatch.setattr(timm, "create_model", download)
+    model = tiny("timm/resnet10t", weights="imagenet", freeze="backbone").fit(faces.data, faces.target)
+    assert changed(published.state_dict(), weights_of(model)) == {"fc.weight", "fc.bias"}
+    np.testing.assert_allclose(
+        model.net_.module_.mean.ravel(), 255 * np.array(published.pretrained_cfg["mean"]), rtol=1e-5
+    )
+
+    def refuse(*args, **params):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(OSError, match=r"timm/resnet10t could not be downloaded .*\.safetensors"):
+        tiny("timm/resnet10t", weights="imagenet").fit(faces.data, faces.target)
+
+
+# freezing
+
+
+class Counted(CNN):
+    images = 0
+
+    def forward(self, x):
+        if x.device.type != "meta":
+            Counted.images += len(x)
+        return super().forward(x)
+
+
+def test_epochs_of_a_frozen_backbone_never_call_it(faces):
+    seen = []
+    for epochs in (1, 20):
+        Counted.images = 0
+        FERClassifier(
+            Counted,
+            backbone_params={"widths": (8,)},
+            freeze="backbone",
+            validation_fraction=0.2,
+            max_epochs=epochs,
+            batch_size=64,
+            random_state=0,
+        ).fit(faces.data, faces.target)
+        seen.append(Counted.images)
+    assert seen[0] == seen[1] < 3 * len(faces.data)
+
+
+def test_the_head_of_a_frozen_backbone_learns(source, tiny, tmp_path):
+    path, other = tmp_path / "faces.pth", make_faces(400, random_state=5)
+    torch.save(weights_of(source), path)
+    is_glad = np.isin(other.target_names[other.target], ["happy", "surprise"])
+    model = tiny(weights=path, freeze="backbone", max_epochs=40, lr=1e-2, validation_fraction=0.25, mixup=0)
+    history = model.fit(other.data, is_glad).history_
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["valid_accuracy"] > max(is_glad.mean(), 1 - is_glad.mean()) + 0.05
+
+
+class Watch(Callback):
+    def on_train_begin(self, net, **kwargs):
+        self.states = getattr(self, "states", [])
+
+    def on_epoch_end(self, net, **kwargs):
+        state = net.averaging_.trained.state_dict() if net.averaging_ else net.module_.state_dict()
+        self.states.append({name: value.clone() for name, value in state.items()})
+
+
+@pytest.mark.parametrize("ema_decay", [0.995, None])
+def test_unfreeze_at(ema_decay, tiny, faces):
+    watch = Watch()
+    model = tiny(freeze="backbone", unfreeze_at=2, max_epochs=4, ema_decay=ema_decay, callbacks=[watch])
+    model.fit(faces.data, faces.target)
+    first, second, third, fourth = watch.states
+    head = {"backbone.head.weight", "backbone.head.bias"}
+    assert changed(first, second) == head
+    assert changed(second, third) > head
+    assert changed(third, fourth) > head
+    assert [row["epoch"] for row in model.history_] == [1, 2, 3, 4]
+    rates = [row["lr"] for row in model.history_]
+    assert rates[1] > rates[2] > rates[3], "one schedule over both phases"
+
+
+def test_a_frozen_fit_is_saved_and_goes_on(tiny, faces):
+    model = tiny(freeze="backbone").fit(faces.data, faces.target)
+    before = weights_of(model)
+    model.partial_fit(faces.data, faces.target)
+    assert changed(before, weights_of(model)) == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"unfreeze_at": 2}, 'pass freeze="backbone"'),
+        ({"freeze": "backbone", "backbone": "squeezenet1_1"}, "head is a linear layer"),
+        ({"weights": "imagenet", "backbone": "resnet18", "backbone_params": {"in_channels": 2}}, "must be 1 or 3"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together(params, message, torch_home, tiny, faces):
+    with pytest.raises(ValueError, match=message):
+        tiny(**params).fit(faces.data, faces.target)
+
+
+# learning rates by layer
+
+
+def rates_of(model):
+    """The optimizer's rate for each parameter."""
+    rates = {parameter: group["lr"] for group in model.net_.optimizer_.param_groups for parameter in group["params"]}
+    return {name: rates[parameter] for name, parameter in model.net_.module_.backbone.named_parameters()}
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "resnet18", "googlenet", "mobilenet_v3_small", "timm/resnet10t"])
+def test_backbone_lr_scale(backbone, tiny, faces):
+    model = tiny(backbone, backbone_lr_scale=0.25, lr=1e-3).fit(faces.data[:20], faces.target[:20])
+    head = find_head(resolve_backbone(backbone).build, in_channels=1)
+    assert head
+    for name, rate in rates_of(model).items():
+        assert rate == pytest.approx(1e-3 if name in head else 2.5e-4), name
+
+
+def test_layer_decay(tiny, faces):
+    model = tiny(layer_decay=0.5, lr=1e-3).fit(faces.data, faces.target)
+    rates = rates_of(model)
+    assert rates["head.weight"] == rates["head.bias"] == 1e-3
+    convolutions = [name for name in rates if rates[name] and name.endswith(".0.weight")]
+    assert [rates[name] for name in convolutions] == pytest.approx([1e-3 / 2**depth for depth in (4, 3, 2, 1)])
+    norms = [name for name in rates if name.endswith(".1.weight")]
+    assert [rates[name] for name in norms] == [rates[name] for name in convolutions]
+
+
+def test_a_rate_of_zero_leaves_the_backbone_alone(source, tiny, faces, tmp_path):
+    torch.save(weights_of(source), tmp_path / "faces.pth")
+    before = weights_of(source)
+    model = tiny(weights=tmp_path / "faces.pth", backbone_lr_scale=0).fit(faces.data, faces.target)
+    learnt = {name for name in changed(before, weights_of(model)) if "running" not in name and "num_" not in name}
+    assert learnt == {"head.weight", "head.bias"}
+
+
+# networks and the size of images
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("vgg11_bn", 24), ("squeezenet1_1", 16), ("inception_v3", 48)])
+def test_a_network_too_deep_says_which_size_it_needs(backbone, size, tiny):
+    X = np.random.default_rng(0).integers(0, 256, (8, size * size), dtype=np.uint8)
+    y = np.arange(8) % 2
+    with pytest.raises(ValueError, match=rf"can't take images of {size}×{size} .* pass input_size=\d+") as caught:
+        tiny(backbone).fit(X, y)
+    needed = int(str(caught.value).rpartition("input_size=")[2].split()[0])
+    assert needed > size
+    assert tiny(backbone, input_size=needed).fit(X, y).predict(X).shape == (8,)
+
+
+# soft targets
+
+
+def test_soft_targets_that_are_certain_are_labels(tiny, faces):
+    hard = tiny(class_weight="balanced", validation_fraction=0.2).fit(faces.data, faces.target)
+    soft = tiny(class_weight="balanced", validation_fraction=0.2).fit(faces.data, np.eye(7)[faces.target])
+    np.testing.assert_allclose(soft.predict_proba(faces.data), hard.predict_proba(faces.data), atol=2e-3)
+    assert soft.history_[0]["valid_loss"] == pytest.approx(hard.history_[0]["valid_loss"], abs=2e-3)
+    np.testing.assert_array_equal(soft.classes_, np.arange(7))
+
+
+def test_soft_targets_pull_predictions_to_their_shares(tiny, faces):
+    share = np.tile(np.float32([0.7, 0.3]), (210, 1))
+    model = tiny(max_epochs=25, label_smoothing=0, lr=1e-2).fit(faces.data, pd.DataFrame(share, columns=["no", "yes"]))
+    np.testing.assert_allclose(model.predict_proba(faces.data).mean(axis=0), [0.7, 0.3], atol=0.05)
+    assert set(model.predict(faces.data)) == {"no"}
+    weighted = tiny(max_epochs=25, label_smoothing=0, lr=1e-2, class_weight={"yes": 5})
+    weighted.fit(faces.data, pd.DataFrame(np.eye(2)[np.arange(210) % 2], columns=["no", "yes"]))
+    assert weighted.predict_proba(faces.data)[:, 1].mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.full((210, 7), 0.2), "row 0 is .*divide each"),
+        (np.vstack([np.eye(7)[[0] * 209], [2, -1, 0, 0, 0, 0, 0]]), "row 209 is"),
+        (np.full((210, 2), np.nan), "NaN"),
+        (np.full((9, 2), 0.5), "inconsistent numbers"),
+    ],
+    ids=["sums", "negative", "nan", "rows"],
+)
+def test_soft_targets_that_are_none(y, message, tiny, faces):
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(faces.data, y)
+
+
+def test_soft_targets_are_for_fit(tiny, faces):
+    with pytest.raises(ValueError, match="1d array"):
+        tiny().partial_fit(faces.data, np.eye(7)[faces.target], classes=range(7))
