@@ -688,7 +688,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _is_soft(y):
-    shape = getattr(y, "shape", ()) or np.shape(y)
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     return len(shape) == 2 and shape[1] > 1
 
 
