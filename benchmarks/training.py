@@ -173,7 +173,7 @@ def main():
     arguments = parse_arguments(__doc__)
     device, on_gpu = arguments.device, arguments.device == "cuda"
     os.environ["FORCE_COLOR"] = "1"  # makes rich draw the progress bar even where there is no terminal
-    n_images, rounds = (512, (2, 2)) if arguments.quick else (28_709, (5, 3)) if on_gpu else (4096, (9, 3))
+    n_images, rounds = (512, (2, 2)) if arguments.quick else (28_709, (5, 3)) if on_gpu else (4096, (9, 5))
     data, target = get_faces(n_images, arguments.data)
     precision = getattr(torch, FERClassifier(device=device, max_epochs=1).fit(data[:256], target[:256]).precision_)
     print(f"{rounds[0]} and {rounds[1]} fits of {EPOCHS} epochs of {n_images:,} faces, {precision}", end="\n\n")

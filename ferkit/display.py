@@ -7,7 +7,14 @@ import numpy as np
 
 from ._images import as_rows, resolve_shape
 
-__all__ = ["ClassDistributionDisplay", "FacesDisplay", "LearningCurveDisplay", "PredictionsDisplay"]
+__all__ = [
+    "BackboneDisplay",
+    "ClassDistributionDisplay",
+    "ComparisonDisplay",
+    "FacesDisplay",
+    "LearningCurveDisplay",
+    "PredictionsDisplay",
+]
 
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 _RIGHT, _WRONG = "#008A64", "#B4161B"  # a green and a red that differ in lightness too
@@ -302,6 +309,175 @@ class PredictionsDisplay:
             text = f"✓ {predicted} {probability:.0%}\n" if right else f"✗ {predicted} {probability:.0%}\n(is {true})"
             ax.set_title(text, fontsize=8, color=_RIGHT if right else _WRONG)
         return self
+
+
+class ComparisonDisplay:
+    """Networks side by side: accuracy with its interval, and what each cost.
+
+    Parameters
+    ----------
+    runs : list of dict
+        For each network ``name``, ``accuracy`` and ``interval`` (its bounds) on unseen images, ``training_accuracy``,
+        ``parameters``, ``operations`` (multiply-adds for one image) and ``seconds`` of training.
+    tested_on : str
+        What the unseen images are called.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import ComparisonDisplay
+    >>> cost = {"parameters": 1_680_375, "operations": 57_758_464, "seconds": 290}
+    >>> run = {"name": "cnn", "accuracy": 0.63, "interval": (0.61, 0.65), "training_accuracy": 0.7, **cost}
+    >>> ComparisonDisplay([run], tested_on="PublicTest").plot().ax_.get_xlabel()
+    'accuracy'
+    """
+
+    def __init__(self, runs, *, tested_on):
+        self.runs = runs
+        self.tested_on = tested_on
+
+    def plot(self):
+        """Draw, the most accurate on top.
+
+        Returns
+        -------
+        ComparisonDisplay
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        runs = sorted(self.runs, key=lambda run: run["accuracy"])
+        self.figure_, ((self.ax_,),) = _subplots(1, 1, 9, 1.6 + 0.45 * len(runs))
+        accuracy, training = (np.array([run[key] for run in runs]) for key in ("accuracy", "training_accuracy"))
+        low, high = np.array([run["interval"] for run in runs]).T
+        places = np.arange(len(runs))
+        self.ax_.barh(
+            places,
+            accuracy,
+            0.6,
+            xerr=[accuracy - low, high - accuracy],
+            color="#8ABFE5",
+            error_kw={"capsize": 3},
+            label=f"{self.tested_on}, with its 95 % interval",
+        )
+        self.ax_.plot(training, places, "D", markersize=5, color=_COLORS[1], label="Training")
+        for place, run in enumerate(runs):
+            cost = (
+                f"{run['accuracy']:.1%}   {run['parameters'] / 1e6:.1f} M parameters, "
+                f"{2 * run['operations'] / 1e6:,.0f} MFLOP, trained in {_duration(run['seconds'])}"
+            )
+            self.ax_.text(0.008, place, cost, va="center", fontsize=8)
+        self.ax_.set_yticks(places, [run["name"] for run in runs])
+        self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * max(*high, *training))))
+        self.ax_.xaxis.set_major_formatter(PercentFormatter(1))
+        self.ax_.spines[["top", "right"]].set_visible(False)
+        self.figure_.legend(loc="outside upper center", ncols=2, frameon=False)
+        return self
+
+
+def _duration(seconds):
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+class BackboneDisplay:
+    """A network from left to right: as high as its feature maps, as wide as its channels, as dark as its work.
+
+    Parameters
+    ----------
+    summary : ferkit.backbones.Summary
+        Of the network.
+    title : str
+        What to call it.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.backbones import CNN, summarize
+    >>> from ferkit.display import BackboneDisplay
+    >>> display = BackboneDisplay(summarize(CNN(num_classes=7), (1, 48, 48)), title="cnn").plot()
+    >>> len(display.ax_.patches)
+    9
+    """
+
+    def __init__(self, summary, *, title):
+        self.summary = summary
+        self.title = title
+
+    def plot(self):
+        """Draw the layers that compute: convolutions, linear and attention layers.
+
+        Returns
+        -------
+        BackboneDisplay
+        """
+        from matplotlib import colormaps
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+        from matplotlib.patches import Rectangle
+        from matplotlib.ticker import PercentFormatter
+
+        layers = [layer for layer in self.summary.layers if layer.operations and layer.shape]
+        extents = [_extent(layer.shape) for layer in layers]
+        shares = np.array([layer.operations for layer in layers]) / max(self.summary.operations, 1)
+        widths = np.array([0.2 + np.log2(channels) / 8 for _, channels in extents])
+        norm, gap = Normalize(0, shares.max()), 0.12
+        starts = np.concatenate([[0], np.cumsum(widths + gap)[:-1]])
+        self.figure_, ((self.ax_,),) = _subplots(1, 1, 10, 3.4)
+        tallest = max(height for height, _ in extents)
+        stage = None
+        for (height, channels), share, start, width in zip(extents, shares, starts, widths, strict=True):
+            tall = max(height / tallest, 0.03)
+            face = colormaps["Blues"](0.15 + 0.8 * norm(share))
+            self.ax_.add_patch(
+                Rectangle((start, -tall / 2), width, tall, facecolor=face, edgecolor="0.3", linewidth=0.5)
+            )
+            if height != stage:
+                self.ax_.text(start, tall / 2 + 0.03, f"{height}", fontsize=7, va="bottom")
+                self.ax_.text(start, -tall / 2 - 0.03, f"{channels:,}", fontsize=7, va="top")
+            stage = height
+        self.ax_.set(xlim=(-0.1, starts[-1] + widths[-1] + 0.1), ylim=(-0.65, 0.65))
+        self.ax_.axis("off")
+        self.ax_.set_title(
+            f"{self.title}: {len(layers)} layers, {self.summary.parameters / 1e6:.2f} M parameters, "
+            f"{2 * self.summary.operations / 1e6:,.0f} MFLOP an image\n"
+            "above a block the height of its feature maps, below it their number",
+            fontsize=9,
+        )
+        bar = self.figure_.colorbar(
+            ScalarMappable(Normalize(0, shares.max()), _shades(colormaps["Blues"])), ax=self.ax_, shrink=0.8
+        )
+        bar.set_label("share of the work")
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
+        return self
+
+
+def _extent(shape):
+    """(height, channels) of what a layer returns; tokens of a transformer count as a square of them."""
+    if len(shape) == 3:
+        channels_last = shape[0] == shape[1]  # as in Swin transformers
+        return shape[1], shape[2] if channels_last else shape[0]
+    if len(shape) == 2:
+        return round(shape[0] ** 0.5), shape[1]
+    return 1, shape[-1]
+
+
+def _shades(colormap):
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormap(np.linspace(0.15, 0.95, 256)))
 
 
 def _show(ax, image):

@@ -6,6 +6,7 @@ and hardly any time.
 
 import warnings
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -88,15 +89,29 @@ def _takes(network, size, channels):
     return True
 
 
-def summarize(build, size, **arguments):
-    """Layer by layer what one image of ``size`` (height, width) costs.
+def summarize(network, image_shape):
+    """Layer by layer what one image costs.
+
+    Parameters
+    ----------
+    network : nn.Module
+        A network; it is not changed.
+    image_shape : tuple of int
+        (channels, height, width).
 
     Returns
     -------
     Summary
+
+    Examples
+    --------
+    >>> from ferkit.backbones import CNN, summarize
+    >>> summary = summarize(CNN(num_classes=7), (1, 48, 48))
+    >>> summary.parameters, summary.layers[0].shape
+    (1680375, (48, 24, 24))
     """
-    network = build_meta(build, **arguments).eval()
-    image = torch.empty(1, arguments["in_channels"], *size, device="meta")
+    network = deepcopy(network).to("meta").eval()
+    image = torch.empty(1, *image_shape, device="meta")
     with FlopCounterMode(display=False) as counter, _shapes_of(network) as shapes, torch.no_grad():
         network(image)
     flops = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}

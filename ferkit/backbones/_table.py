@@ -26,6 +26,8 @@ class Backbone:
         What ``lr="auto"`` means: the peak learning rate from scratch, for batches of 256.
     reference : str
         Where the network comes from.
+    input_size : int
+        Height and width of the images that it was made for.
     pretrained : callable or None
         Called with the name of published weights, or "imagenet" for the best; returns (state dict, mean, standard
         deviation), the latter two of RGB pixels from 0 to 1.
@@ -35,6 +37,7 @@ class Backbone:
     optimizer: str = "adamw"
     lr: float = 1e-3
     reference: str = "the user's own"
+    input_size: int = 48
     pretrained: Callable[[str], tuple] | None = None
 
 
@@ -48,11 +51,15 @@ def _torchvision(name, *, num_classes, in_channels, **params):
 
 
 def _timm(name, *, num_classes, in_channels, **params):
+    return _import_timm(name).create_model(name, num_classes=num_classes, in_chans=in_channels, **params)
+
+
+def _import_timm(name):
     try:
         import timm
     except ImportError:
         raise ImportError(f'The backbone timm/{name} needs timm: pip install "ferkit[timm]"') from None
-    return timm.create_model(name, num_classes=num_classes, in_chans=in_channels, **params)
+    return timm
 
 
 def _resnet18_fer(*, num_classes, in_channels, **params):
@@ -102,7 +109,7 @@ BACKBONES = {
     "vgg_fer": Backbone(VGGFER, "sgd", 1e-2, "Khaireddin and Chen, 2021, arXiv:2105.03588"),
     "resnet18_fer": Backbone(_resnet18_fer, "adamw", 3e-3, "He et al., CVPR 2016, with the stem of its section 4.2"),
     "resnet50v2": Backbone(
-        partial(_timm, "resnetv2_50"), "adamw", 1e-3, "He et al., ECCV 2016", partial(timm_weights, "resnetv2_50")
+        partial(_timm, "resnetv2_50"), "adamw", 1e-3, "He et al., ECCV 2016", 224, partial(timm_weights, "resnetv2_50")
     ),
 }
 
@@ -136,7 +143,21 @@ _FAMILIES = {
 def _torchvision_backbone(name):
     family = max((family for family in _FAMILIES if re.match(family, name)), key=len, default=None)
     lr, reference = _FAMILIES.get(family, (1e-3, "torchvision"))
-    return Backbone(partial(_torchvision, name), "adamw", lr, reference, partial(torchvision_weights, name))
+    size = 299 if name == "inception_v3" else 224
+    return Backbone(partial(_torchvision, name), "adamw", lr, reference, size, partial(torchvision_weights, name))
+
+
+def _timm_backbone(name):
+    timm = _import_timm(name)
+    if not timm.is_model(name):
+        close = get_close_matches(name, timm.list_models(), n=3)
+        raise ValueError(f"timm has no network {name!r}" + (f": did you mean {_list(close)}?" if close else "."))
+    size = timm.get_pretrained_cfg(name, allow_unregistered=True).input_size[-1]
+    return Backbone(partial(_timm, name), "adamw", 1e-3, "timm", size, partial(timm_weights, name))
+
+
+def _list(names):
+    return " or ".join(map(repr, names))
 
 
 def _torchvision_names():
@@ -164,7 +185,7 @@ def list_backbones():
     return list(dict.fromkeys([*BACKBONES, *_torchvision_names()]))
 
 
-def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the user's own"):
+def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the user's own", input_size=48):
     """Give a network a name that ``FERClassifier(backbone=…)``, searches and the command take.
 
     Parameters
@@ -180,6 +201,8 @@ def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the
         What ``lr="auto"`` means for it: the peak learning rate for batches of 256.
     reference : str, default="the user's own"
         Where the network comes from.
+    input_size : int, default=48
+        Height and width of the images that it was made for.
 
     Raises
     ------
@@ -198,7 +221,7 @@ def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the
     """
     if name in BACKBONES or name.startswith("timm/") or name in _torchvision_names():
         raise ValueError(f"There is a backbone {name!r} already: choose another name.")
-    BACKBONES[name] = Backbone(_check_builder(build), optimizer, lr, reference)
+    BACKBONES[name] = Backbone(_check_builder(build), optimizer, lr, reference, input_size)
 
 
 def _check_builder(backbone):
@@ -219,14 +242,13 @@ def resolve_backbone(backbone):
     if backbone in BACKBONES:
         return BACKBONES[backbone]
     if backbone.startswith("timm/"):
-        name = backbone.removeprefix("timm/")
-        return Backbone(partial(_timm, name), "adamw", 1e-3, "timm", partial(timm_weights, name))
+        return _timm_backbone(backbone.removeprefix("timm/"))
     if backbone in _torchvision_names():
         return _torchvision_backbone(backbone)
     close = get_close_matches(backbone, list_backbones(), n=3)
     raise ValueError(
         f"Unknown backbone {backbone!r}"
-        + (f": did you mean {' or '.join(map(repr, close))}? " if close else ". ")
+        + (f": did you mean {_list(close)}? " if close else ". ")
         + "list_backbones() and `ferkit backbones` name all there are; "
         "timm's are 'timm/<name>', and an nn.Module class will do."
     )
