@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ferkit import FERClassifier, Pipeline, PixelParser
+from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
 
@@ -282,3 +283,98 @@ def test_demo(tmp_path, capsys):
     report = json.loads((tmp_path / "demo/report.json").read_text())
     assert report["PublicTest"]["accuracy"] > 0.6
     assert str(tmp_path / "demo/model.joblib") in capsys.readouterr().out
+
+
+# comparing networks
+
+
+@pytest.fixture(scope="module")
+def compared(csv, tmp_path_factory):
+    out = tmp_path_factory.mktemp("comparison")
+    options = ["--epochs", 1, "--set", "optimizer=adam", "--set", "ema_decay=null", "--set", "augment__rotation=5"]
+    assert run("compare", csv, "--backbones", "cnn_small,timm/resnet10t", "--out", out, *options) == 0
+    return out, options
+
+
+def test_compare_leaves_a_table_a_chart_and_each_run(compared):
+    out, _ = compared
+    assert {path.name for path in out.iterdir()} == {
+        "cnn_small",
+        "timm_resnet10t",
+        "comparison.md",
+        "comparison.json",
+        "comparison.png",
+    }
+    header, rule, *rows = (out / "comparison.md").read_text().splitlines()
+    assert header.split("|")[1].strip() == "network"
+    assert set(rule) == set("|-")
+    assert len(rows) == 2
+    runs = json.loads((out / "comparison.json").read_text())
+    assert runs[0]["accuracy"] >= runs[1]["accuracy"]
+    for row, entry in zip(rows, runs, strict=True):
+        assert entry["name"] in row
+        report = json.loads((out / entry["name"] / "report.json").read_text())
+        assert entry["accuracy"] == report["PublicTest"]["accuracy"]
+        assert f"{entry['accuracy']:.2%}" in row
+        assert f"{report['Training']['accuracy']:.2%}" in row
+        settings = json.loads((out / entry["name"] / "settings.json").read_text())
+        assert settings["parameters"]["optimizer"] == "adam"
+        assert settings["parameters"]["ema_decay"] is None
+        assert settings["parameters"]["augment__rotation"] == 5
+    assert np.asarray(Image.open(out / "comparison.png").convert("L")).std() > 5
+
+
+def test_compare_goes_on_where_it_was(compared, csv, capsys):
+    out, options = compared
+    before = (out / "cnn_small" / "model.joblib").stat().st_mtime_ns
+    assert run("compare", csv, "--backbones", "cnn_small", "--out", out, *options, "--seed", 1) == 2
+    assert "--force" in capsys.readouterr().err
+    assert run("compare", csv, "--backbones", "cnn_small", "--input-size", 32, "--out", out, *options) == 0
+    assert run("compare", csv, "--backbones", "cnn_small,timm/resnet10t", "--out", out, *options) == 0
+    assert (out / "cnn_small" / "model.joblib").stat().st_mtime_ns == before
+    names = {entry["name"] for entry in json.loads((out / "comparison.json").read_text())}
+    assert names == {"cnn_small", "timm_resnet10t", "cnn_small-32"}
+
+
+def test_compare_trains_the_others_where_one_fails(csv, tmp_path, capsys):
+    assert run("compare", csv, "--backbones", "inception_v3,cnn_small", "--epochs", 1, "--out", tmp_path) == 1
+    assert "pass input_size=" in capsys.readouterr().err
+    assert [entry["name"] for entry in json.loads((tmp_path / "comparison.json").read_text())] == ["cnn_small"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compare", "--backbones", "cnn,resnet_18"), "did you mean"),
+        (("train", "--set", "optimizer"), "NAME=VALUE"),
+        (("train", "--set", "depth=3"), "Invalid parameter"),
+        (("train", "--no-augment", "--set", "augment__rotation=3"), "needs an ImageAugmenter"),
+        (("backbones", "resnet_18"), "did you mean"),
+        (("backbones", "--figure", "all.png"), "name it"),
+        (("backbones", "cnn", "--figure", "cnn.txt"), "--figure"),
+    ],
+)
+def test_bad_usage(arguments, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_backbones_shows_one_layer_by_layer(tmp_path, capsys):
+    for suffix in ("png", "svg"):
+        assert run("backbones", "cnn", "--figure", tmp_path / f"cnn.{suffix}") == 0
+        assert (tmp_path / f"cnn.{suffix}").stat().st_size > 5000
+    shown = capsys.readouterr().out
+    assert "1,680,375" in shown
+    assert "48×24×24" in shown
+    assert run("backbones", "vgg11_bn", "--input-size", 16) == 1
+    assert "larger --input-size" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_backbones_lists_them_all(capsys):
+    assert run("backbones") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == list_backbones()
+    assert "too small" not in "".join(lines)
