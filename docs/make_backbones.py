@@ -8,7 +8,7 @@ HEADER = """\
 # Backbones
 
 Each is one string: `FERClassifier("resnet18")`, `ferkit train --backbone resnet18`. So is every network of
-[timm](https://huggingface.co/docs/timm) as `"timm/<name>"`, with `pip install "ferkit[timm]"`. An `nn.Module` class or
+timm as `"timm/<name>"`, with `pip install "ferkit[timm]"`. An `nn.Module` class or
 a function that builds one works in the same place, and `register_backbone` gives it a name.
 
 Networks of torchvision and timm take the names of their published weights: `FERClassifier("resnet18",

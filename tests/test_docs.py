@@ -1,12 +1,15 @@
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+from ferkit.backbones import BACKBONES
+
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reproductions.md"])
 def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -20,3 +23,12 @@ def test_pictures_are_there():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert pictures, "README shows no picture"
     assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_the_table_of_backbones_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("make_backbones", ROOT / "docs" / "make_backbones.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "backbones.md").read_text()
+    for name in (*BACKBONES, "resnet18", "googlenet", "mobilenet_v3_small"):
+        assert module.describe(name) in page, "run docs/make_backbones.py"
