@@ -145,15 +145,20 @@ def check_size(size, name):
     return tuple(map(int, pair))
 
 
-def pixel_statistics(rows, channels):
-    """Mean and standard deviation of the pixels of each channel, float64 (channels,); a flat channel's is 1."""
+def pixel_statistics(rows, channels, weight=None):
+    """Mean and standard deviation of the pixels of each channel, float64 (channels,); a flat channel's is 1.
+
+    ``weight`` is that of each row; an integer stands for so many of it.
+    """
     shift = rows[0].reshape(-1, channels).mean(axis=0, dtype=np.float64)
     total, squares = np.zeros(channels), np.zeros(channels)
     for start in range(0, len(rows), CHUNK):
-        pixels = rows[start : start + CHUNK].reshape(-1, channels) - shift
-        total += pixels.sum(axis=0)
-        squares += np.einsum("pc,pc->c", pixels, pixels)
-    n = rows.size // channels
+        chunk = slice(start, start + CHUNK)
+        pixels = rows[chunk].reshape(-1, rows.shape[1] // channels, channels) - shift
+        weighted = pixels if weight is None else pixels * weight[chunk, None, None]
+        total += weighted.sum(axis=(0, 1))
+        squares += np.einsum("rpc,rpc->c", weighted, pixels)
+    n = (len(rows) if weight is None else weight.sum(dtype=np.float64)) * (rows.shape[1] // channels)
     std = np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))
     return shift + total / n, np.where(std > 0, std, 1.0)
 

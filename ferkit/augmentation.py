@@ -122,6 +122,8 @@ class ImageAugmenter(BaseSampler):
         return tags
 
     def _check_X_y(self, X, y):
+        if hasattr(X, "sparse"):  # a frame of sparse columns, which becomes one again
+            X = X.sparse.to_dense()
         X, _ = check_images(self, X, reset=True)
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
+from threading import RLock
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ from .backbones._weights import SUFFIXES
 __all__ = ["FERClassifier"]
 
 MIXUP_EPOCHS = 40  # from here on mixup="auto" mixes
+
+_RANDOM_STREAM = RLock()  # PyTorch has one for the whole process
 
 _FERKITS_OWN = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
 
@@ -124,8 +127,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of convolutions and matrix products. "auto" is bfloat16 where the hardware multiplies in it, else float32.
     random_state : int, RandomState instance or None, default=None
-        Determines weights, batches, augmentation and the validation split. Repeatable on the same machine, but for
-        fits in several threads of one process, which share PyTorch's random stream.
+        Determines weights, batches, augmentation and the validation split. Repeatable on the same machine, in threads
+        and processes too; fits in threads of one process wait for each other, as they share PyTorch's random stream.
     verbose : int, default=0
         1 shows a progress bar over epochs and batches.
     callbacks : list of skorch callbacks, default=None
@@ -338,7 +341,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             valid = self._images(X[held_back], y[held_back])
             X, y, weight = X[train], y[train], None if weight is None else weight[train]
         with self._seeded(seed):
-            self._build_net(X, y, valid)
+            self._build_net(X, y, weight, valid)
             self._train(X, y, weight, seed)
         _end_schedule(self.net_)
         self.net_.initialize_optimizer()  # momenta of a complete fit would only double the size of a saved model
@@ -391,7 +394,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         seed = self._draw_seed() + (0 if first else len(self.history_))  # a fresh order and augmentation each call
         with self._seeded(seed):
             if first:
-                self._build_net(X, y, None)
+                self._build_net(X, y, weight, None)
             _end_schedule(self.net_)
             self.net_.set_params(max_epochs=1, ema_decay=None)
             self._train(X, y, weight, seed)
@@ -440,13 +443,13 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     @contextmanager
     def _seeded(self, seed):
-        """PyTorch's own random stream, seeded for this fit and put back afterwards."""
+        """PyTorch's own random stream, seeded for this fit and put back afterwards; other threads wait for it."""
         device = torch.device(resolve_device(self.device))
-        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+        with _RANDOM_STREAM, torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
             torch.manual_seed(seed)
             yield
 
-    def _build_net(self, X, y, valid):
+    def _build_net(self, X, y, weight, valid):
         own = self.net_params or {}
         refused = [name for name in own if name.split("__")[0] in _FERKITS_OWN]
         if refused:
@@ -456,7 +459,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if self.augment_ is not None:
             self.augment_._validate_params()
         self.mixup_ = (0.2 if self.max_epochs >= MIXUP_EPOCHS else 0.0) if self.mixup == "auto" else self.mixup
-        state, mean, std = self._read_weights(backbone, X)
+        state, mean, std = self._read_weights(backbone, X, weight)
         build_params = {"in_channels": len(mean), **(self.backbone_params or {})}
         if build_params["in_channels"] != len(mean):
             mean, std = _fit_channels(mean, std, build_params["in_channels"])
@@ -511,9 +514,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             self.net_.initialize_optimizer()
         self._check_network(build)
 
-    def _read_weights(self, backbone, X):
+    def _read_weights(self, backbone, X, weight):
         """State dict to start from, or None, and the mean and standard deviation of the pixels it expects."""
-        own = pixel_statistics(X, self.image_shape_[2])
+        own = pixel_statistics(X, self.image_shape_[2], weight)
         if self.weights is None:
             return None, *own
         if isinstance(self.weights, PathLike) or self.weights.endswith(SUFFIXES):
