@@ -11,21 +11,30 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from ._files import check_paths, find_paths
+
 __all__ = ["as_rows", "check_images", "check_shape", "check_size", "pixel_statistics", "resolve_shape"]
 
 CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
 
 
-def check_images(estimator, X, *, reset):
+def check_images(estimator, X, *, reset, lazy=False):
     """Validate ``X`` on behalf of ``estimator``; return ``(rows, (height, width, channels))``.
 
     ``rows`` is (n_samples, n_pixels), uint8 where ``X`` was uint8 and float32 otherwise. With ``reset=True`` the
-    estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree.
+    estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree. Files
+    are decoded at once, or stay :class:`ferkit._files.ImageFiles` with ``lazy``.
     """
     if not reset and _is_checked(estimator, X):
         return X, estimator.image_shape_
+    paths = find_paths(X)
+    if paths is not None:
+        return _check_files(estimator, paths, reset, lazy), estimator.image_shape_
     if _holds_strings(X):
-        raise ValueError("Expected images, got strings. If they hold pixel values, put a PixelParser before this step.")
+        raise ValueError(
+            "Expected images, got strings. If they hold pixel values, put a PixelParser before this step; if they are "
+            "paths, make them pathlib.Path objects."
+        )
     shape = getattr(X, "shape", ())
     if not reset and shape == estimator.image_shape_[:2] != (1, estimator.n_features_in_):
         raise ValueError(f"One image of shape {_text(shape)} came, expected a stack of them: pass image[None].")
@@ -34,6 +43,17 @@ def check_images(estimator, X, *, reset):
     if reset:
         estimator.image_shape_ = shape or resolve_shape(rows.shape[1], estimator.image_shape)
     return rows, estimator.image_shape_
+
+
+def _check_files(estimator, paths, reset, lazy):
+    shape = estimator.image_shape if reset else estimator.image_shape_
+    files = check_paths(paths, None if shape is None else check_shape(shape))
+    if -1 in files.image_shape:
+        raise ValueError(f"Files are brought to image_shape, which must say their size, got {_text(shape)}.")
+    if reset:
+        estimator.image_shape_, estimator.n_features_in_ = files.image_shape, files.shape[1]
+        vars(estimator).pop("feature_names_in_", None)
+    return files if lazy else files[:]
 
 
 def _is_checked(estimator, X):
@@ -74,7 +94,9 @@ def as_rows(X, image_shape=None):
 
 
 def _as_array(X):
-    """A NumPy array, also of a PyTorch tensor that has gradients or lies on a GPU."""
+    """A NumPy array, also of a PyTorch tensor that has gradients or lies on a GPU, or of a PIL image of any mode."""
+    if hasattr(X, "getbands") and X.mode not in ("L", "RGB"):
+        X = X.convert("L" if X.mode in ("1", "LA") else "RGB")
     return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)
 
 

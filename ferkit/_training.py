@@ -5,7 +5,11 @@ more than the network (skorch #322, #433, #730, #1100). Here a batch is one inde
 augmentation is batched tensor code, and losses leave the device once an epoch.
 """
 
-from contextlib import contextmanager, nullcontext
+import itertools
+import operator
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from traceback import walk_tb
 
@@ -55,23 +59,26 @@ class Standardized(nn.Module):
     """A backbone behind what every image needs first: float32, the network's size and the scale it was trained at.
 
     Enlarging happens here, on the device and a batch at a time: FER2013 at 224×224 would fill gigabytes. Gray images
-    become RGB where ``mean`` and ``std`` are of three channels. Rows of features go to the ``head`` alone.
+    become RGB where ``mean`` and ``std`` are of three channels. Rows of features go to ``head`` alone, the name of the
+    layer that they were taken from.
     """
 
-    def __init__(self, build, *, num_classes, mean, std, input_size=None, dropout=None, head=None):
+    head = None
+
+    def __init__(self, build, *, num_classes, mean, std, input_size=None, dropout=None):
         super().__init__()
         self.backbone = build(num_classes=num_classes)
         if dropout is not None:
             set_dropout(self.backbone, dropout)
         self.input_size = input_size
-        self.head = head
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).view(-1, 1, 1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images):
         if images.ndim == 2:
-            return self.get_head()(images)
+            head = self.get_head()
+            return head(images[..., None, None]).flatten(1) if isinstance(head, nn.Conv2d) else head(images)
         images = (images.float() - self.mean) / self.std
         if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
             images = F.interpolate(images, self.input_size, mode="bilinear", antialias=True)
@@ -79,6 +86,28 @@ class Standardized(nn.Module):
 
     def get_head(self):
         return self.backbone.get_submodule(self.head)
+
+    def compute_features(self, images):
+        """(features, logits), of which the first went into the head."""
+        came = []
+        handle = self.get_head().register_forward_pre_hook(lambda head, inputs: came.append(inputs[0]))
+        try:
+            logits = self(images)
+        finally:
+            handle.remove()
+        return came[0].flatten(1), logits
+
+    def settle_head(self, names, images):
+        """Find the head: the layer, of those with these names, that makes the logits out of features by itself."""
+        for self.head in names:
+            with suppress(Exception):  # it is not called, or not with what it can be called with alone
+                features, logits = self.compute_features(images)
+                if torch.allclose(self(features).float(), logits.float(), atol=1e-4, rtol=1e-2):
+                    return
+        raise ValueError(
+            "freeze needs a backbone that ends in one linear layer or 1×1 convolution, without which nothing of it "
+            "depends on the number of classes."
+        )
 
 
 def scale_rates(network, head, backbone_lr_scale, layer_decay):
@@ -99,6 +128,24 @@ def resident_bytes(device):
     return torch.cuda.mem_get_info(device)[0] // 2 if device.startswith("cuda") else float("inf")
 
 
+class FileTensor:
+    """Image files as far as a data set needs a tensor of them: a batch is decoded when it is indexed."""
+
+    nbytes = float("inf")
+
+    def __init__(self, files, view):
+        self.files, self.view = files, view
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, batch):
+        return self.view(self.files[batch if isinstance(batch, slice) else batch.tolist()])
+
+    def to(self, device):
+        return self
+
+
 class Images(Dataset):
     """Tensors of images, labels and weights, indexed a whole batch at a time.
 
@@ -108,6 +155,7 @@ class Images(Dataset):
     def __init__(self, images, y=None, sample_weight=None, *, device, resident):
         self.device = torch.device(device)
         self.home = self.device if resident else torch.device("cpu")
+        self.loads = isinstance(images, FileTensor)
         images, y, sample_weight = (None if part is None else part.to(self.home) for part in (images, y, sample_weight))
         X = images if sample_weight is None else {"images": images, "sample_weight": sample_weight}
         super().__init__(X, y, length=len(images))
@@ -141,15 +189,28 @@ class Batches:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self):
+        return self._load_ahead() if self.dataset.loads else map(self.dataset.__getitem__, self._draw())
+
+    def _draw(self):
         n = len(self.dataset)
         if not self.shuffle:
             for start in range(0, n, self.batch_size):
-                yield self.dataset[slice(start, start + self.batch_size)]
+                yield slice(start, start + self.batch_size)
             return
         order = torch.randperm(n, generator=self.generator, device=self.generator.device).to(self.dataset.home)
         for batch in order.tensor_split(len(self)):  # of equal size, so that no small last batch gets a full step
             # batch norm can't learn from a single value: a lone row comes twice
-            yield self.dataset[batch if len(batch) > 1 else batch.repeat(2)]
+            yield batch if len(batch) > 1 else batch.repeat(2)
+
+    def _load_ahead(self):
+        """Load each batch while the one before it is worked on."""
+        with ThreadPoolExecutor(1) as loader:
+            ahead = deque()
+            for batch in self._draw():
+                ahead.append(loader.submit(self.dataset.__getitem__, batch))
+                if len(ahead) > 1:
+                    yield ahead.popleft().result()
+            yield ahead.popleft().result()
 
 
 class FERNet(NeuralNetClassifier):
@@ -227,7 +288,7 @@ class FERNet(NeuralNetClassifier):
         self.interrupted_ = False
         self.rng_ = np.random.default_rng(self.generator.initial_seed())
         epochs = self.max_epochs if epochs is None else epochs
-        frozen = min(self.frozen_epochs, epochs)
+        frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
         try:
             if frozen:
                 with self._on_features(X) as features:
@@ -262,15 +323,11 @@ class FERNet(NeuralNetClassifier):
             self.train_split = split
 
     def _compute_features(self, images):
-        features = []
-        handle = self.module_.get_head().register_forward_pre_hook(lambda head, inputs: features.append(inputs[0]))
         self._set_training(False)
-        try:
-            for batch, _ in Batches(images, self.batch_size):
-                with torch.no_grad(), self.autocast():
-                    self.infer(batch["images"] if isinstance(batch, dict) else batch)
-        finally:
-            handle.remove()
+        features = []
+        for batch, _ in Batches(images, self.batch_size):
+            with torch.no_grad(), self.autocast():
+                features.append(self.module_.compute_features(batch["images"] if isinstance(batch, dict) else batch)[0])
         return torch.cat(features).float()
 
     def on_epoch_begin(self, net, **kwargs):
@@ -301,7 +358,7 @@ class FERNet(NeuralNetClassifier):
 
     def check_weights(self):
         """Raise unless the network can predict: the last step's damage shows in no loss."""
-        if not all(tensor.isfinite().all() for tensor in _tensors(self.module_)):
+        if not all(parameter.isfinite().all() for parameter in self.module_.parameters()):
             raise ValueError(_DIVERGED)
 
     def train_step(self, batch, **fit_params):
@@ -396,14 +453,16 @@ class _Averaging:
     def __init__(self, trained, decay, part):
         self.trained, self.average, self.decay, self.steps = trained, deepcopy(trained), decay, 0
         pairs = list(zip(_tensors(part(self.average)), _tensors(part(trained)), strict=True))
-        self.blended = list(zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True))
-        self.copied = list(zip(*(pair for pair in pairs if not pair[0].is_floating_point()), strict=True))
+        has_mean = [tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor, _ in pairs]
+        self.blended = list(zip(*itertools.compress(pairs, has_mean), strict=True))
+        # batch norm's counts, and masks of infinities
+        self.copied = list(zip(*itertools.compress(pairs, map(operator.not_, has_mean)), strict=True))
 
     @torch.no_grad()
     def update(self):
         self.steps += 1
         torch._foreach_lerp_(*self.blended, 1 - min(self.decay, self.steps / (9 + self.steps)))
-        if self.copied:  # batch norm's counts
+        if self.copied:
             torch._foreach_copy_(*self.copied)
 
     def finish(self):

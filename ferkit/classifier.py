@@ -3,6 +3,7 @@
 import warnings
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from numbers import Integral, Real
 from os import PathLike
 from threading import RLock
@@ -20,10 +21,12 @@ from skorch.helper import predefined_split
 from skorch.utils import noop
 from torch.optim import lr_scheduler
 
+from ._files import ImageFiles
 from ._images import check_images, check_size, pixel_statistics
 from ._progress import ProgressBar
 from ._training import (
     FERNet,
+    FileTensor,
     Images,
     Standardized,
     resident_bytes,
@@ -32,8 +35,7 @@ from ._training import (
     scale_rates,
 )
 from .augmentation import ImageAugmenter
-from .backbones import find_head, find_smallest, load_weights, read_weights, resolve_backbone
-from .backbones._weights import SUFFIXES
+from .backbones import find_head, find_sizes, load_weights, read_weights, resolve_backbone
 
 __all__ = ["FERClassifier"]
 
@@ -96,7 +98,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "auto" is the one recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"
         Learning rate, the highest where a schedule changes it. "auto" is the one recommended for the backbone, and a
-        tenth of that with ``weights``.
+        tenth of that where layers are trained that have ``weights``.
     weight_decay : float or "auto", default="auto"
         Of weights, not of biases and batch norm. "auto" is 0.05 for AdamW, 5e-4 for SGD and 0 for Adam.
     lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
@@ -118,8 +120,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     validation_fraction : float, default=0
         Share of the training images that is held back, stratified, to be scored after every epoch.
     early_stopping : bool or int, default=False
-        Stop when the validation accuracy has not risen for so many epochs (True: 10), and keep the best weights.
-        Needs ``validation_fraction``.
+        Stop when the validation accuracy has not risen for so many epochs (True: 10), and keep the best weights; also
+        where the backbone is frozen still. Needs ``validation_fraction``.
     tta : "flip" or None, default="flip"
         Views of an image over which probabilities are averaged: "flip" adds its mirror image.
     device : str, default="auto"
@@ -296,7 +298,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images, uint8 or of another numeric dtype (which becomes float32), on any scale.
+            Images, uint8 or of another numeric dtype (which becomes float32), on any scale; or a list or column of the
+            paths of n image files, which are decoded a batch at a time and brought to ``image_shape``, by default the
+            first one's. They may be more than memory holds.
         y : array-like of shape (n,) or (n, n_classes)
             Labels, of any type; or soft targets, the share of each class in an image. Classes are then called by the
             columns of a frame, else 0, 1, ….
@@ -338,8 +342,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             weight /= weight.mean()
         if self.validation_fraction:
             train, held_back = self._split(y, seed)
-            valid = self._images(X[held_back], y[held_back])
-            X, y, weight = X[train], y[train], None if weight is None else weight[train]
+            valid = self._images(X.take(held_back, axis=0), y[held_back])
+            X, y, weight = X.take(train, axis=0), y[train], None if weight is None else weight[train]
         with self._seeded(seed):
             self._build_net(X, y, weight, valid)
             self._train(X, y, weight, seed)
@@ -401,7 +405,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return self._finish()
 
     def _check_training_data(self, X, y, sample_weight, *, reset, soft=False):
-        X, _ = check_images(self, X, reset=reset)
+        X, _ = check_images(self, X, reset=reset, lazy=True)
         if not soft:
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
@@ -412,7 +416,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         used = sample_weight > 0
         if used.all():
             return X, y, sample_weight
-        return X[used], y[used], sample_weight[used]
+        return X.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
 
     def _row_weights(self, y, sample_weight):
         """Sample and class weights as one weight for each row, or None."""
@@ -421,9 +425,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if y.ndim == 1:
             weight = compute_sample_weight(self.class_weight, self.classes_[y])
         elif self.class_weight == "balanced":
-            weight = y @ (len(y) / (len(self.classes_) * y.sum(axis=0).clip(min=np.finfo(np.float32).tiny)))
+            counts = y.sum(axis=0, dtype=np.float64)
+            there = counts > 0
+            weight = y[:, there] @ (len(y) / (there.sum() * counts[there]))
         else:
-            weight = y @ np.array([self.class_weight.get(label, 1) for label in self.classes_.tolist()])
+            classes = self.classes_.tolist()
+            if unknown := [label for label in self.class_weight if label not in classes]:
+                raise ValueError(f"class_weight has labels that are not among the classes {classes}: {unknown}.")
+            weight = y @ np.array([self.class_weight.get(label, 1) for label in classes])
         weight = (weight if sample_weight is None else weight * sample_weight).astype(np.float32)
         if not weight.any():
             raise ValueError("class_weight leaves every row without weight: nothing to train on.")
@@ -451,9 +460,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _build_net(self, X, y, weight, valid):
         own = self.net_params or {}
-        refused = [name for name in own if name.split("__")[0] in _FERKITS_OWN]
+        refused = [name for name in own if name.split("__")[0] in _FERKITS_OWN or name == "optimizer__param_groups"]
         if refused:
-            raise ValueError(f"net_params can't set {', '.join(refused)}: ferkit's batches stay on the device.")
+            raise ValueError(
+                f"net_params can't set {', '.join(refused)}: ferkit's batches stay on the device, and its groups of "
+                "parameters come from weight_decay, backbone_lr_scale and layer_decay."
+            )
         backbone = resolve_backbone(self.backbone)
         self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
         if self.augment_ is not None:
@@ -465,10 +477,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             mean, std = _fit_channels(mean, std, build_params["in_channels"])
         build = partial(backbone.build, **build_params)
         fine_tuned = state is not None or self.freeze or self.backbone_lr_scale != 1
-        head = find_head(build) if fine_tuned else {}.keys()
+        head = find_head(build) if fine_tuned else ()
         frozen_epochs = 0
         if self.freeze:
-            frozen_epochs = self.max_epochs if self.unfreeze_at is None else self.unfreeze_at
+            frozen_epochs = inf if self.unfreeze_at is None else self.unfreeze_at
         params = {
             "module": Standardized,
             "module__build": build,
@@ -477,7 +489,6 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "module__std": std,
             "module__input_size": None if self.input_size is None else check_size(self.input_size, "input_size"),
             "module__dropout": self.dropout,
-            "module__head": [*head][-1].rpartition(".")[0] if head else None,  # auxiliary heads come before it
             "frozen_epochs": frozen_epochs,
             "classes": np.arange(len(self.classes_)),
             "max_epochs": self.max_epochs,
@@ -501,25 +512,25 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             }
         params = {"lr": self.lr_, **params, **own}
         steps = params["max_epochs"] * -(-len(y) // params["batch_size"])
-        self.net_ = FERNet(**{"callbacks": self._callbacks(steps, valid), **params}).initialize()
-        network = self.net_.module_.backbone
+        net = FERNet(**{"callbacks": self._callbacks(steps, valid), **params}).initialize()
+        network = net.module_.backbone
         if state is not None:
             load_weights(network, head, state)
-        if self.freeze and not isinstance(self.net_.module_.get_head(), torch.nn.Linear):
-            raise ValueError(
-                f"freeze needs a backbone whose head is a linear layer, and {self.backbone!r} has another."
-            )
         if self.backbone_lr_scale != 1 or self.layer_decay != 1:
-            self.net_.rate_scales = scale_rates(network, head, self.backbone_lr_scale, self.layer_decay)
-            self.net_.initialize_optimizer()
-        self._check_network(build)
+            net.rate_scales = scale_rates(network, head, self.backbone_lr_scale, self.layer_decay)
+            net.initialize_optimizer()
+        self._check_network(net, build, head if self.freeze else ())
+        self.net_ = net
 
     def _read_weights(self, backbone, X, weight):
         """State dict to start from, or None, and the mean and standard deviation of the pixels it expects."""
+        if isinstance(X, ImageFiles):  # of which some thousands say enough
+            some = slice(None, None, -(-len(X) // 4096))
+            X, weight = X[some], None if weight is None else weight[some]
         own = pixel_statistics(X, self.image_shape_[2], weight)
         if self.weights is None:
             return None, *own
-        if isinstance(self.weights, PathLike) or self.weights.endswith(SUFFIXES):
+        if isinstance(self.weights, PathLike) or "." in self.weights:
             return read_weights(self.weights), *own
         if backbone.pretrained is None:
             raise ValueError(
@@ -529,36 +540,46 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         state, mean, std = backbone.pretrained(self.weights)
         if X.min() < 0:  # standardised already
             return state, *(np.resize(part, 3) for part in own)
-        scale = 255.0 if X.dtype == np.uint8 or X.max() > 1 else 1.0
+        scale = 255.0 if X.dtype == np.uint8 or X.max() > 2 else 1.0  # of pixels to 1, resizing may leave some above
         return state, np.multiply(mean, scale), np.multiply(std, scale)
 
-    def _check_network(self, build):
-        """Raise unless the network takes images of this size: many are too deep for small faces."""
-        module, (height, width, channels) = self.net_.module_, self.image_shape_
+    def _check_network(self, net, build, head):
+        """Raise unless the network takes images of this size (many are too deep for small faces) and has one head."""
+        module, (height, width, channels) = net.module_, self.image_shape_
         buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-        module.train()
         try:
-            with torch.random.fork_rng([]), torch.no_grad(), self.net_.autocast():
-                module(torch.zeros(2, channels, height, width, device=self.net_.device))
+            with torch.random.fork_rng([]), torch.no_grad(), net.autocast():
+                images = torch.rand(2, channels, height, width, device=net.device) * module.std.mean()
+                logits = module.train()(images)
         except (RuntimeError, ValueError, AssertionError) as error:
-            smallest = find_smallest(build, in_channels=len(module.mean))
+            sizes = find_sizes(build, in_channels=len(module.mean))
             size = module.input_size or (height, width)
-            if smallest is None or smallest <= min(size):
+            if size[0] == size[1] and size[0] in sizes:
                 raise
+            needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it takes no others."
             raise ValueError(
-                f"The backbone {self.backbone!r} can't take images of {size[0]}×{size[1]} ({error}): pass "
-                f"input_size={smallest} or more."
+                f"The backbone {self.backbone!r} can't take images of {size[0]}×{size[1]} ({error}): {needed}"
             ) from error
         finally:
             for name, buffer in module.named_buffers():
                 buffer.copy_(buffers[name])
+        shape = tuple((logits[0] if isinstance(logits, tuple) else logits).shape)
+        if shape != (2, len(self.classes_)):
+            raise ValueError(
+                f"The backbone {self.backbone!r} returned logits of shape {shape} for two images, expected "
+                f"{(2, len(self.classes_))}: it must take num_classes."
+            )
+        if head:
+            with torch.no_grad(), net.autocast():  # auxiliary heads come before the one that predicts
+                module.eval().settle_head([name.rpartition(".")[0] for name in reversed(head)], images)
 
     def _optimizer_params(self, backbone):
         """Settle ``optimizer_`` and ``lr_``; return what skorch needs of them."""
         self.optimizer_ = backbone.optimizer if self.optimizer == "auto" else self.optimizer
         optimizer, arguments, weight_decay, lr_unit = _OPTIMIZERS[self.optimizer_]
         adam_lr = backbone.lr / _OPTIMIZERS[backbone.optimizer][3]
-        auto_lr = adam_lr * lr_unit * (1.0 if self.weights is None else 0.1)
+        keeps_layers = self.weights is not None and (not self.freeze or self.unfreeze_at is not None)
+        auto_lr = adam_lr * lr_unit * (0.1 if keeps_layers else 1.0)
         self.lr_ = float(auto_lr if self.lr == "auto" else self.lr)
         return {
             "optimizer": optimizer,
@@ -589,7 +610,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return callbacks + (self.callbacks or [])
 
     def _view(self, X):
-        """Rows as a tensor (n, channels, height, width) of the same memory."""
+        """Rows as a tensor (n, channels, height, width) of the same memory; of files, what makes one of a batch."""
+        if isinstance(X, ImageFiles):
+            return FileTensor(X, self._view)
         height, width, channels = self.image_shape_
         if X.flags.writeable:
             rows = torch.from_numpy(X)
@@ -645,7 +668,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        X, _ = check_images(self, X, reset=False)
+        X, _ = check_images(self, X, reset=False, lazy=True)
         return self.net_.predict_proba(Images(self._view(X), device=self.device_, resident=False))
 
     def predict_log_proba(self, X):

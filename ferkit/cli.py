@@ -1,5 +1,6 @@
 """The ``ferkit`` command."""
 
+import ast
 import io
 import json
 import os
@@ -21,8 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ferkit import FERClassifier, ImageAugmenter, PixelParser
+from ferkit._files import IMAGE_SUFFIXES, read_image
 from ferkit.datasets._base import EMOTIONS, USAGES
-from ferkit.datasets._fer2013 import IMAGE_SUFFIXES, read_image
 
 __all__ = ["main"]
 
@@ -168,29 +169,34 @@ def compare(
 ):
     """Train several networks alike and compare them; those that the folder holds already are not trained again."""
     models = {}
-    for backbone in dict.fromkeys(name.strip() for name in backbones.split(",")):
+    for backbone in dict.fromkeys(name for given in backbones.split(",") if (name := given.strip())):
         folder = out_dir / (backbone.replace("/", "_") + (f"-{input_size}" if input_size else ""))
         models[folder] = _build_model(
             backbone, epochs, batch_size, lr, input_size, augment, mixup, balanced, validation, device, seed, more
         )
     faces, name = _load_or_draw(data, drop_errors)
-    finished = {folder for folder, model in models.items() if _holds_run_of(folder, model, name)}
-    for folder in models.keys() - finished:
-        _check_run(folder, force)
+    if not models:
+        raise typer.BadParameter("--backbones names none.")
+    there = {folder: _find_run(folder, model, name) for folder, model in models.items()}
+    for folder, run in there.items():
+        _check_run(folder, force or run is not None)
         _check_out(folder)
-    failed = False
-    for folder, model in models.items():
-        if folder in finished:
-            out.print(f"{folder} is there already.", markup=False)
-            continue
-        try:
-            _run(model, faces, name, folder)
-        except ValueError as error:  # such as a network too deep for the images: the others are trained all the same
-            failed = True
-            err.print(f"ferkit: {folder}: {error}", style="red", markup=False)
-    runs = [run for path in sorted(out_dir.glob("*/settings.json")) if (run := _read_run(path.parent))["data"] == name]
-    if runs:
-        _write_comparison(runs, out_dir)
+    failed = []
+    try:
+        for folder, model in models.items():
+            if there[folder] == "finished":
+                out.print(f"{folder} is there already.", markup=False)
+                continue
+            try:
+                _run(model, faces, name, folder)
+            except Exception as error:  # such as a network too deep for the images: the others are trained all the same
+                failed.append(folder)
+                err.print(f"ferkit: {folder}: {error}", style="red", markup=False)
+    finally:
+        reports = sorted(path.parent for path in out_dir.glob("*/report.json"))
+        runs = [run for folder in reports if folder not in failed and (run := _read_run(folder))["data"] == name]
+        if runs:
+            _write_comparison(runs, out_dir)
     if failed:
         raise SystemExit(1)
 
@@ -204,7 +210,7 @@ def show_backbones(
     figure: Annotated[Path | None, typer.Option(help="Draw NAME to this file, .png or .svg.")] = None,
 ):
     """List the networks with their cost for one image, or show one layer by layer."""
-    from ferkit.backbones import list_backbones
+    from ferkit.backbones import find_sizes, list_backbones
 
     if name is None:
         if figure:
@@ -216,9 +222,12 @@ def show_backbones(
             out.print(f"{each:21} {size:>3}×{size:<3} {cost:>20}  {backbone.reference}", markup=False)
         out.print("and every network of timm as timm/<name>", markup=False)
         return
-    _, size, summary = _usable("NAME", _summarize, name, input_size)
+    if figure and figure.suffix.lower() not in (".png", ".svg"):
+        raise typer.BadParameter(f"--figure takes a .png or .svg, got {figure}.")
+    backbone, size, summary = _usable("NAME", _summarize, name, input_size)
     if summary is None:
-        raise ValueError(f"{name} can't take images of {size}×{size}: try a larger --input-size.")
+        sizes = ", ".join(map(str, find_sizes(backbone.build, in_channels=1)))
+        raise ValueError(f"{name} can't take images of {size}×{size}: of the usual sizes it takes {sizes}.")
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("layer", "kind", "output", "parameters", "MFLOP", "work"):
         shown.add_column(column, no_wrap=True, justify="left" if column in ("layer", "kind") else "right")
@@ -235,10 +244,7 @@ def show_backbones(
         from ferkit.display import BackboneDisplay
 
         _use_agg()
-        try:
-            BackboneDisplay(summary, title=f"{name} at {size}×{size}").plot().figure_.savefig(figure, dpi=150)
-        except ValueError as error:
-            raise typer.BadParameter(f"--figure: {error}") from error
+        BackboneDisplay(summary, title=f"{name} at {size}×{size}").plot().figure_.savefig(figure, dpi=150)
         out.print(f"The diagram is {figure}", markup=False)
 
 
@@ -389,8 +395,12 @@ def _build_model(
         name, equals, value = given.partition("=")
         if not equals:
             raise typer.BadParameter(f"--set takes NAME=VALUE, such as optimizer=adam, got {given}.")
-        with suppress(json.JSONDecodeError):  # which a word is none of
-            value = json.loads(value)
+        if name == "backbone":
+            raise typer.BadParameter("--set can't name the backbone: other options do.")
+        for parse in (ast.literal_eval, json.loads):  # as Python or JSON writes it; else it is a word
+            with suppress(ValueError, SyntaxError):
+                value = parse(value)
+                break
         _usable("--set", model.set_params, **{name: value})
     return model
 
@@ -555,13 +565,15 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
 # comparing runs
 
 
-def _holds_run_of(folder, model, name):
-    """Whether a complete run of this very model on these data is there."""
-    if not (folder / "settings.json").is_file() or not (folder / "report.json").is_file():
-        return False
+def _find_run(folder, model, name):
+    """ "finished" or "interrupted" where the folder holds a run of this very model on these data, else None."""
+    if not (folder / "settings.json").is_file():
+        return None
     settings = json.loads((folder / "settings.json").read_text())
     parameters = json.loads(json.dumps(_plain_parameters(model)))
-    return not settings["interrupted"] and (settings["data"], settings["parameters"]) == (name, parameters)
+    if (settings["data"], settings["parameters"]) != (name, parameters):
+        return None
+    return "finished" if not settings["interrupted"] and (folder / "report.json").is_file() else "interrupted"
 
 
 def _read_run(folder):

@@ -11,7 +11,7 @@ from ferkit.backbones import (
     CNN,
     build_meta,
     find_head,
-    find_smallest,
+    find_sizes,
     list_backbones,
     register_backbone,
     resolve_backbone,
@@ -54,7 +54,7 @@ def name(request):
 
 
 def smallest(name):
-    return find_smallest(resolve_backbone(name).build, in_channels=1)
+    return find_sizes(resolve_backbone(name).build, in_channels=1)[0]
 
 
 @pytest.mark.parametrize("in_channels", [1, 3])
@@ -136,6 +136,8 @@ def test_registered_backbones_are_like_all_others(monkeypatch, tiny, faces):
             register_backbone(taken, CNN)
     with pytest.raises(TypeError, match="pass the class"):
         register_backbone("ready", CNN(num_classes=2))
+    with pytest.raises(ValueError, match="sgd, adam, adamw, got 'rmsprop'"):
+        register_backbone("other", CNN, optimizer="rmsprop")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (31, 50), (64, 64)])

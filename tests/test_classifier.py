@@ -10,6 +10,7 @@ import pytest
 import torch
 from imblearn.over_sampling import RandomOverSampler
 from sklearn.base import clone
+from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -526,11 +527,27 @@ def test_grid_over_backbones(tiny, faces):
     assert set(search.cv_results_["param_backbone"]) == {"cnn", "resnet18"}
 
 
-def test_workers_give_the_scores_of_one_process(tiny, faces):
-    alone = cross_val_score(tiny(), faces.data, faces.target, cv=2, error_score="raise")
-    np.testing.assert_array_equal(
-        cross_val_score(tiny(), faces.data, faces.target, cv=2, n_jobs=2, error_score="raise"), alone
-    )
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backbone", ["cnn", "vgg11_bn"])
+def test_workers_give_the_scores_of_one_process(backend, backbone, tiny, faces):
+    model = tiny(backbone, dropout=0.5)
+    alone = cross_val_score(model, faces.data, faces.target, cv=3, error_score="raise")
+    with joblib.parallel_backend(backend):
+        together = cross_val_score(model, faces.data, faces.target, cv=3, n_jobs=3, error_score="raise")
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_parallelism_inside_parallelism(tiny, faces):
+    """A search in processes over an ensemble in threads, each network with threads of its own."""
+    members = [("a", tiny()), ("b", tiny(random_state=1))]
+    with joblib.parallel_backend("threading"):
+        ensemble = VotingClassifier(members, voting="soft", n_jobs=2)
+        search = GridSearchCV(ensemble, {"a__lr": [1e-3, 1e-2]}, cv=2, n_jobs=2, error_score="raise")
+        search.fit(faces.data, faces.target)
+    again = GridSearchCV(
+        VotingClassifier(members, voting="soft"), {"a__lr": [1e-3, 1e-2]}, cv=2, n_jobs=2, error_score="raise"
+    ).fit(faces.data, faces.target)
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], again.cv_results_["mean_test_score"])
 
 
 # persistence

@@ -336,8 +336,25 @@ def test_compare_goes_on_where_it_was(compared, csv, capsys):
     assert names == {"cnn_small", "timm_resnet10t", "cnn_small-32"}
 
 
+def test_compare_goes_on_after_an_interruption(csv, tmp_path, monkeypatch):
+    def interrupt(self, net, **kwargs):
+        if len(net.history) == 2 and net.module_.backbone.head.in_features == 256:
+            raise KeyboardInterrupt
+
+    arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--epochs", 3, "--out", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("ferkit._progress.ProgressBar.on_epoch_begin", interrupt)
+        assert run(*arguments) == 1
+    assert (tmp_path / "comparison.md").is_file()
+    before = (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns
+    assert run(*arguments) == 0
+    assert (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns == before
+    runs = json.loads((tmp_path / "comparison.json").read_text())
+    assert [(run["epochs"]) for run in runs] == [3, 3]
+
+
 def test_compare_trains_the_others_where_one_fails(csv, tmp_path, capsys):
-    assert run("compare", csv, "--backbones", "inception_v3,cnn_small", "--epochs", 1, "--out", tmp_path) == 1
+    assert run("compare", csv, "--backbones", "inception_v3,,cnn_small", "--epochs", 1, "--out", tmp_path) == 1
     assert "pass input_size=" in capsys.readouterr().err
     assert [entry["name"] for entry in json.loads((tmp_path / "comparison.json").read_text())] == ["cnn_small"]
 
@@ -348,6 +365,8 @@ def test_compare_trains_the_others_where_one_fails(csv, tmp_path, capsys):
         (("compare", "--backbones", "cnn,resnet_18"), "did you mean"),
         (("train", "--set", "optimizer"), "NAME=VALUE"),
         (("train", "--set", "depth=3"), "Invalid parameter"),
+        (("compare", "--set", "backbone=cnn"), "other options do"),
+        (("compare", "--backbones", ","), "names none"),
         (("train", "--no-augment", "--set", "augment__rotation=3"), "needs an ImageAugmenter"),
         (("backbones", "resnet_18"), "did you mean"),
         (("backbones", "--figure", "all.png"), "name it"),
@@ -369,7 +388,7 @@ def test_backbones_shows_one_layer_by_layer(tmp_path, capsys):
     assert "1,680,375" in shown
     assert "48×24×24" in shown
     assert run("backbones", "vgg11_bn", "--input-size", 16) == 1
-    assert "larger --input-size" in capsys.readouterr().err
+    assert "it takes 32, 48" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def build_meta(build, **arguments):
         try:
             with torch.device("meta"):
                 return build(**arguments)
-        except (RuntimeError, NotImplementedError):  # it computes with values while it is built
+        except Exception:  # it computes with values while it is built
             return build(**arguments).to("meta")
 
 
@@ -73,10 +73,10 @@ def find_head(build, **arguments):
     return {name: shape for name, shape in two.items() if three[name] != shape}.keys()
 
 
-def find_smallest(build, **arguments):
-    """The smallest of some common sizes that the network takes, None if it takes none of them."""
+def find_sizes(build, **arguments):
+    """Those of some common sizes that the network takes."""
     network = build_meta(build, num_classes=2, **arguments)
-    return next((size for size in SIZES if _takes(network, size, arguments["in_channels"])), None)
+    return [size for size in SIZES if _takes(network, size, arguments["in_channels"])]
 
 
 def _takes(network, size, channels):

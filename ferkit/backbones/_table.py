@@ -11,6 +11,8 @@ from torch import nn
 from ._own import CNN, VGGFER
 from ._weights import timm_weights, torchvision_weights
 
+OPTIMIZERS = ("sgd", "adam", "adamw")
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -207,7 +209,7 @@ def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the
     Raises
     ------
     ValueError
-        If the name is taken.
+        If the name is taken, or there is no such optimizer.
     TypeError
         If `build` is no class or function, but a network already.
 
@@ -219,6 +221,8 @@ def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the
     >>> "cnn_tiny" in list_backbones()
     True
     """
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}.")
     if name in BACKBONES or name.startswith("timm/") or name in _torchvision_names():
         raise ValueError(f"There is a backbone {name!r} already: choose another name.")
     BACKBONES[name] = Backbone(_check_builder(build), optimizer, lr, reference, input_size)

@@ -1,11 +1,11 @@
 """Published weights and files of weights, and how they fit a network with another head or stem."""
 
+import warnings
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
-
-SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def load_weights(network, head, state):
@@ -20,7 +20,8 @@ def load_weights(network, head, state):
         If the state dict is of another network.
     """
     own = network.state_dict()
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    # as nn.DataParallel calls them, and ferkit's own module
+    state = {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in state.items()}
     fitting, wrong = {}, []
     for name, tensor in state.items():
         if name not in own:
@@ -41,7 +42,8 @@ def load_weights(network, head, state):
             f"These weights are of another network than {type(network).__name__}: {', '.join(wrong[:3])}"
             + (f" and {len(wrong) - 3:,} more" if len(wrong) > 3 else "")
         )
-    network.load_state_dict(fitting, strict=False)
+    own.update(fitting)  # which keeps the version of each layer
+    network.load_state_dict(own)
 
 
 def read_weights(path):
@@ -49,18 +51,18 @@ def read_weights(path):
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights at {path.absolute()}")
-    if path.suffix == ".safetensors":
+    load = partial(torch.load, map_location="cpu", weights_only=True)
+    if path.suffix.lower() == ".safetensors":
         try:
-            from safetensors.torch import load_file
+            from safetensors.torch import load_file as load
         except ImportError:
             raise ImportError(f'Reading {path.name} needs safetensors: pip install "ferkit[timm]"') from None
-        return load_file(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+        state = load(path)
+    except Exception as error:  # each format has its own; torch's advises to load what can run code
         raise ValueError(
-            f"{path} is no file of weights that can be read safely ({str(error).splitlines()[0]}): expected a state "
-            "dict, saved as torch.save(network.state_dict(), path)"
+            f"{path} is damaged, or no file of weights that can be read safely: expected a state dict, saved as "
+            "torch.save(network.state_dict(), path)"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
@@ -82,15 +84,21 @@ def torchvision_weights(name, weights):
             f'torchvision has no weights {weights!r} for {name}: there are "imagenet", '
             f"{', '.join(repr(entry.name) for entry in published)}, or pass a path to a .pth or .safetensors file."
         ) from None
+    place = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
+    from_tensorflow = name in ("googlenet", "inception_v3")  # and standardised as there
+    params = {"aux_logits": True} if from_tensorflow else {}
     try:
-        state = entry.get_state_dict(progress=False, check_hash=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on GoogLeNet's auxiliary heads
+            state = torchvision.models.get_model(name, weights=entry, progress=False, **params).state_dict()
     except (URLError, OSError) as error:
-        place = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
         raise OSError(
             f"The weights {entry} could not be downloaded ({error}): download {entry.url} on another machine and put "
             f"it to {place}"
         ) from error
-    if name in ("googlenet", "inception_v3"):  # ported from TensorFlow, and as standardised there
+    except Exception as error:
+        raise OSError(f"The weights in {place} are damaged: delete that file, or put {entry.url} there") from error
+    if from_tensorflow:
         return state, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     transforms = entry.transforms()
     return state, transforms.mean, transforms.std

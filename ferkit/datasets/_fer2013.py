@@ -14,15 +14,13 @@ from collections import Counter, defaultdict
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BufferedReader, BytesIO
-from itertools import chain
 from pathlib import Path
 from reprlib import repr as short_repr
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ferkit._files import IMAGE_SUFFIXES, decode_images
 from ferkit._pixels import parse_pixels
 from ferkit.datasets._base import EMOTIONS, USAGES, make_bunch
 
@@ -31,8 +29,6 @@ __all__ = ["load_fer2013"]
 SIDE = 48
 N_PIXELS = SIDE * SIDE
 BLOCK_BYTES = 1_000_000  # of a table, cut into lines at a time: more would not stay in the cache
-BLOCK_IMAGES = 64  # decoded by a thread at a time
-LARGE_IMAGE = 5000  # bytes; of 48×48 there are 1 to 3 kB
 CSV_ROWS = 2048  # rows read, parsed and forgotten at a time: the text of the whole file is five times its pixels
 
 NAMES = {
@@ -53,7 +49,6 @@ SPLITS |= {"train": "Training", "val": "Validation", "valid": "Validation"}
 USAGE_DTYPE = np.array(USAGES).dtype
 FILE_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 COLUMNS = ("emotion", "pixels", "usage")
 TABLE_SUFFIXES = (".csv", ".csv.gz")
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -409,10 +404,7 @@ def _read_images(members, names, path, wanted, errors, verbose):
     faces = [face for face in faces if not wanted or face[2] in wanted]
     data, kept, faults = np.empty((len(faces), N_PIXELS), np.uint8), [], {}
     files = [members[name] for name, _, _ in faces]
-    blocks = (files[start : start + BLOCK_IMAGES] for start in range(0, len(files), BLOCK_IMAGES))
-    n_jobs = -1 if files and _is_large(files[0]) else 1
-    decoded = Parallel(n_jobs, prefer="threads", return_as="generator")(map(delayed(_try_images), blocks))
-    images = chain.from_iterable(decoded)
+    images = decode_images(files, (SIDE, SIDE, 1))
     if verbose:
         from rich.progress import track
 
@@ -429,43 +421,6 @@ def _read_images(members, names, path, wanted, errors, verbose):
             kept.append((code, usage))
     target, usage = zip(*kept, strict=True) if kept else ((), ())
     return data[: len(kept)], np.array(target, np.int64), np.array(usage, USAGE_DTYPE), faults
-
-
-def _is_large(open_file):
-    """Whether decoding such images takes longer than what Python does around it, for which threads would only queue."""
-    with open_file() as file:
-        return len(file.read(LARGE_IMAGE)) == LARGE_IMAGE
-
-
-def _try_images(files):
-    """What `read_image` returned or raised, for each file."""
-    results = []
-    for open_file in files:
-        try:
-            results.append(read_image(open_file))
-        except Exception as error:  # Pillow raises all sorts of them on damaged files
-            results.append(error)
-    return results
-
-
-def read_image(open_file, shape=(SIDE, SIDE, 1)):
-    """Pixels of an image file in a row, turned upright, gray or RGB and resized to (height, width, channels)."""
-    height, width, channels = shape
-    mode = "L" if channels == 1 else "RGB"
-    with open_file() as file, _open_image(file) as image:
-        if image.mode[0] in "IF":  # Pillow would clip their values at 255
-            raise ValueError(f"its pixels are of mode {image.mode}, expected 8 bits")
-        if (image.mode, image.size) != (mode, (width, height)):
-            image.draft(mode, (2 * width, 2 * height))  # lets a large JPEG shrink and turn gray while it is decoded
-            image = ImageOps.exif_transpose(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
-        return np.frombuffer(image.tobytes(), np.uint8)
-
-
-def _open_image(file):
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        raise ValueError("it is no image, or a damaged one") from None
 
 
 def _place_images(names):

@@ -1,0 +1,62 @@
+"""A search on a cluster."""
+
+import os
+import signal
+import threading
+import time
+from itertools import chain
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+from ferkit import FERClassifier
+from ferkit.datasets import make_faces
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+def client():
+    """Two workers, each of which keeps what was scattered, so that it outlives the other."""
+    with (
+        dask.config.set({"distributed.scheduler.active-memory-manager.start": False}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+def search(splits, n_jobs=None):
+    model = FERClassifier(
+        backbone_params={"widths": (8, 16)}, max_epochs=4, batch_size=32, precision="float32", random_state=0
+    )
+    return GridSearchCV(model, {"lr": [1e-3, 1e-2, 3e-2]}, cv=splits, n_jobs=n_jobs, error_score="raise")
+
+
+def test_a_search_on_a_cluster_survives_a_worker(client):
+    faces = make_faces(300, random_state=0)
+    splits = list(StratifiedKFold(2).split(faces.data, faces.target))
+    alone = search(splits).fit(faces.data, faces.target)
+    pids = list(client.run(os.getpid).values())
+
+    def kill():
+        while not any(client.processing().values()):
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.kill(pids[0], signal.SIGKILL)
+
+    with joblib.parallel_backend("dask", scatter=[faces.data, faces.target, *chain(*splits)]):
+        killer = threading.Thread(target=kill)
+        killer.start()
+        together = search(splits, n_jobs=-1).fit(faces.data, faces.target)
+    killer.join()
+    assert set(client.run(os.getpid).values()) != set(pids)
+    np.testing.assert_allclose(together.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"], atol=0.02)
+    assert together.best_params_ == alone.best_params_
