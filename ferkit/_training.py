@@ -23,6 +23,7 @@ from skorch.helper import predefined_split
 from skorch.utils import to_tensor
 from torch import nn
 
+from ._processes import Processes
 from .backbones import set_dropout
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
@@ -30,13 +31,15 @@ AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR
 
 
 def resolve_device(device):
-    """``"auto"`` takes CUDA, then Apple's MPS, then the CPU."""
+    """``"auto"`` takes CUDA, then Apple's MPS, then the CPU; ``"accelerate"`` what a process was given."""
+    if device == "accelerate":
+        return Processes().device
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(name for name, is_there in there.items() if is_there)
     kind = device.partition(":")[0]
     if kind not in there:
-        raise ValueError(f'device must be "auto", "cpu", "cuda", "cuda:<n>" or "mps", got {device!r}.')
+        raise ValueError(f'device must be "auto", "cpu", "cuda", "cuda:<n>", "mps" or "accelerate", got {device!r}.')
     if not there[kind]:
         raise ValueError(f'device={device!r} was asked for, and PyTorch finds none: use "auto" or "cpu".')
     return device
@@ -182,8 +185,9 @@ class Images(Dataset):
 class Batches:
     """Batches of a data set that is indexed as a whole: what skorch takes for a DataLoader."""
 
-    def __init__(self, dataset, batch_size, *, shuffle=False, generator=None):
+    def __init__(self, dataset, batch_size, *, shuffle=False, generator=None, processes=None):
         self.dataset, self.batch_size, self.shuffle, self.generator = dataset, batch_size, shuffle, generator
+        self.processes = processes
 
     def __len__(self):
         return -(-len(self.dataset) // self.batch_size)
@@ -199,6 +203,7 @@ class Batches:
             return
         order = torch.randperm(n, generator=self.generator, device=self.generator.device).to(self.dataset.home)
         for batch in order.tensor_split(len(self)):  # of equal size, so that no small last batch gets a full step
+            batch = self.processes.share(batch) if self.processes else batch
             # batch norm can't learn from a single value: a lone row comes twice
             yield batch if len(batch) > 1 else batch.repeat(2)
 
@@ -232,6 +237,7 @@ class FERNet(NeuralNetClassifier):
         rate_scales=None,
         frozen_epochs=0,
         generator=None,
+        processes=None,
         **kwargs,
     ):
         super().__init__(module, **kwargs)
@@ -243,6 +249,7 @@ class FERNet(NeuralNetClassifier):
         self.rate_scales = rate_scales
         self.frozen_epochs = frozen_epochs
         self.generator = generator
+        self.processes = processes
 
     @property
     def _default_callbacks(self):
@@ -280,21 +287,24 @@ class FERNet(NeuralNetClassifier):
         return torch.autocast(torch.device(self.device).type, dtype)
 
     def get_iterator(self, dataset, training=False):
-        return Batches(dataset, self.batch_size, shuffle=training, generator=self.generator)
+        processes = self.sharing_ if training else None
+        return Batches(dataset, self.batch_size, shuffle=training, generator=self.generator, processes=processes)
 
     # training
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         self.interrupted_ = False
         self.rng_ = np.random.default_rng(self.generator.initial_seed())
+        # the order of images is the same in all processes, what augmentation draws is not
+        self.augmenting_ = self.processes.reseed(self.generator) if self.processes else self.generator
         epochs = self.max_epochs if epochs is None else epochs
         frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
         try:
             if frozen:
                 with self._on_features(X) as features:
-                    self._train_phase(features, frozen, Standardized.get_head)
+                    self._train_phase(features, frozen, None, Standardized.get_head)  # too little work to share
             if frozen < epochs:
-                self._train_phase(X, epochs - frozen)
+                self._train_phase(X, epochs - frozen, self.processes)
         except KeyboardInterrupt as interrupt:
             # skorch swallows it, be it Ctrl-C or its own EarlyStopping; Ctrl-C the estimator raises again
             *_, (frame, _) = walk_tb(interrupt.__traceback__)
@@ -302,8 +312,10 @@ class FERNet(NeuralNetClassifier):
             raise
         return self
 
-    def _train_phase(self, X, epochs, part=lambda module: module):
+    def _train_phase(self, X, epochs, processes, part=lambda module: module):
         self.averaging_ = _Averaging(self.module_, self.ema_decay, part) if self.ema_decay else None
+        self.sharing_ = processes
+        self.trained_ = processes.wrap(self.module_).__call__ if processes else self.infer
         try:
             super().fit_loop(X, epochs=epochs)
         finally:
@@ -349,7 +361,8 @@ class FERNet(NeuralNetClassifier):
             self.notify("on_batch_end", batch=batch, training=training, **step)
         if training and self.averaging_:
             self.module_ = self.averaging_.average
-        scores = torch.stack(scores).tolist()
+        scores = torch.stack(scores)
+        scores = (self.processes.average(scores) if self.processes else scores).tolist()
         if not np.isfinite(scores).all():
             raise ValueError(_DIVERGED)
         for row, (loss, accuracy) in zip(self.history[-1]["batches"][-len(scores) :], scores, strict=True):
@@ -375,14 +388,14 @@ class FERNet(NeuralNetClassifier):
             images, weight = images["images"], images["sample_weight"]
         images = images.float()
         if self.augment is not None and images.ndim == 4:
-            images = self.augment(images, generator=self.generator)
+            images = self.augment(images, generator=self.augmenting_)
         share = 1.0
         if self.mixup:
             # the batch is in random order, so its reverse is a random partner for each image
             share = self.rng_.beta(self.mixup, self.mixup)
             images = torch.lerp(images.flip(0), images, share)
         with self.autocast():
-            outputs = self.infer(images, **fit_params)
+            outputs = self.trained_(images)
         outputs = [logits.float() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
         loss = sum(
             (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)

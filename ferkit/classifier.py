@@ -23,6 +23,7 @@ from torch.optim import lr_scheduler
 
 from ._files import ImageFiles
 from ._images import check_images, check_size, pixel_statistics
+from ._processes import Processes
 from ._progress import ProgressBar
 from ._training import (
     FERNet,
@@ -125,7 +126,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     tta : "flip" or None, default="flip"
         Views of an image over which probabilities are averaged: "flip" adds its mirror image.
     device : str, default="auto"
-        As for PyTorch; "auto" takes CUDA, then Apple's MPS, then the CPU.
+        As for PyTorch; "auto" takes CUDA, then Apple's MPS, then the CPU. "accelerate" trains on all GPUs at once: the
+        same script runs on each, started by ``accelerate launch``, and ends with the same model.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of convolutions and matrix products. "auto" is bfloat16 where the hardware multiplies in it, else float32.
     random_state : int, RandomState instance or None, default=None
@@ -439,7 +441,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return weight
 
     def _draw_seed(self):
-        return check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return Processes().agree(seed) if self.device == "accelerate" else seed
 
     def _split(self, y, seed):
         y = y if y.ndim == 1 else y.argmax(axis=1)
@@ -605,7 +608,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             patience = 10 if isinstance(self.early_stopping, (bool, np.bool_)) else self.early_stopping
             stopping = EarlyStopping("valid_accuracy", patience, lower_is_better=False, load_best=True, sink=noop)
             callbacks.append(("stopping", stopping))
-        if self.verbose:
+        if self.verbose and (self.device != "accelerate" or Processes().is_main):
             callbacks.append(("progress", ProgressBar()))
         return callbacks + (self.callbacks or [])
 
@@ -631,9 +634,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _train(self, X, y, weight, seed):
         net = self.net_
         net.generator = torch.Generator(net.device).manual_seed(seed)
+        net.processes = Processes() if self.device == "accelerate" else None
         progress = dict(net.callbacks_).get("progress")
         try:
             net.partial_fit(self._images(X, y, weight))
+            if net.processes:
+                net.processes.send([*net.module_.parameters(), *net.module_.buffers()])
             net.check_weights()
         except BaseException:
             del self.net_
@@ -642,7 +648,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             if progress:
                 progress.stop()
             # neither a generator nor the images held back belong into a saved model
-            net.generator = net.averaging_ = net.train_split = None
+            for name in ("generator", "augmenting_", "averaging_", "trained_", "sharing_", "processes", "train_split"):
+                setattr(net, name, None)
         if net.history and "train_loss" not in net.history[-1]:
             del net.history[-1]  # an epoch that was interrupted
         self.history_ = [_epoch(row) for row in net.history]

@@ -87,17 +87,19 @@ def main(argv=None):
     debug = "--debug" in arguments
     try:
         app([argument for argument in arguments if argument != "--debug"])
-    except (ValueError, TypeError, OSError) as error:
-        if debug:
-            raise
-        text = str(error).replace('load with errors="drop"', "add --drop-errors")
-        err.print(f"ferkit: {text}", style="red", markup=False)
     except Exception as error:
         if debug:
             raise
-        first = f"{type(error).__name__}: {error}".splitlines()[0]
-        err.print(f"ferkit: {first} (--debug shows where)", style="red", markup=False)
+        _print_error(error)
     raise SystemExit(1)
+
+
+def _print_error(error, where=""):
+    if isinstance(error, (ValueError, TypeError, OSError)):
+        text = str(error).replace('load with errors="drop"', "add --drop-errors")
+    else:
+        text = f"{type(error).__name__}: {error}".splitlines()[0] + " (--debug shows where)"
+    err.print(f"ferkit: {where}{text}", style="red", markup=False)
 
 
 def _print_version(asked):
@@ -191,7 +193,7 @@ def compare(
                 _run(model, faces, name, folder)
             except Exception as error:  # such as a network too deep for the images: the others are trained all the same
                 failed.append(folder)
-                err.print(f"ferkit: {folder}: {error}", style="red", markup=False)
+                _print_error(error, f"{folder}: ")
     finally:
         reports = sorted(path.parent for path in out_dir.glob("*/report.json"))
         runs = [run for folder in reports if folder not in failed and (run := _read_run(folder))["data"] == name]

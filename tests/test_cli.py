@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ferkit import FERClassifier, Pipeline, PixelParser
+from ferkit._progress import ProgressBar
 from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
@@ -337,13 +338,16 @@ def test_compare_goes_on_where_it_was(compared, csv, capsys):
 
 
 def test_compare_goes_on_after_an_interruption(csv, tmp_path, monkeypatch):
+    begin = ProgressBar.on_epoch_begin
+
     def interrupt(self, net, **kwargs):
+        begin(self, net, **kwargs)
         if len(net.history) == 2 and net.module_.backbone.head.in_features == 256:
             raise KeyboardInterrupt
 
     arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--epochs", 3, "--out", tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("ferkit._progress.ProgressBar.on_epoch_begin", interrupt)
+        patch.setattr(ProgressBar, "on_epoch_begin", interrupt)
         assert run(*arguments) == 1
     assert (tmp_path / "comparison.md").is_file()
     before = (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns

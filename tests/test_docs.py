@@ -1,3 +1,4 @@
+import doctest
 import importlib.util
 import re
 from pathlib import Path
@@ -32,3 +33,11 @@ def test_the_table_of_backbones_is_up_to_date():
     page = (ROOT / "docs" / "backbones.md").read_text()
     for name in (*BACKBONES, "resnet18", "googlenet", "mobilenet_v3_small"):
         assert module.describe(name) in page, "run docs/make_backbones.py"
+
+
+def test_the_page_on_scikit_learn_shows_what_happens():
+    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    page = str(ROOT / "docs" / "scikit_learn.md")
+    failed, tried = doctest.testfile(page, module_relative=False, optionflags=options)
+    assert tried > 30
+    assert not failed

@@ -1,0 +1,87 @@
+"""One fit in two processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from ferkit import FERClassifier
+from ferkit.datasets import make_faces
+
+pytest.importorskip("accelerate")
+pytestmark = pytest.mark.timeout(300)
+
+SCRIPT = """
+import os, sys
+from pathlib import Path
+import joblib, numpy as np
+sys.path.insert(0, str(Path({tests!r})))
+from test_processes import build, Plain
+from ferkit.datasets import make_faces
+
+faces = make_faces(96, random_state=0)
+model = build({name!r}, device="accelerate").fit(faces.data, faces.target)
+rank = os.environ["RANK"]
+np.save(f"{{rank}}.npy", model.predict_proba(faces.data))
+if rank == "0":
+    joblib.dump(model, "model.joblib")
+"""
+
+
+class Plain(torch.nn.Sequential):
+    """Nothing in it looks at the rest of a batch, so that shares of batches add up."""
+
+    def __init__(self, num_classes, in_channels):
+        super().__init__(
+            torch.nn.Conv2d(in_channels, 4, 5, stride=4),
+            torch.nn.ReLU(),
+            torch.nn.Flatten(),
+            torch.nn.Linear(4 * 11 * 11, num_classes),
+        )
+
+
+MODELS = {
+    "plain": {"backbone": Plain, "augment": None, "mixup": 0, "ema_decay": 0.9, "precision": "float32", "lr": 1e-3},
+    "default": {"backbone": "cnn_small", "validation_fraction": 0.25, "class_weight": "balanced"},
+    "frozen": {"backbone": "cnn_small", "freeze": "backbone", "unfreeze_at": 1, "random_state": None},
+}
+
+
+def build(name, **params):
+    return FERClassifier(
+        **{"max_epochs": 3, "batch_size": 24, "random_state": 0, "verbose": 1, **MODELS[name], **params}
+    )
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("default", "frozen")]
+
+
+@pytest.mark.parametrize("name", ["plain", *SLOW])
+def test_two_processes_end_with_one_model(name, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(tests=str(Path(__file__).parent), name=name))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "script.py"]
+    variables = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(launch, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy")
+    np.testing.assert_array_equal(first, second)
+
+    faces = make_faces(96, random_state=0)
+    model = joblib.load(tmp_path / "model.joblib")
+    assert type(model) is FERClassifier
+    np.testing.assert_allclose(model.predict_proba(faces.data), first, atol=1e-5)
+    assert model.device_ == "cpu"
+    assert [row["epoch"] for row in model.history_] == [1, 2, 3]
+    if name == "plain":
+        alone = build(name, verbose=0).fit(faces.data, faces.target)
+        np.testing.assert_allclose(alone.predict_proba(faces.data), first, atol=1e-4)
+        losses = [[row["train_loss"] for row in fit.history_] for fit in (alone, model)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    again = clone(model).set_params(device="auto", verbose=0).fit(faces.data, faces.target)
+    assert again.predict(faces.data).shape == (96,)
