@@ -1,4 +1,4 @@
-.PHONY: demo test test-all lint bench bench-all clean
+.PHONY: demo test test-all lint bench bench-all docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,12 +24,19 @@ bench: .venv/.core
 bench-all: bench
 	for name in scaling precision; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+docs: .venv/.docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo docs/_build docs/auto_examples docs/generated
 
 .venv/.core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/.docs: .venv/.core
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 .venv/.test: .venv/.core

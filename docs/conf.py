@@ -1,0 +1,70 @@
+"""Sphinx configuration: `make docs` builds the pages into docs/_build."""
+
+import os
+
+from sphinx_gallery.sorting import ExplicitOrder
+
+from ferkit import __version__
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+project, author, release = "ferkit", "the ferkit developers", __version__
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
+templates_path = ["_templates"]
+suppress_warnings = ["config.cache"]  # the gallery's order is an object
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "within_subsection_order": ExplicitOrder(
+        [
+            "plot_first_pipeline.py",
+            "plot_compare_networks.py",
+            "plot_grid_search.py",
+            "plot_imbalance.py",
+            "plot_augmentation.py",
+            "plot_transfer_learning.py",
+            "plot_eigenfaces.py",
+            "plot_callbacks.py",
+            "plot_ensemble.py",
+            "plot_soft_labels.py",
+            "plot_custom_backbone.py",
+            "plot_saving.py",
+            "*",
+        ]
+    ),
+    "show_memory": False,
+    "remove_config_comments": True,
+    "abort_on_example_error": True,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "ferkit"
+html_theme_options = {
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "tango",
+}
+html_sidebars = {"index": [], "install": [], "tutorial": [], "ethics": [], "changelog": []}
+html_show_sourcelink = False
+copyright = "the ferkit developers, BSD-3-Clause"

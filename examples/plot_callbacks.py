@@ -1,0 +1,50 @@
+"""
+Callbacks and early stopping
+============================
+
+``validation_fraction`` holds faces back, ``early_stopping`` stops when they get no better, and any callback of skorch
+sees every batch and epoch.
+"""
+
+import matplotlib.pyplot as plt
+from skorch.callbacks import Callback
+
+from ferkit import FERClassifier
+from ferkit.datasets import make_faces
+from ferkit.display import LearningCurveDisplay
+
+faces = make_faces(1000, random_state=0)
+
+
+# %%
+# A callback of one's own: how far the weights move in each epoch.
+class Movement(Callback):
+    def on_train_begin(self, net, **kwargs):
+        self.before = None
+
+    def on_epoch_end(self, net, **kwargs):
+        now = net.module_.backbone.head.weight.detach().clone()
+        if self.before is not None:
+            net.history.record("movement", float((now - self.before).norm()))
+        self.before = now
+
+
+# %%
+model = FERClassifier(
+    "cnn_small",
+    augment=None,
+    lr_schedule=None,
+    lr=3e-3,
+    max_epochs=60,
+    batch_size=64,
+    validation_fraction=0.25,
+    early_stopping=8,
+    callbacks=[Movement()],
+    random_state=0,
+).fit(faces.data, faces.target)
+print(f"stopped after {len(model.history_)} of 60 epochs")
+print("movement of the head:", [round(step, 2) for step in model.net_.history[1:, "movement"]][:5], "…")
+
+# %%
+LearningCurveDisplay.from_estimator(model)
+plt.show()

@@ -1,0 +1,42 @@
+"""
+Comparing networks
+==================
+
+Which network suits the data? ``ferkit compare fer2013.csv --backbones cnn,resnet18,googlenet`` trains several alike and
+draws this figure; here is what it does.
+"""
+
+import matplotlib.pyplot as plt
+
+from ferkit import FERClassifier
+from ferkit.backbones import summarize
+from ferkit.datasets import make_faces
+from ferkit.display import ComparisonDisplay
+from ferkit.report import evaluate
+
+faces = make_faces(2000, random_state=0)
+train, test = faces.usage == "Training", faces.usage != "Training"
+
+# %%
+# Each is one string. The larger ones want more faces and more time than they get here.
+runs = []
+for backbone in ("cnn_small", "cnn", "mobilenet_v3_small", "squeezenet1_1"):
+    model = FERClassifier(backbone, max_epochs=6, batch_size=128, augment=None, random_state=0)
+    model.fit(faces.data[train], faces.target[train])
+    report = evaluate(model, faces.data[test], faces.target[test])
+    cost = summarize(model.net_.module_.backbone, (1, 48, 48))
+    runs.append(
+        {
+            "name": backbone,
+            "accuracy": report.accuracy,
+            "interval": report.interval,
+            "training_accuracy": model.score(faces.data[train], faces.target[train]),
+            "parameters": cost.parameters,
+            "operations": cost.operations,
+            "seconds": sum(row["seconds"] for row in model.history_),
+        }
+    )
+
+# %%
+ComparisonDisplay(runs, tested_on="Unseen faces").plot()
+plt.show()

@@ -1,0 +1,50 @@
+"""
+Eigenfaces beside a network
+===========================
+
+Images are rows between steps, so a classic pipeline is written with the same pieces: principal components and a support
+vector machine, beside a CNN.
+"""
+
+import matplotlib.pyplot as plt
+from sklearn.decomposition import PCA
+from sklearn.metrics import ConfusionMatrixDisplay
+from sklearn.svm import SVC
+
+from ferkit import FERClassifier, ImageNormalizer, ImageResizer, Pipeline
+from ferkit.datasets import make_faces
+
+faces = make_faces(2000, random_state=0)
+train, test = faces.usage == "Training", faces.usage != "Training"
+
+# %%
+eigenfaces = Pipeline(
+    [
+        ("resize", ImageResizer(32)),
+        ("normalize", ImageNormalizer(method="image")),
+        ("components", PCA(60, whiten=True, random_state=0)),
+        ("classify", SVC(C=10)),
+    ]
+)
+network = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, random_state=0)
+models = {"eigenfaces and SVM": eigenfaces, "network": network}
+for model in models.values():
+    model.fit(faces.data[train], faces.target[train])
+
+# %%
+# The first components: mostly where the light comes from and how the head is turned.
+figure, axes = plt.subplots(2, 6, figsize=(8, 3), layout="constrained")
+for ax, component in zip(axes.flat, eigenfaces["components"].components_, strict=False):
+    ax.imshow(component.reshape(32, 32), cmap="gray")
+    ax.axis("off")
+
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+for ax, (name, model) in zip(axes, models.items(), strict=True):
+    y, y_pred = (faces.target_names[codes] for codes in (faces.target[test], model.predict(faces.data[test])))
+    ConfusionMatrixDisplay.from_predictions(
+        y, y_pred, labels=faces.target_names, normalize="true", values_format=".0%", cmap="Blues", colorbar=False,
+        xticks_rotation=45, ax=ax,
+    )  # fmt: skip
+    ax.set_title(f"{name}: {(y == y_pred).mean():.0%}")
+plt.show()

@@ -1,0 +1,50 @@
+"""
+Rare expressions
+================
+
+In FER2013 disgust is sixteen times as rare as happy. Class weights or a resampler trade accuracy on frequent
+expressions for recall of rare ones.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from sklearn.metrics import recall_score
+
+from ferkit import FERClassifier, Pipeline
+from ferkit.datasets import make_faces
+
+train = make_faces(1500, class_weights="fer2013", random_state=0)
+test = make_faces(700, random_state=1)
+print(dict(zip(train.target_names.tolist(), np.bincount(train.target).tolist(), strict=True)))
+
+# %%
+# Resamplers make the training set larger; fewer epochs keep the number of steps the same.
+
+
+def network(max_epochs=9, **params):
+    return FERClassifier("cnn_small", augment=None, max_epochs=max_epochs, batch_size=64, random_state=0, **params)
+
+
+ways = {
+    "nothing": network(),
+    "class weights": network(class_weight="balanced"),
+    "over-sampling": Pipeline([("balance", RandomOverSampler(random_state=0)), ("classify", network(max_epochs=5))]),
+    "SMOTE": Pipeline([("balance", SMOTE(k_neighbors=3, random_state=0)), ("classify", network(max_epochs=5))]),
+}
+recalls = {
+    name: recall_score(test.target, model.fit(train.data, train.target).predict(test.data), average=None)
+    for name, model in ways.items()
+}
+
+# %%
+# The emotions from rare to frequent.
+order = np.argsort(np.bincount(train.target))
+figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
+for number, (name, recall) in enumerate(recalls.items()):
+    color = ["#BBBBBB", "#0072B2", "#E69F00", "#009E73"][number]
+    ax.bar(np.arange(7) + 0.2 * (number - 1.5), recall[order], 0.2, color=color, label=name)
+ax.set_xticks(range(7), train.target_names[order])
+ax.set(ylabel="recall on unseen faces", ylim=(0, 1))
+figure.legend(loc="outside upper center", ncols=4, frameon=False)
+plt.show()

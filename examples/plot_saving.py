@@ -1,0 +1,51 @@
+"""
+Saving, loading, serving
+========================
+
+A fitted model is one object: pixels in, probabilities out.
+"""
+
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import joblib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ferkit import FERClassifier
+from ferkit.datasets import make_faces
+from ferkit.display import PredictionsDisplay
+
+faces, new = make_faces(1500, random_state=0), make_faces(512, random_state=1)
+names = faces.target_names
+model = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, random_state=0)
+model.fit(faces.data, names[faces.target])
+
+# %%
+# As large as its weights. Load files from sources that you trust alone: loading one can run code.
+path = Path(tempfile.mkdtemp(), "model.joblib")
+joblib.dump(model, path)
+again = joblib.load(path)
+same = (again.predict(new.data) == model.predict(new.data)).all()
+print(f"{path.stat().st_size / 1e6:.1f} MB, the same predictions: {same}")
+
+# %%
+# Faces in stacks are cheaper than one at a time.
+sizes, milliseconds = [1, 4, 16, 64, 256], []
+for size in sizes:
+    times = []
+    for _ in range(9):
+        start = perf_counter()
+        again.predict_proba(new.data[:size])
+        times.append(perf_counter() - start)
+    milliseconds.append(1000 * np.median(times) / size)
+figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+ax.loglog(sizes, milliseconds, "o-", color="#0072B2")
+ax.set(xlabel="faces in a call", ylabel="milliseconds for each")
+ax.set_xticks(sizes, sizes)
+ax.grid(alpha=0.3)
+
+# %%
+PredictionsDisplay.from_estimator(again, new.data, names[new.target], n_images=16)
+plt.show()
