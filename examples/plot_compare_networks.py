@@ -14,14 +14,14 @@ from ferkit.datasets import make_faces
 from ferkit.display import ComparisonDisplay
 from ferkit.report import evaluate
 
-faces = make_faces(2000, random_state=0)
+faces = make_faces(1200, random_state=0)
 train, test = faces.usage == "Training", faces.usage != "Training"
 
 # %%
 # Each is one string. The larger ones want more faces and more time than they get here.
 runs = []
 for backbone in ("cnn_small", "cnn", "mobilenet_v3_small", "squeezenet1_1"):
-    model = FERClassifier(backbone, max_epochs=6, batch_size=128, augment=None, random_state=0)
+    model = FERClassifier(backbone, max_epochs=5, batch_size=128, augment=None, random_state=0)
     model.fit(faces.data[train], faces.target[train])
     report = evaluate(model, faces.data[test], faces.target[test])
     cost = summarize(model.net_.module_.backbone, (1, 48, 48))

@@ -161,7 +161,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Where and how the network computes now.
     n_features_in_ : int
         Values in a row.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Column names, where `X` was a frame that has them.
 
     See Also
