@@ -216,7 +216,9 @@ class Report:
         if y_proba is not None:
             y_proba, classes = np.asarray(y_proba), np.asarray(classes)
             if y_proba.shape[1:] != classes.shape:
-                raise ValueError(f"y_proba is of shape {y_proba.shape}, expected a column for each of classes={classes}.")
+                raise ValueError(
+                    f"y_proba is of shape {y_proba.shape}, expected a column for each of classes={classes}."
+                )
             best_2 = classes[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())
             n_bin, confident, accurate = _bin_confidence(y_true, y_proba, classes)
@@ -309,16 +311,21 @@ class Report:
         title : str, default="Report"
             Its heading.
         """
-        side = 2.2 + 0.6 * len(self.labels)
-        figures = {"Confusion matrix": _draw_page_figure(self._draw_confusion, side + 0.8, side)}
+        scores, classes, *pairs = self._html_tables()
+        side = 1.8 + 0.5 * len(self.labels)
+        blocks = [
+            scores,
+            "<h2>Classes</h2>",
+            classes,
+            _draw_image(self._draw_classes, 6, 1.2 + 0.5 * len(self.labels), "Precision and recall of each class"),
+            "<h2>Mistakes</h2>",
+            _draw_image(self._draw_confusion, side + 0.4, side, "Confusion matrix"),
+            *pairs,
+        ]
         if self.y_proba is not None:
-            figures["Reliability diagram"] = _draw_page_figure(self._draw_reliability, 6.4, 5.6)
-        figures["Classes"] = _draw_page_figure(self._draw_classes, 6.4, 1.4 + 0.55 * len(self.labels))
-        images = "\n".join(
-            f'<h2>{name}</h2>\n<img alt="{name}" src="data:image/png;base64,{b64encode(png).decode()}">'
-            for name, png in figures.items()
-        )
-        page = _PAGE.format(title=escape(title), tables=self._repr_html_(), images=images)
+            blocks.append("<h2>Calibration</h2>")
+            blocks.append(_draw_image(self._draw_reliability, 6, 5, "Reliability diagram"))
+        page = _PAGE.format(title=escape(title), body="\n".join(blocks))
         Path(path).write_text(page, encoding="utf-8")
 
     def _score_rows(self):
@@ -357,17 +364,21 @@ class Report:
         return "\n".join(lines)
 
     def _repr_html_(self):
+        return "\n".join(self._html_tables())
+
+    def _html_tables(self):
+        """The scores, those of each class, and the confused pairs if there are any."""
         scores = pd.DataFrame(self._score_rows())
         classes = pd.DataFrame(self.per_class).T.rename(columns={"f1-score": "f1"})
         pairs = pd.DataFrame(self.confused_pairs, columns=["true", "predicted", "count", "share"])
         share, count = "{:.2%}".format, "{:,.0f}".format
         formats = {"precision": share, "recall": share, "f1": share, "support": count, "count": count, "share": share}
         tables = [
-            scores.to_html(header=False, index=False, border=0),
+            scores.to_html(classes="scores", header=False, index=False, border=0),
             classes.to_html(formatters=formats, border=0),
-            pairs.to_html(formatters=formats, index=False, border=0),
+            pairs.to_html(classes="pairs", formatters=formats, index=False, border=0),
         ]
-        return "\n".join(f"<div>{table}</div>" for table in tables[: 3 if len(pairs) else 2])
+        return [f"<div>{table}</div>" for table in tables[: 3 if len(pairs) else 2]]
 
     def _draw_confusion(self, figure):
         from sklearn.metrics import ConfusionMatrixDisplay
@@ -378,9 +389,9 @@ class Report:
         display.plot(
             ax=ax, values_format=".0%", cmap="Blues", im_kw={"vmin": 0, "vmax": 1}, xticks_rotation=45, colorbar=False
         )
-        for text, count in zip(display.text_.flat, self.confusion.flat, strict=True):
-            if not count:
-                text.set_text("")
+        for text, value in zip(display.text_.flat, share.flat, strict=True):
+            text.set(text=text.get_text() if value else "", color="white" if value > 0.5 else "black")
+        ax.set_xticklabels(self.labels, ha="right", rotation_mode="anchor")
         ax.set_yticklabels(self._counted_labels())
         ax.set(xlabel="predicted", ylabel="true")
 
@@ -398,7 +409,7 @@ class Report:
         bottom.bar(edges, n_bin / self.n, 1 / _BINS, align="edge", color="0.6", edgecolor="white")
         bottom.set(xlabel="probability of the most probable class", ylabel="share of faces", xlim=(0, 1))
         for axis in (top.xaxis, top.yaxis, bottom.yaxis):
-            axis.set_major_formatter(PercentFormatter(1))
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
 
     def _draw_classes(self, figure):
         from matplotlib.ticker import PercentFormatter
@@ -506,7 +517,7 @@ def compare_reports(a, b, *, names=("a", "b")):
     >>> a, b = Report.from_predictions(y, ["happy"] * 100), Report.from_predictions(y, y[:99] + ["happy"])
     >>> print(compare_reports(a, b))
     a 50.00%, b 99.00%, on the same 100 faces
-    b is better by 49.00 points, 95 % interval 38.26 to 57.82
+    b is better by 49.00 points, 95 % interval 37.97 to 58.11
     b alone is right on 49, a alone on 0: McNemar's exact test gives p = 3.6e-15
     This is more than noise.
     """
@@ -560,14 +571,14 @@ def _find_confused_pairs(confusion, labels):
     ]
 
 
-def _draw_page_figure(draw, width, height):
-    """PNG of what ``draw`` draws on a figure of that many inches."""
+def _draw_image(draw, width, height, name):
+    """An HTML image of what ``draw`` draws on a figure of that many inches."""
     from matplotlib.figure import Figure
 
     figure, file = Figure(figsize=(width, height), layout="constrained"), BytesIO()
     draw(figure)
     figure.savefig(file, format="png", dpi=150)
-    return file.getvalue()
+    return f'<img alt="{name}" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
 
 
 _PAGE = """<!DOCTYPE html>
@@ -577,21 +588,21 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ max-width: 46rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222; }}
-h1, h2 {{ font-weight: 600; line-height: 1.2; }}
+body {{ max-width: 44rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222; }}
+h1, h2 {{ line-height: 1.2; }}
 h2 {{ margin-top: 2.5rem; }}
 div {{ overflow-x: auto; margin: 1.5rem 0; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: 0.25rem 0.75rem 0.25rem 0; text-align: right; border-bottom: 1px solid #ddd; }}
-th:first-child, td:first-child, td:last-child:nth-child(3) {{ text-align: left; }}
-th {{ font-weight: 600; }}
+th, td {{ padding: 0.25rem 1rem 0.25rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }}
+th:first-child, td:first-child, .pairs :nth-child(2), .scores td:last-child {{ text-align: left; }}
+.scores td:last-child {{ white-space: normal; }}
 img {{ max-width: 100%; height: auto; }}
+@media (max-width: 30rem) {{ table {{ font-size: 13px; }} th, td {{ padding-right: 0.4rem; }} }}
 </style>
 </head>
 <body>
 <h1>{title}</h1>
-{tables}
-{images}
+{body}
 </body>
 </html>
 """
