@@ -357,7 +357,7 @@ class Report:
                 f"  {int(scores['support']):8,}"
             )
         if self.confused_pairs:
-            lines += ["", f"{'most confused':{width}}  {'taken for':{width}}    count    share"]
+            lines += ["", f"{'confused':{width}}  {'taken for':{width}}    count    share"]
         for pair in self.confused_pairs[:5]:
             true, predicted = str(pair["true"]), str(pair["predicted"])
             lines.append(f"{true:{width}}  {predicted:{width}}  {pair['count']:7,}  {pair['share']:7.2%}")
@@ -420,6 +420,7 @@ class Report:
             bars = ax.barh(places + offset, frame[score], 0.38, color=color, label=score)
             ax.bar_label(bars, [f"{value:.0%}" for value in frame[score]], padding=2, fontsize=8)
         ax.set_yticks(places, self._counted_labels())
+        ax.margins(y=0.02)
         ax.invert_yaxis()
         ax.set_xlim(0, 1.08)
         ax.xaxis.set_major_formatter(PercentFormatter(1))
