@@ -4,7 +4,16 @@ from imblearn.pipeline import Pipeline
 
 from .augmentation import ImageAugmenter
 from .classifier import FERClassifier
+from .report import evaluate
 from .transformers import ImageNormalizer, ImageResizer, PixelParser
 
 __version__ = "0.1.0.dev0"
-__all__ = ["FERClassifier", "ImageAugmenter", "ImageNormalizer", "ImageResizer", "Pipeline", "PixelParser"]
+__all__ = [
+    "FERClassifier",
+    "ImageAugmenter",
+    "ImageNormalizer",
+    "ImageResizer",
+    "Pipeline",
+    "PixelParser",
+    "evaluate",
+]

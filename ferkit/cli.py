@@ -427,7 +427,7 @@ def _run(model, faces, name, out_dir):
     reports = _write_report(model, faces, y, {"Training": train, usage: test}, out_dir)
     _write_figures(model, faces, y, {"Training": train, usage: test}, reports, out_dir)
     out.print(f"\n{usage}\n{reports[usage]}\n", markup=False)
-    out.print(f"The model is {out_dir / 'model.joblib'}, the report {out_dir / 'report.txt'}; figures:", markup=False)
+    out.print(f"The model is {out_dir / 'model.joblib'}, the report {out_dir / 'report.html'}; figures:", markup=False)
     for path in sorted(out_dir.glob("*.png")):
         out.print(f"  {path}", markup=False)
     if interrupted:
@@ -510,13 +510,23 @@ def _is_plain(value):
 def _write_report(model, faces, y, parts, out_dir):
     from ferkit.report import evaluate
 
+    X_train = faces.data[parts["Training"]]
     reports = {
-        name: evaluate(model, faces.data[rows], y[rows], labels=_order(model, faces)) for name, rows in parts.items()
+        name: evaluate(
+            model,
+            faces.data[rows],
+            y[rows],
+            labels=_order(model, faces),
+            X_train=None if name == "Training" else X_train,
+        )
+        for name, rows in parts.items()
     }
     (out_dir / "report.txt").write_text("\n\n".join(f"{name}\n{report}" for name, report in reports.items()) + "\n")
     (out_dir / "report.json").write_text(
         json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2) + "\n"
     )
+    *_, (tested_on, report) = reports.items()
+    report.to_html(out_dir / "report.html", title=f"{model.backbone} on {tested_on}")
     return reports
 
 

@@ -63,6 +63,8 @@ def test_a_run_leaves_everything_in_its_folder(finished, csv):
         assert set(part["per_class"]["happy"]) == {"precision", "recall", "f1-score", "support"}
     text = (finished / "report.txt").read_text()
     assert f"{report['PublicTest']['accuracy']:.2%}" in text
+    assert f"{report['PublicTest']['top_2_accuracy']:.2%}" in (finished / "report.html").read_text()
+    assert [part["n_in_training"] for part in report.values()] == [None, 0]
     settings = json.loads((finished / "settings.json").read_text(), parse_constant=pytest.fail)
     assert settings["parameters"]["max_epochs"] == 1
     assert settings["versions"]["ferkit"]
@@ -84,7 +86,10 @@ def test_an_earlier_run_is_not_overwritten_unasked(finished, csv, capsys):
 def test_evaluate_agrees_with_the_report(finished, csv, capsys):
     assert run("evaluate", finished / "model.joblib", csv, "--usage", "PublicTest", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["accuracy"] == json.loads((finished / "report.json").read_text())["PublicTest"]["accuracy"]
+    report = json.loads((finished / "report.json").read_text())["PublicTest"]
+    for score in ("accuracy", "macro_f1", "top_2_accuracy", "confused_pairs"):
+        assert shown[score] == report[score]
+    assert shown["calibration_error"] == pytest.approx(report["calibration_error"])
     for usage, n in (("PrivateTest", 20), ("all", 200)):
         assert run("evaluate", finished, csv, "--usage", usage) == 0
         assert f"n = {n}" in capsys.readouterr().out

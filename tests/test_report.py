@@ -1,11 +1,30 @@
 import json
+from base64 import b64decode
+from html.parser import HTMLParser
+from io import BytesIO
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
+from PIL import Image
+from scipy.stats import binom
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_recall_fscore_support,
+    recall_score,
+    top_k_accuracy_score,
+)
+from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import SVC
 
+from ferkit import evaluate
 from ferkit.display import ClassDistributionDisplay, FacesDisplay, LearningCurveDisplay, PredictionsDisplay
-from ferkit.report import Report, evaluate
+from ferkit.report import Report, compare_reports
 
 
 def test_scores_agree_with_scikit_learn(fitted, faces):
@@ -27,6 +46,232 @@ def test_interval_is_wilsons():
     # Wilson (1927), 81 of 263: the worked example of Newcombe, Statistics in Medicine 17 (1998), Table I
     report = Report.from_predictions(np.zeros(263), np.r_[np.zeros(81), np.ones(182)])
     assert np.round(report.interval, 4).tolist() == [0.2553, 0.3662]
+
+
+def test_top_2_and_macro_f1_agree_with_scikit_learn(fitted, faces):
+    y = faces.target_names[faces.target]
+    report = evaluate(fitted, faces.data, y)
+    proba = fitted.predict_proba(faces.data)
+    assert report.top_2_accuracy == pytest.approx(top_k_accuracy_score(y, proba, k=2, labels=fitted.classes_))
+    assert report.macro_f1 == pytest.approx(f1_score(y, fitted.predict(faces.data), average="macro"))
+    assert report.seconds_per_face > 0
+
+
+def test_calibration_error_by_hand():
+    # two faces in the bin to 0.6, one right; one alone, right, in the bin to 0.8; one alone, wrong, in the last
+    proba = [[0.59, 0.41], [0.43, 0.57], [0.25, 0.75], [0.96, 0.04]]
+    report = Report.from_predictions(["a", "a", "b", "b"], list("abba"), y_proba=proba, classes=["a", "b"])
+    assert report.calibration_error == pytest.approx((2 * abs(0.5 - 0.58) + abs(1 - 0.75) + abs(0 - 0.96)) / 4)
+    sure = Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.eye(2), classes=["a", "b"])
+    assert sure.calibration_error == 0
+
+
+def test_confused_pairs_are_the_mistakes_most_frequent_first():
+    y_true = ["fear"] * 5 + ["sad"] * 4 + ["happy"]
+    y_pred = ["sad", "sad", "sad", "happy", "fear", "fear", "fear", "sad", "sad", "happy"]
+    report = Report.from_predictions(y_true, y_pred)
+    assert report.confused_pairs == [
+        {"true": "fear", "predicted": "sad", "count": 3, "share": 0.6},
+        {"true": "sad", "predicted": "fear", "count": 2, "share": 0.5},
+        {"true": "fear", "predicted": "happy", "count": 1, "share": 0.2},
+    ]
+    assert Report.from_predictions(y_true, y_true).confused_pairs == []
+
+
+@pytest.mark.parametrize("model", [RidgeClassifier(), SVC(kernel="linear")])
+def test_models_without_probabilities_have_no_scores_that_need_them(model, faces, tmp_path):
+    report = evaluate(model.fit(faces.data[::3], faces.target[::3]), faces.data, faces.target)
+    assert report.accuracy == accuracy_score(faces.target, model.predict(faces.data))
+    assert report.top_2_accuracy is report.calibration_error is report.y_proba is None
+    assert "top-2" not in str(report)
+    report.to_html(tmp_path / "report.html")
+    assert "Reliability" not in (tmp_path / "report.html").read_text()
+
+
+def test_probabilities_are_not_taken_for_predictions(faces):
+    class Contrary(DummyClassifier):
+        def predict(self, X):
+            return np.full(len(X), self.classes_[-1])
+
+    model = Contrary(strategy="constant", constant="angry").fit(faces.data, faces.target_names[faces.target])
+    report = evaluate(model, faces.data, ["surprise"] * 210)
+    assert (report.accuracy, report.calibration_error) == (1, 1), "it predicts surprise, though sure of angry"
+
+
+def test_labels_that_the_model_lacks_count_as_mistakes(faces):
+    names = faces.target_names[faces.target]
+    known = names != "disgust"
+    model = GaussianNB().fit(faces.data[known], names[known])
+    report = evaluate(model, faces.data, pd.Series(names, dtype="str"), labels=faces.target_names)
+    assert report.labels == list(faces.target_names)
+    assert report.per_class["disgust"]["recall"] == 0
+    of_known = top_k_accuracy_score(names[known], model.predict_proba(faces.data[known]), k=2, labels=model.classes_)
+    assert report.top_2_accuracy == pytest.approx(of_known * known.mean())
+
+
+@pytest.mark.parametrize("form", ["rows", "stacks", "floats", "frames", "text", "files"])
+def test_faces_of_the_training_set_are_told(form, faces, tmp_path):
+    X = faces.data
+    if form == "files":
+        X = [tmp_path / f"{row}.png" for row in range(len(X))]
+        for path, image in zip(X, faces.images, strict=True):
+            Image.fromarray(image).save(path)
+    X = {
+        "rows": X,
+        "stacks": faces.images,
+        "floats": faces.data / 255,
+        "frames": pd.DataFrame(faces.data),
+        "text": [" ".join(map(str, row)) for row in faces.data],
+        "files": X,
+    }[form]
+    model = DummyClassifier().fit(X[:100], faces.target[:100])
+    report = evaluate(model, X[70:], faces.target[70:], X_train=X[:100])
+    assert report.n_in_training == 30
+    assert report.unseen_accuracy == accuracy_score(faces.target[100:], model.predict(X[100:]))
+    assert report.unseen_interval == Report.from_predictions(faces.target[100:], model.predict(X[100:])).interval
+    assert "n = 110; without 30" in str(report)
+
+
+def test_no_face_unseen_is_no_accuracy(faces):
+    model = DummyClassifier().fit(faces.data, faces.target)
+    report = evaluate(model, faces.data, faces.target, X_train=faces.images)
+    assert (report.n_in_training, report.unseen_accuracy, report.unseen_interval) == (210, None, None)
+    assert "without 210" in str(report)
+    assert evaluate(model, faces.data, faces.target, X_train=faces.data + np.uint8(1)).n_in_training == 0
+    with pytest.raises(ValueError, match=r"expected rows of 2,304 values, got 2,300"):
+        evaluate(model, faces.data, faces.target, X_train=faces.data[:, :2300])
+
+
+def test_what_cannot_be_scored_is_refused():
+    with pytest.raises(ValueError, match="at least one face"):
+        Report.from_predictions([], [])
+    with pytest.raises(ValueError, match="inconsistent"):
+        Report.from_predictions(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="Mix of label input types"):
+        Report.from_predictions([0, 1], ["a", "b"])
+    with pytest.raises(ValueError, match="a column for each of classes"):
+        Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.eye(2, 3), classes=["a", "b"])
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_frame_holds_a_row_for_each_class(names, fitted, faces):
+    y = faces.target_names[faces.target] if names else faces.target
+    y_pred = fitted.predict(faces.data) if names else np.zeros_like(y)
+    frame = Report.from_predictions(y, y_pred).to_frame()
+    assert frame.index.tolist() == np.unique(y).tolist()
+    precision, recall, f1, support = precision_recall_fscore_support(y, y_pred, zero_division=0)
+    np.testing.assert_allclose(frame[["precision", "recall", "f1-score"]], np.transpose([precision, recall, f1]))
+    assert frame["support"].tolist() == support.tolist()
+
+
+@pytest.mark.parametrize("X_train", [None, "rows"])
+def test_json_round_trip(X_train, fitted, faces, tmp_path):
+    y = faces.target_names[faces.target]
+    report = evaluate(fitted, faces.data, y, X_train=X_train and faces.data[:9])
+    text = report.to_json(tmp_path / "report.json")
+    assert json.loads(text) == report.to_dict() == json.loads((tmp_path / "report.json").read_text())
+    assert "NaN" not in text
+
+
+class _Page(HTMLParser):
+    """Fails on what is not well-formed, and collects tags, sources and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen, self.links, self.text = [], [], [], ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_page_is_well_formed_and_needs_no_other_file(fitted, faces, tmp_path):
+    y = np.where(faces.target == 0, "<b>angry", faces.target_names[faces.target])
+    report = evaluate(fitted, faces.data, y, X_train=faces.data[:9])
+    report.to_html(tmp_path / "report.html", title="faces & co")
+    text = (tmp_path / "report.html").read_text()
+    page = _Page(text)
+    assert "://" not in text
+    assert "@import" not in text
+    assert not {"script", "link", "iframe"} & {*page.seen}
+    assert page.seen.count("img") == len(page.links) == 3
+    for link in page.links:
+        head, png = link.split(",")
+        assert head == "data:image/png;base64"
+        Image.open(BytesIO(b64decode(png))).verify()
+    for shown in ("faces & co", "<b>angry", f"{report.accuracy:.2%}", f"{report.top_2_accuracy:.2%}"):
+        assert shown in page.text
+    assert f"{report.accuracy:.2%}" in _Page(report._repr_html_()).text
+
+
+def test_pages_leave_pyplot_alone(tmp_path):
+    Report.from_predictions(["a", "b"], ["a", "a"]).to_html(tmp_path / "report.html")
+    assert not plt.get_fignums()
+
+
+def _pair(both, only_a, only_b, neither):
+    """Two reports on faces that both, one or none of them get right."""
+    right_a = np.repeat([1, 1, 0, 0], [both, only_a, only_b, neither])
+    right_b = np.repeat([1, 0, 1, 0], [both, only_a, only_b, neither])
+    y = np.ones_like(right_a)
+    return Report.from_predictions(y, right_a), Report.from_predictions(y, right_b)
+
+
+def test_mcnemar_on_known_values():
+    # airway reactivity of 21 children, Bentur et al. (2009), as in Fagerland, Lydersen and Laake, BMC Medical Research
+    # Methodology 13 (2013): the exact test gives p = 0.070
+    comparison = compare_reports(*_pair(1, 1, 7, 12))
+    assert comparison.p_value == pytest.approx(0.0703, abs=5e-5)
+    assert comparison.n_only == (1, 7)
+    assert comparison.difference == pytest.approx(6 / 21)
+    # Bonett and Price: one is added to both counts, two to the number of faces
+    margin = 1.959964 * np.sqrt((10 / 23 - (6 / 23) ** 2) / 23)
+    assert comparison.interval == pytest.approx((6 / 23 - margin, 6 / 23 + margin), abs=1e-6)
+    assert comparison.is_noise
+    assert "can be noise" in str(comparison)
+
+
+def test_comparison_covers_the_true_difference():
+    rng = np.random.default_rng(0)
+    covered = noise = 0
+    for both, only_a, only_b, neither in rng.multinomial(400, [0.5, 0.1, 0.1, 0.3], size=150):
+        comparison = compare_reports(*_pair(both, only_a, only_b, neither))
+        covered += comparison.interval[0] <= 0 <= comparison.interval[1]
+        noise += comparison.is_noise
+    assert covered / 150 == pytest.approx(0.95, abs=0.04)
+    assert noise / 150 >= 0.95
+
+
+def test_comparison_says_which_is_better():
+    a, b = _pair(200, 20, 60, 20)
+    forth, back = (compare_reports(*pair, names=names) for pair, names in (((a, b), ("x", "y")), ((b, a), ("y", "x"))))
+    for comparison in (forth, back):
+        assert "y is better by 13.33 points, 95 % interval 7.56 to 18.93" in str(comparison)
+        assert "y alone is right on 60, x alone on 20" in str(comparison)
+        assert "more than noise" in str(comparison)
+    assert forth.p_value == back.p_value == pytest.approx(2 * binom.cdf(20, 80, 0.5))
+    assert forth.difference == -back.difference
+
+
+def test_a_model_does_not_beat_itself(fitted, faces):
+    report = evaluate(fitted, faces.data, faces.target_names[faces.target])
+    comparison = compare_reports(report, report)
+    assert comparison.difference == 0
+    assert comparison.p_value == 1
+    assert "no difference" in str(comparison)
+    with pytest.raises(ValueError, match="same faces"):
+        compare_reports(report, Report.from_predictions(["sad", "fear"], ["sad", "fear"]))
 
 
 def test_learning_curve_shows_each_epoch(fitted):
