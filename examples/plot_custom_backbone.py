@@ -40,7 +40,7 @@ class Dilated(nn.Module):
 # ``backbone_params`` are its arguments; a search takes them too.
 faces = make_faces(1200, random_state=0)
 train, test = faces.usage == "Training", faces.usage != "Training"
-model = FERClassifier(Dilated, backbone_params={"width": 32}, augment=None, lr=1e-2, max_epochs=6, random_state=0)
+model = FERClassifier(Dilated, backbone_params={"width": 32}, augment=None, lr=1e-2, max_epochs=10, batch_size=64)
 model.fit(faces.data[train], faces.target[train])
 print(f"{model.score(faces.data[test], faces.target[test]):.0%} of unseen faces")
 
