@@ -539,9 +539,14 @@ def _use_agg():
 def _write_figures(model, faces, y, parts, reports, out_dir):
     _use_agg()
     import matplotlib.pyplot as plt
-    from sklearn.metrics import ConfusionMatrixDisplay
 
-    from ferkit.display import ClassDistributionDisplay, FacesDisplay, LearningCurveDisplay, PredictionsDisplay
+    from ferkit.display import (
+        ClassDistributionDisplay,
+        ConfusionDisplay,
+        FacesDisplay,
+        LearningCurveDisplay,
+        PredictionsDisplay,
+    )
 
     labels, (train, test) = _order(model, faces), parts.values()
     figures = {
@@ -554,20 +559,10 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
             model, faces.data[test], y[test], images=faces.images[test]
         ).figure_,
     }
-    figure, axes = plt.subplots(1, 2, figsize=(13, 5.6), layout="constrained")
+    width = 3.3 + 0.48 * len(labels)
+    figure, axes = plt.subplots(1, 2, figsize=(2 * width, width - 1), layout="constrained")
     for ax, (name, report) in zip(axes, reports.items(), strict=True):
-        counts = report.confusion.sum(axis=1)
-        share = report.confusion / np.maximum(counts[:, None], 1)
-        names = [f"{label} ({count:,})" for label, count in zip(labels, counts, strict=True)]
-        display = ConfusionMatrixDisplay(share, display_labels=labels)
-        display.plot(
-            ax=ax, values_format=".0%", cmap="Blues", im_kw={"vmin": 0, "vmax": 1}, xticks_rotation=45, colorbar=False
-        )
-        for text, count in zip(display.text_.flat, report.confusion.flat, strict=True):
-            if not count:
-                text.set_text("")
-        ax.set_yticklabels(names)
-        ax.set(title=f"{name}: accuracy {report.accuracy:.1%}, n = {report.n:,}", xlabel="predicted", ylabel="true")
+        ConfusionDisplay(report.confusion, report.labels, normalize="true").plot(ax, name=name)
     figures["confusion_matrix"] = figure
     for name, figure in figures.items():
         figure.savefig(out_dir / f"{name}.png", dpi=120)

@@ -128,6 +128,22 @@ def summarize(network, image_shape):
     return Summary(layers, total, counter.get_total_flops() // 2)
 
 
+def find_last_maps(network, image_shape):
+    """Name of the last convolution whose maps have an extent, or of the widest block around it with maps as large.
+
+    A block adds what its shortcut and its other branches found.
+    """
+    network = deepcopy(network).to("meta").eval()
+    with _shapes_of(network) as shapes, torch.no_grad():
+        network(torch.empty(1, *image_shape, device="meta"))
+    sizes = {name: shape[1:] for name, (_, shape) in shapes.items() if len(shape) == 3 and min(shape[1:]) > 1}
+    convolutions = [name for name in sizes if isinstance(network.get_submodule(name), torch.nn.Conv2d)]
+    if not convolutions:
+        raise ValueError(f"{type(network).__name__} has no convolution that returns maps of more than one value.")
+    last = convolutions[-1]
+    return min((name for name in sizes if f"{last}.".startswith(f"{name}.") and sizes[name] == sizes[last]), key=len)
+
+
 @contextmanager
 def _shapes_of(network):
     """Shapes (input, output) of each module that is called, by name, in order."""

@@ -1,0 +1,22 @@
+"""Figures, in scikit-learn's manner: a Display holds what to show, ``plot`` draws it, ``figure_`` is the result."""
+
+from ._faces import AugmentationDisplay, ClassDistributionDisplay, FacesDisplay, PredictionsDisplay
+from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
+from ._runs import ComparisonDisplay, LearningCurveDisplay
+from ._scores import ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
+
+__all__ = [
+    "AugmentationDisplay",
+    "BackboneDisplay",
+    "ClassDistributionDisplay",
+    "ComparisonDisplay",
+    "ConfusionDisplay",
+    "FacesDisplay",
+    "FilterDisplay",
+    "GradCAMDisplay",
+    "LearningCurveDisplay",
+    "PrecisionRecallDisplay",
+    "PredictionsDisplay",
+    "ReliabilityDisplay",
+    "RocDisplay",
+]

@@ -1,0 +1,343 @@
+"""Faces: how many, which, changed how, taken for what."""
+
+import numpy as np
+import torch
+from sklearn.base import clone
+
+from ._base import COLORS, new_axes, new_grid, show_prediction, show_rows, to_images
+
+__all__ = ["AugmentationDisplay", "ClassDistributionDisplay", "FacesDisplay", "PredictionsDisplay"]
+
+_NO_CHANGES = ("image_shape", "n_copies", "random_state")  # parameters of an augmenter beside its amounts
+
+
+class ClassDistributionDisplay:
+    """How many images there are of each class, in one or several splits side by side.
+
+    Parameters
+    ----------
+    counts : dict of str to array of shape (n_labels,)
+        For each split, how many images of each label it holds.
+    labels : sequence of str
+        The labels.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import ClassDistributionDisplay
+    >>> display = ClassDistributionDisplay.from_targets({"train": ["happy", "sad", "sad"]}, labels=["happy", "sad"])
+    >>> display.counts["train"]
+    array([1, 2])
+    """
+
+    def __init__(self, counts, labels):
+        self.counts = counts
+        self.labels = labels
+
+    @classmethod
+    def from_targets(cls, targets, *, labels):
+        """Count labels and draw.
+
+        Parameters
+        ----------
+        targets : dict of str to array-like of shape (n,)
+            For each split, its labels.
+        labels : array-like
+            The labels to show, in order.
+
+        Returns
+        -------
+        ClassDistributionDisplay
+        """
+        targets = {split: np.asarray(y) for split, y in targets.items()}
+        counts = {split: np.array([(y == label).sum() for label in labels]) for split, y in targets.items()}
+        return cls(counts, [str(label) for label in labels]).plot()
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        ClassDistributionDisplay
+        """
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 2 + 0.9 * len(self.labels), 3.6)
+        places, width = np.arange(len(self.labels)), 0.8 / len(self.counts)
+        for number, (split, counts) in enumerate(self.counts.items()):
+            offset = (number - (len(self.counts) - 1) / 2) * width
+            bars = self.ax_.bar(
+                places + offset, counts, width, color=COLORS[number % len(COLORS)], label=f"{split}, {sum(counts):,}"
+            )
+            self.ax_.bar_label(bars, [f"{count:,}" for count in counts], fontsize=7, padding=1)
+        self.ax_.set_xticks(places, self.labels)
+        self.ax_.set_ylabel("images")
+        self.ax_.margins(y=0.1)
+        self.ax_.spines[["top", "right"]].set_visible(False)
+        self.ax_.legend()
+        return self
+
+
+class FacesDisplay:
+    """A grid of faces, one row for each class.
+
+    Parameters
+    ----------
+    images : list of arrays of shape (n, height, width) or (n, height, width, channels)
+        For each label the images to show.
+    labels : sequence of str
+        The labels.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.display import FacesDisplay
+    >>> faces = make_faces(70, random_state=0)
+    >>> FacesDisplay.from_data(faces.images, faces.target_names[faces.target], n_columns=5).axes_.shape
+    (7, 5)
+    """
+
+    def __init__(self, images, labels):
+        self.images = images
+        self.labels = labels
+
+    @classmethod
+    def from_data(cls, images, y, *, labels=None, n_columns=8, random_state=0):
+        """Draw a random sample of each class.
+
+        Parameters
+        ----------
+        images : array of shape (n, height, width) or (n, height, width, channels)
+            Images.
+        y : array-like of shape (n,)
+            Their labels.
+        labels : array-like, default=None
+            Labels to show, in order. By default all in ``y``, sorted.
+        n_columns : int, default=8
+            Images of each class.
+        random_state : int, default=0
+            Determines the sample.
+
+        Returns
+        -------
+        FacesDisplay
+        """
+        y, rng = np.asarray(y), np.random.default_rng(random_state)
+        labels = np.unique(y) if labels is None else labels
+        chosen = [rng.permutation(np.flatnonzero(y == label))[:n_columns] for label in labels]
+        return cls([images[rows] for rows in chosen], [str(label) for label in labels]).plot()
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        FacesDisplay
+        """
+        self.figure_, self.axes_ = show_rows(self.images, self.labels)
+        return self
+
+
+class AugmentationDisplay:
+    """What each parameter of an augmenter does to one image, drawn several times: a row for each, and one for all.
+
+    Parameters
+    ----------
+    images : list of arrays of shape (1 + n_draws, height, width, channels)
+        For each row the image itself and what was drawn from it.
+    labels : sequence of str
+        What each row changes.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit import ImageAugmenter
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.display import AugmentationDisplay
+    >>> face = make_faces(7, random_state=0).images[0]
+    >>> AugmentationDisplay.from_estimator(ImageAugmenter(scale=0), face, n_draws=3).labels
+    ['contrast=0.2', 'horizontal_flip=0.5', 'rotation=10', 'translation=0.1', 'all together']
+    """
+
+    def __init__(self, images, labels):
+        self.images = images
+        self.labels = labels
+
+    @classmethod
+    def from_estimator(cls, augmenter, image, *, n_draws=7, random_state=0):
+        """Draw from each parameter that is not 0, by itself.
+
+        Parameters
+        ----------
+        augmenter : ImageAugmenter
+            It is not changed.
+        image : array of shape (n_pixels,), (height, width) or (height, width, channels)
+            One image.
+        n_draws : int, default=7
+            Draws of each change.
+        random_state : int, default=0
+            Determines the draws.
+
+        Returns
+        -------
+        AugmentationDisplay
+        """
+        changes = {
+            name: amount for name, amount in augmenter.get_params().items() if amount and name not in _NO_CHANGES
+        }
+        alone = [{**dict.fromkeys(changes, 0), name: amount} for name, amount in changes.items()]
+        original = to_images(image[None], augmenter.image_shape)
+        batch = torch.tensor(original.transpose(0, 3, 1, 2)).float().repeat(n_draws, 1, 1, 1)
+        generator = torch.Generator().manual_seed(random_state)
+        images = []
+        for change in (*alone, changes):
+            drawn = clone(augmenter).set_params(**change)(batch, generator=generator).clamp(batch.min(), batch.max())
+            images.append(np.concatenate([original, drawn.permute(0, 2, 3, 1).numpy().astype(original.dtype)]))
+        return cls(images, [f"{name}={amount:g}" for name, amount in changes.items()] + ["all together"]).plot()
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        AugmentationDisplay
+        """
+        self.figure_, self.axes_ = show_rows(self.images, self.labels)
+        self.axes_[0, 0].set_title("original", fontsize=10)
+        return self
+
+
+class PredictionsDisplay:
+    """A grid of faces with what was predicted: green and ✓ where right, red and ✗ where wrong.
+
+    Parameters
+    ----------
+    images : array of shape (n, height, width) or (n, height, width, channels)
+        Images.
+    y_true, y_pred : array-like of shape (n,)
+        True and predicted labels.
+    probability : array-like of shape (n,)
+        Of what was predicted.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of matplotlib Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.display import PredictionsDisplay
+    >>> images, happy = make_faces(3, random_state=0).images, np.array([0.9, 0.2, 0.6])
+    >>> display = PredictionsDisplay.from_predictions(
+    ...     images, ["sad"] * 3, np.c_[happy, 1 - happy], labels=["happy", "sad"], order="mistakes"
+    ... )
+    >>> display.axes_[0, 0].get_title()
+    '✗ happy 90%\\n(is sad)'
+    """
+
+    def __init__(self, images, y_true, y_pred, probability):
+        self.images = images
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.probability = probability
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, images=None, n_images=32, order="random", random_state=0):
+        """Predict and draw some of the images.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted, with ``predict_proba``.
+        X : array-like
+            What it takes.
+        y : array-like of shape (n,)
+            True labels.
+        images : array of shape (n, height, width) or (n, height, width, channels), default=None
+            What to show; by default ``X``.
+        n_images : int, default=32
+            So many at most.
+        order : {"random", "mistakes"}, default="random"
+            Show a random sample, or mistakes first, those made with the greatest confidence in front.
+        random_state : int, default=0
+            Determines the sample.
+
+        Returns
+        -------
+        PredictionsDisplay
+        """
+        rows = np.random.default_rng(random_state).permutation(len(y))
+        if order == "random":
+            rows = rows[:n_images]  # the others need no prediction
+        X = np.asarray(X)[rows]
+        return cls.from_predictions(
+            to_images(X) if images is None else np.asarray(images)[rows],
+            np.asarray(y)[rows],
+            estimator.predict_proba(X),
+            labels=estimator.classes_,
+            n_images=n_images,
+            order=order,
+            random_state=random_state,
+        )
+
+    @classmethod
+    def from_predictions(cls, images, y_true, y_proba, *, labels, n_images=32, order="random", random_state=0):
+        """Draw some of the images.
+
+        Parameters
+        ----------
+        images : array of shape (n, height, width) or (n, height, width, channels)
+            Images.
+        y_true : array-like of shape (n,)
+            True labels.
+        y_proba : array-like of shape (n, n_labels)
+            Probabilities.
+        labels : array-like
+            The labels of the columns.
+        n_images : int, default=32
+            So many at most.
+        order : {"random", "mistakes"}, default="random"
+            Show a random sample, or mistakes first, those made with the greatest confidence in front.
+        random_state : int, default=0
+            Determines the sample.
+
+        Returns
+        -------
+        PredictionsDisplay
+        """
+        y_true, y_proba = np.asarray(y_true), np.asarray(y_proba)
+        y_pred, probability = np.asarray(labels)[y_proba.argmax(axis=1)], y_proba.max(axis=1)
+        if order == "mistakes":
+            rows = np.lexsort((-probability, y_pred == y_true))
+        elif order == "random":
+            rows = np.random.default_rng(random_state).permutation(len(y_true))
+        else:
+            raise ValueError(f'order must be "random" or "mistakes", got {order!r}.')
+        rows = rows[:n_images]
+        return cls(images[rows], y_true[rows], y_pred[rows], probability[rows]).plot()
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        PredictionsDisplay
+        """
+        self.figure_, self.axes_ = new_grid(len(self.images), 1.8)
+        faces = zip(self.images, self.y_pred, self.probability, self.y_true, strict=True)
+        for ax, face in zip(self.axes_.flat, faces, strict=False):
+            show_prediction(ax, *face)
+        return self

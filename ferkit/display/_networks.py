@@ -1,0 +1,290 @@
+"""What is in a network and what it looks at."""
+
+from copy import deepcopy
+
+import numpy as np
+
+from .._images import check_images
+from ..backbones._inspect import find_last_maps
+from ._base import new_axes, new_grid, show_prediction
+
+__all__ = ["BackboneDisplay", "FilterDisplay", "GradCAMDisplay"]
+
+
+class BackboneDisplay:
+    """A network from left to right: as high as its feature maps, as wide as its channels, as dark as its work.
+
+    Parameters
+    ----------
+    summary : ferkit.backbones.Summary
+        Of the network.
+    title : str
+        What to call it.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.backbones import CNN, summarize
+    >>> from ferkit.display import BackboneDisplay
+    >>> display = BackboneDisplay(summarize(CNN(num_classes=7), (1, 48, 48)), title="cnn").plot()
+    >>> len(display.ax_.patches)
+    9
+    """
+
+    def __init__(self, summary, *, title):
+        self.summary = summary
+        self.title = title
+
+    def plot(self):
+        """Draw the layers that compute: convolutions, linear and attention layers.
+
+        Returns
+        -------
+        BackboneDisplay
+        """
+        from matplotlib import colormaps
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+        from matplotlib.patches import Rectangle
+        from matplotlib.ticker import PercentFormatter
+
+        layers = [layer for layer in self.summary.layers if layer.operations and layer.shape]
+        extents = [_extent(layer.shape) for layer in layers]
+        shares = np.array([layer.operations for layer in layers]) / max(self.summary.operations, 1)
+        widths = np.array([0.2 + np.log2(channels) / 8 for _, channels in extents])
+        norm, gap = Normalize(0, shares.max()), 0.12
+        starts = np.concatenate([[0], np.cumsum(widths + gap)[:-1]])
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 10, 3.4)
+        tallest = max(height for height, _ in extents)
+        stage = None
+        for (height, channels), share, start, width in zip(extents, shares, starts, widths, strict=True):
+            tall = max(height / tallest, 0.03)
+            face = colormaps["Blues"](0.15 + 0.8 * norm(share))
+            self.ax_.add_patch(
+                Rectangle((start, -tall / 2), width, tall, facecolor=face, edgecolor="0.3", linewidth=0.5)
+            )
+            if height != stage:
+                self.ax_.text(start, tall / 2 + 0.03, f"{height}", fontsize=7, va="bottom")
+                self.ax_.text(start, -tall / 2 - 0.03, f"{channels:,}", fontsize=7, va="top")
+            stage = height
+        self.ax_.set(xlim=(-0.1, starts[-1] + widths[-1] + 0.1), ylim=(-0.65, 0.65))
+        self.ax_.axis("off")
+        self.ax_.set_title(
+            f"{self.title}: {len(layers)} layers, {self.summary.parameters / 1e6:.2f} M parameters, "
+            f"{2 * self.summary.operations / 1e6:,.0f} MFLOP an image\n"
+            "above a block the height of its feature maps, below it their number",
+            fontsize=9,
+        )
+        bar = self.figure_.colorbar(
+            ScalarMappable(Normalize(0, shares.max()), _shades(colormaps["Blues"])), ax=self.ax_, shrink=0.8
+        )
+        bar.set_label("share of the work")
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
+        return self
+
+
+def _extent(shape):
+    """(height, channels) of what a layer returns; tokens of a transformer count as a square of them."""
+    if len(shape) == 3:
+        channels_last = shape[0] == shape[1]  # as in Swin transformers
+        return shape[1], shape[2] if channels_last else shape[0]
+    if len(shape) == 2:
+        return round(shape[0] ** 0.5), shape[1]
+    return 1, shape[-1]
+
+
+def _shades(colormap):
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormap(np.linspace(0.15, 0.95, 256)))
+
+
+class FilterDisplay:
+    """The filters of a network's first convolution, all on one scale; where images are RGB, gray stands for 0.
+
+    Parameters
+    ----------
+    filters : array of shape (n_filters, channels, height, width)
+        Weights, for 1 or 3 channels.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit import FERClassifier
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.display import FilterDisplay
+    >>> faces = make_faces(70, random_state=0)
+    >>> model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1).fit(faces.data, faces.target)
+    >>> FilterDisplay.from_estimator(model).filters.shape
+    (8, 1, 5, 5)
+    """
+
+    def __init__(self, filters):
+        self.filters = filters
+
+    @classmethod
+    def from_estimator(cls, estimator):
+        """Show the filters of a :class:`ferkit.FERClassifier`, or of a pipeline that ends in one.
+
+        Parameters
+        ----------
+        estimator : FERClassifier or Pipeline
+            Fitted, with a backbone that convolves.
+
+        Returns
+        -------
+        FilterDisplay
+        """
+        from torch import nn
+
+        last = estimator[-1] if hasattr(estimator, "steps") else estimator
+        for module in last.net_.module_.modules():
+            if isinstance(module, nn.Conv2d):
+                return cls(module.weight.detach().float().cpu().numpy()).plot()
+        raise ValueError(f"The backbone {last.backbone!r} has no convolution whose filters could be shown.")
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        FilterDisplay
+        """
+        columns = min(16, len(self.filters))
+        rows = -(-len(self.filters) // columns)
+        self.figure_, self.axes_ = new_axes(rows, columns, max(0.6 * columns, 2) + 1, max(0.6 * rows, 1.6))
+        for ax in self.axes_.flat:
+            ax.axis("off")
+        top = np.abs(self.filters).max()
+        for ax, weights in zip(self.axes_.flat, self.filters, strict=False):
+            if len(weights) == 1:
+                shown = ax.imshow(weights[0], cmap="PuOr_r", vmin=-top, vmax=top)
+            else:
+                ax.imshow(0.5 + weights.transpose(1, 2, 0) / (2 * top))
+        if self.filters.shape[1] == 1:
+            self.figure_.colorbar(shown, ax=self.axes_, label="weight", fraction=0.05)
+        return self
+
+
+class GradCAMDisplay:
+    """Where in each face a network finds what it predicts [1]_: the brighter, the more.
+
+    Parameters
+    ----------
+    images : array of shape (n, height, width, channels)
+        Images.
+    heat : array of shape (n, height, width)
+        How much each place speaks for what was predicted, 0 or more.
+    y_pred : array-like of shape (n,)
+        Predicted labels.
+    probability : array-like of shape (n,)
+        Of what was predicted.
+    y_true : array-like of shape (n,), default=None
+        True labels.
+    title : str, default=None
+        Of the figure.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of matplotlib Axes
+
+    Notes
+    -----
+    Needs captum, which comes with ``pip install "ferkit[explain]"``. The maps of a deep network's last layers are
+    small: 2×2 for a ``resnet18`` and faces of 48×48. An earlier ``layer`` or a greater ``input_size`` shows more.
+
+    References
+    ----------
+    .. [1] R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+       ICCV 2017.
+
+    Examples
+    --------
+    >>> from ferkit import FERClassifier
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.display import GradCAMDisplay
+    >>> faces = make_faces(70, random_state=0)
+    >>> model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1).fit(faces.data, faces.target)
+    >>> GradCAMDisplay.from_estimator(model, faces.data[:4], faces.target[:4]).heat.shape
+    (4, 48, 48)
+    """
+
+    def __init__(self, images, heat, y_pred, probability, y_true=None, *, title=None):
+        self.images = images
+        self.heat = heat
+        self.y_pred = y_pred
+        self.probability = probability
+        self.y_true = y_true
+        self.title = title
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y=None, *, layer=None):
+        """Predict some images and show what spoke for each prediction.
+
+        Parameters
+        ----------
+        estimator : FERClassifier or Pipeline
+            Fitted, with a backbone that convolves. It is not changed.
+        X : array-like
+            The images to show.
+        y : array-like of shape (n,), default=None
+            True labels, to mark mistakes.
+        layer : str, default=None
+            A layer of the backbone, as ``ferkit backbones NAME`` lists them. By default the last convolution, with
+            the block around it that returns maps of its size.
+
+        Returns
+        -------
+        GradCAMDisplay
+        """
+        import torch
+
+        try:
+            from captum.attr import LayerAttribution, LayerGradCam
+        except ImportError:
+            raise ImportError('GradCAMDisplay needs captum: pip install "ferkit[explain]"') from None
+
+        for _, step in getattr(estimator, "steps", [])[:-1]:
+            X = step.transform(X) if hasattr(step, "transform") else X  # samplers act in fit alone
+        model = estimator[-1] if hasattr(estimator, "steps") else estimator
+        rows, shape = check_images(model, X, reset=False)
+        images = rows.reshape(-1, *shape)
+        probabilities = model.predict_proba(rows)
+        best = probabilities.argmax(axis=1)
+
+        network = deepcopy(model.net_.module_).eval()
+        layer = layer or find_last_maps(network.backbone, (len(network.mean), *(network.input_size or shape[:2])))
+        maps = LayerGradCam(network, network.backbone.get_submodule(layer)).attribute(
+            torch.tensor(images.transpose(0, 3, 1, 2), device=model.device_).float(),
+            target=torch.tensor(best, device=model.device_),
+            relu_attributions=True,
+        )
+        heat = LayerAttribution.interpolate(maps, shape[:2], "bilinear")[:, 0].detach().cpu().numpy()
+        title = f"Grad-CAM at {layer}, {maps.shape[2]}×{maps.shape[3]}"
+        return cls(images, heat, model.classes_[best], probabilities.max(axis=1), y, title=title).plot()
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        GradCAMDisplay
+        """
+        self.figure_, self.axes_ = new_grid(len(self.images), 1.8)
+        y_true = [None] * len(self.images) if self.y_true is None else self.y_true
+        faces = zip(self.images, self.y_pred, self.probability, y_true, strict=True)
+        for ax, face, heat in zip(self.axes_.flat, faces, self.heat, strict=False):
+            show_prediction(ax, *face)
+            ax.imshow(heat, cmap="inferno", vmin=0, vmax=max(heat.max(), 1e-9), alpha=0.5)
+        if self.title:
+            self.figure_.suptitle(self.title, fontsize=9)
+        return self

@@ -1,0 +1,154 @@
+"""How training went, of one network or of several."""
+
+import numpy as np
+
+from ._base import COLORS, new_axes
+
+__all__ = ["ComparisonDisplay", "LearningCurveDisplay"]
+
+
+class LearningCurveDisplay:
+    """Loss and accuracy of each epoch.
+
+    Parameters
+    ----------
+    history : list of dict
+        ``FERClassifier.history_``.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of two matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import LearningCurveDisplay
+    >>> epochs = [{"epoch": n, "train_loss": 1 / n, "train_accuracy": 1 - 1 / n} for n in (1, 2, 3)]
+    >>> LearningCurveDisplay(epochs).plot().axes_[0].get_ylabel()
+    'loss'
+    """
+
+    def __init__(self, history):
+        self.history = history
+
+    @classmethod
+    def from_estimator(cls, estimator):
+        """Show how a :class:`ferkit.FERClassifier`, or a pipeline that ends in one, was trained.
+
+        Parameters
+        ----------
+        estimator : FERClassifier or Pipeline
+            Fitted.
+
+        Returns
+        -------
+        LearningCurveDisplay
+        """
+        last = estimator[-1] if hasattr(estimator, "steps") else estimator
+        return cls(last.history_).plot()
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        LearningCurveDisplay
+        """
+        from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+        self.figure_, (self.axes_,) = new_axes(1, 2, 9, 3.6)
+        epochs = [row["epoch"] for row in self.history]
+        for ax, score in zip(self.axes_, ("loss", "accuracy"), strict=True):
+            for split, name, color in zip(
+                ("train", "valid"), ("training (augmented)", "validation"), COLORS, strict=False
+            ):
+                values = np.array([row.get(f"{split}_{score}", np.nan) for row in self.history], dtype=float)
+                if np.isfinite(values).any():
+                    ax.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
+                    if split == "valid":
+                        best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
+                        name = "lowest" if score == "loss" else "highest"
+                        ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label=name)
+            ax.set(xlabel="epoch", ylabel=score)
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.grid(alpha=0.3)
+            ax.legend(loc="upper right" if score == "loss" else "lower right")
+        self.axes_[1].yaxis.set_major_formatter(PercentFormatter(1))
+        return self
+
+
+class ComparisonDisplay:
+    """Networks side by side: accuracy with its interval, and what each cost.
+
+    Parameters
+    ----------
+    runs : list of dict
+        For each network ``name``, ``accuracy`` and ``interval`` (its bounds) on unseen images, ``training_accuracy``,
+        ``parameters``, ``operations`` (multiply-adds for one image) and ``seconds`` of training.
+    tested_on : str
+        What the unseen images are called.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import ComparisonDisplay
+    >>> cost = {"parameters": 1_680_375, "operations": 57_758_464, "seconds": 290}
+    >>> run = {"name": "cnn", "accuracy": 0.63, "interval": (0.61, 0.65), "training_accuracy": 0.7, **cost}
+    >>> ComparisonDisplay([run], tested_on="PublicTest").plot().ax_.get_xlabel()
+    'accuracy'
+    """
+
+    def __init__(self, runs, *, tested_on):
+        self.runs = runs
+        self.tested_on = tested_on
+
+    def plot(self):
+        """Draw, the most accurate on top.
+
+        Returns
+        -------
+        ComparisonDisplay
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        runs = sorted(self.runs, key=lambda run: run["accuracy"])
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 9, 1.6 + 0.45 * len(runs))
+        accuracy, training = (np.array([run[key] for run in runs]) for key in ("accuracy", "training_accuracy"))
+        low, high = np.array([run["interval"] for run in runs]).T
+        places = np.arange(len(runs))
+        self.ax_.barh(
+            places,
+            accuracy,
+            0.6,
+            xerr=[accuracy - low, high - accuracy],
+            color="#8ABFE5",
+            error_kw={"capsize": 3},
+            label=f"{self.tested_on}, with its 95 % interval",
+        )
+        self.ax_.plot(training, places, "D", markersize=5, color=COLORS[1], label="Training")
+        for place, run in enumerate(runs):
+            cost = (
+                f"{run['accuracy']:.1%}   {run['parameters'] / 1e6:.1f} M parameters, "
+                f"{2 * run['operations'] / 1e6:,.0f} MFLOP, trained in {_duration(run['seconds'])}"
+            )
+            self.ax_.text(0.008, place, cost, va="center", fontsize=8)
+        self.ax_.set_yticks(places, [run["name"] for run in runs])
+        self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * max(*high, *training))))
+        self.ax_.xaxis.set_major_formatter(PercentFormatter(1))
+        self.ax_.spines[["top", "right"]].set_visible(False)
+        self.figure_.legend(loc="outside upper center", ncols=2, frameon=False)
+        return self
+
+
+def _duration(seconds):
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )

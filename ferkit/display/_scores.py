@@ -1,0 +1,473 @@
+"""How good predictions are: what is taken for what, at which threshold, and how sure."""
+
+import numpy as np
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    ConfusionMatrixDisplay,
+    auc,
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_curve,
+    roc_curve,
+)
+from sklearn.utils.multiclass import unique_labels
+
+from ._base import COLORS, DASHES, new_axes
+
+__all__ = ["ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]
+
+
+class ConfusionDisplay:
+    """What is taken for what: counts, shares of each true label, or the difference of two models.
+
+    Parameters
+    ----------
+    confusion : array of shape (n_labels, n_labels)
+        Counts; rows are true, columns predicted.
+    labels : sequence
+        The labels.
+    normalize : {"true"}, default=None
+        Show shares of each row in place of counts.
+    baseline : array of shape (n_labels, n_labels), default=None
+        Counts of another model, on the same images, to subtract.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+    text_ : ndarray of shape (n_labels, n_labels) of matplotlib Text
+
+    Examples
+    --------
+    >>> from ferkit.display import ConfusionDisplay
+    >>> y_true, y_pred = ["happy", "sad", "sad", "sad"], ["happy", "sad", "happy", "happy"]
+    >>> display = ConfusionDisplay.from_predictions(y_true, y_pred, normalize="true")
+    >>> [text.get_text() for text in display.text_[1]]
+    ['67%', '33%']
+    >>> display.most_confused(1)
+    [('sad', 'happy', 0.666...)]
+    """
+
+    def __init__(self, confusion, labels, *, normalize=None, baseline=None):
+        self.confusion = confusion
+        self.labels = labels
+        self.normalize = normalize
+        self.baseline = baseline
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, labels=None, normalize=None, baseline=None):
+        """Predict and draw.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted.
+        X : array-like
+            What it takes.
+        y : array-like of shape (n,)
+            True labels.
+        labels : array-like, default=None
+            The labels to show, in order. By default all that occur, sorted.
+        normalize : {"true"}, default=None
+            Show shares of each true label in place of counts.
+        baseline : classifier, default=None
+            Another one, fitted, to show the difference to.
+
+        Returns
+        -------
+        ConfusionDisplay
+        """
+        return cls.from_predictions(
+            y,
+            estimator.predict(X),
+            labels=labels,
+            normalize=normalize,
+            baseline=None if baseline is None else baseline.predict(X),
+        )
+
+    @classmethod
+    def from_predictions(cls, y_true, y_pred, *, labels=None, normalize=None, baseline=None):
+        """Count and draw.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like of shape (n,)
+            True and predicted labels.
+        labels : array-like, default=None
+            The labels to show, in order. By default all that occur, sorted.
+        normalize : {"true"}, default=None
+            Show shares of each true label in place of counts.
+        baseline : array-like of shape (n,), default=None
+            What another model predicted, to show the difference to.
+
+        Returns
+        -------
+        ConfusionDisplay
+        """
+        if labels is None:
+            labels = unique_labels(y_true, y_pred, *([] if baseline is None else [baseline]))
+        confusion = confusion_matrix(y_true, y_pred, labels=labels)
+        if baseline is not None:
+            baseline = confusion_matrix(y_true, baseline, labels=labels)
+        return cls(confusion, labels, normalize=normalize, baseline=baseline).plot()
+
+    @property
+    def values(self):
+        """What the cells show, an array of shape (n_labels, n_labels)."""
+        if self.normalize not in (None, "true"):
+            raise ValueError(f'normalize must be None or "true", got {self.normalize!r}.')
+        matrices = [np.asarray(counts) for counts in (self.confusion, self.baseline) if counts is not None]
+        if self.normalize:
+            matrices = [counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) for counts in matrices]
+        return matrices[0] if self.baseline is None else matrices[0] - matrices[1]
+
+    def most_confused(self, n=10):
+        """The pairs of labels that are taken for each other most, or with a baseline more than by that.
+
+        Parameters
+        ----------
+        n : int, default=10
+            So many at most.
+
+        Returns
+        -------
+        list of tuple
+            (true label, predicted label, value of the cell), the greatest value first.
+        """
+        labels = np.asarray(self.labels).tolist()
+        values = self.values * ~np.eye(len(labels), dtype=bool)
+        pairs = np.column_stack(np.unravel_index(np.argsort(-values, axis=None, kind="stable"), values.shape))
+        return [
+            (labels[true], labels[predicted], values[true, predicted].item())
+            for true, predicted in pairs[:n]
+            if values[true, predicted] > 0
+        ]
+
+    def plot(self, ax=None, *, name=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to. By default a new figure.
+        name : str, default=None
+            Of the model or the images, for the title.
+
+        Returns
+        -------
+        ConfusionDisplay
+        """
+        values, counts = self.values, np.asarray(self.confusion)
+        if ax is None:
+            _, ((ax,),) = new_axes(1, 1, 2.4 + 0.6 * len(counts), 2 + 0.55 * len(counts))
+        number, (low, high), colors = ".0%" if self.normalize else ",", (0, values.max()), "Blues"
+        if self.normalize:
+            high = 1
+        accuracy = counts.trace() / counts.sum()
+        title = f"accuracy {accuracy:.1%}"
+        if self.baseline is not None:
+            high = max(np.abs(values).max(), 1e-9)
+            number, low, colors = f"+{number}", -high, "PuOr_r"
+            baseline = np.trace(self.baseline) / np.sum(self.baseline)
+            title += f", the baseline's {baseline:.1%}"
+        display = ConfusionMatrixDisplay(values, display_labels=self.labels).plot(
+            ax=ax,
+            values_format=number,
+            cmap=colors,
+            im_kw={"vmin": low, "vmax": high},
+            colorbar=self.baseline is not None,
+        )
+        for text, value in zip(display.text_.flat, values.flat, strict=True):
+            red, green, blue, _ = display.im_.cmap(display.im_.norm(value))
+            # scikit-learn writes in the map's own colours, which on a diverging one can't be read
+            text.set_color("black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white")
+            if not value:
+                text.set_text("")
+        if self.baseline is not None:
+            display.im_.colorbar.set_label("more than the baseline")
+            if self.normalize:
+                display.im_.colorbar.ax.yaxis.set_major_formatter("{x:+.0%}")
+        ax.set_xticks(ax.get_xticks(), self.labels, rotation=45, ha="right", rotation_mode="anchor")
+        rows = [f"{label} ({count:,})" for label, count in zip(self.labels, counts.sum(axis=1), strict=True)]
+        ax.set_yticks(ax.get_yticks(), rows)
+        title = f"{title}, n = {counts.sum():,}"
+        ax.set_title(title if name is None else f"{name}: {title}")
+        ax.set(xlabel="predicted", ylabel="true")
+        self.figure_, self.ax_, self.text_ = ax.figure, ax, display.text_
+        return self
+
+
+class _OneVsRestDisplay:
+    """A curve for each label against all others."""
+
+    def __init__(self, curves, scores):
+        self.curves = curves
+        self.scores = scores
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y):
+        """Predict and draw.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted, with ``predict_proba``.
+        X : array-like
+            What it takes.
+        y : array-like of shape (n,)
+            True labels.
+
+        Returns
+        -------
+        Display
+        """
+        return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_)
+
+    @classmethod
+    def from_predictions(cls, y_true, y_proba, *, labels):
+        """Compute the curves and draw.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n,)
+            True labels.
+        y_proba : array-like of shape (n, n_labels)
+            Probabilities, or other scores that are the greater, the more a label is believed.
+        labels : sequence
+            The labels of the columns.
+
+        Returns
+        -------
+        Display
+        """
+        y_true, curves, scores = np.asarray(y_true), {}, {}
+        for label, score in zip(labels, np.asarray(y_proba).T, strict=True):
+            is_label = y_true == label
+            if is_label.any() and not is_label.all():  # else there is nothing to tell apart
+                curves[label], scores[label] = cls._compute(is_label, score)
+        return cls(curves, scores).plot()
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to. By default a new figure.
+
+        Returns
+        -------
+        Display
+        """
+        if ax is None:
+            _, ((ax,),) = new_axes(1, 1, 6.4, max(4.4, 0.9 + 0.25 * len(self.curves)))
+        for number, (label, (x, y)) in enumerate(self.curves.items()):
+            color, dashes = COLORS[number % len(COLORS)], DASHES[number % len(DASHES)]
+            text = f"{label} {self.scores[label]:.2f}"
+            ax.plot(x, y, dashes, color=color, drawstyle=self._drawstyle, label=text, clip_on=False)
+        ax.set(xlabel=self._labels[0], ylabel=self._labels[1], xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        ax.grid(alpha=0.3)
+        mean = np.mean(list(self.scores.values()))
+        ax.legend(
+            title=f"{self._score}\n(mean {mean:.2f})", loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0
+        )
+        self.figure_, self.ax_ = ax.figure, ax
+        return self
+
+
+class RocDisplay(_OneVsRestDisplay):
+    """Each label against all others: how many of its images are found for how many false alarms.
+
+    Labels that no image has are left out.
+
+    Parameters
+    ----------
+    curves : dict of label to pair of arrays
+        False and true positive rates at each threshold.
+    scores : dict of label to float
+        The area under each curve.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    See Also
+    --------
+    PrecisionRecallDisplay : Shows more where a label is rare.
+
+    Examples
+    --------
+    >>> from ferkit.display import RocDisplay
+    >>> display = RocDisplay.from_predictions(
+    ...     ["happy", "sad", "sad"], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], labels=["happy", "sad"]
+    ... )
+    >>> display.scores["sad"]
+    1.0
+    """
+
+    _labels, _score, _drawstyle = ("false positive rate", "true positive rate"), "area under curve", "default"
+
+    @staticmethod
+    def _compute(is_label, score):
+        x, y, _ = roc_curve(is_label, score)
+        return (x, y), float(auc(x, y))
+
+    def plot(self, ax=None):
+        super().plot(ax)
+        self.ax_.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, zorder=0)
+        return self
+
+
+class PrecisionRecallDisplay(_OneVsRestDisplay):
+    """Each label against all others: how many of those taken for it are, against how many of it are found.
+
+    Labels that no image has are left out. By chance the average precision would be a label's share of the images.
+
+    Parameters
+    ----------
+    curves : dict of label to pair of arrays
+        Recall and precision at each threshold.
+    scores : dict of label to float
+        The average precision of each.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    See Also
+    --------
+    RocDisplay : Does not depend on how many images have a label.
+
+    Examples
+    --------
+    >>> from ferkit.display import PrecisionRecallDisplay
+    >>> display = PrecisionRecallDisplay.from_predictions(
+    ...     ["happy", "sad", "sad"], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], labels=["happy", "sad"]
+    ... )
+    >>> display.scores["happy"]
+    1.0
+    """
+
+    _labels, _score, _drawstyle = ("recall", "precision"), "average precision", "steps-post"
+
+    @staticmethod
+    def _compute(is_label, score):
+        precision, recall, _ = precision_recall_curve(is_label, score)
+        return (recall, precision), float(average_precision_score(is_label, score))
+
+
+class ReliabilityDisplay:
+    """Accuracy against confidence, and how many images are predicted with which.
+
+    Confidence is the probability of what is predicted. Where it is well calibrated, of the images predicted with 70 %
+    seven in ten are right.
+
+    Parameters
+    ----------
+    accuracy, confidence : array of shape (n_filled_bins,)
+        The means of each bin that holds images.
+    counts : array of shape (n_bins,)
+        Images in each bin; bins are equally wide, from 0 to 1.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of two matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import ReliabilityDisplay
+    >>> display = ReliabilityDisplay.from_predictions(
+    ...     ["sad", "sad", "happy"], [[0.1, 0.9], [0.1, 0.9], [0.2, 0.8]], labels=["happy", "sad"], n_bins=5
+    ... )
+    >>> display.counts, display.accuracy
+    (array([0, 0, 0, 1, 2]), array([0., 1.]))
+    """
+
+    def __init__(self, accuracy, confidence, counts):
+        self.accuracy = accuracy
+        self.confidence = confidence
+        self.counts = counts
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, n_bins=10):
+        """Predict and draw.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted, with ``predict_proba``.
+        X : array-like
+            What it takes.
+        y : array-like of shape (n,)
+            True labels.
+        n_bins : int, default=10
+            Bins of confidence.
+
+        Returns
+        -------
+        ReliabilityDisplay
+        """
+        return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, n_bins=n_bins)
+
+    @classmethod
+    def from_predictions(cls, y_true, y_proba, *, labels, n_bins=10):
+        """Sort into bins and draw.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n,)
+            True labels.
+        y_proba : array-like of shape (n, n_labels)
+            Probabilities.
+        labels : array-like
+            The labels of the columns.
+        n_bins : int, default=10
+            Bins of confidence.
+
+        Returns
+        -------
+        ReliabilityDisplay
+        """
+        y_proba = np.asarray(y_proba)
+        right = np.asarray(labels)[y_proba.argmax(axis=1)] == np.asarray(y_true)
+        confidence = y_proba.max(axis=1).clip(max=1)  # rounding lets float32 exceed it
+        accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=n_bins)
+        # as calibration_curve sorts them, with the upper edge in the bin
+        counts = np.bincount(np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence), minlength=n_bins)
+        return cls(accuracy, mean_confidence, counts).plot()
+
+    @property
+    def expected_calibration_error(self):
+        """Mean distance between accuracy and confidence over all images, a float."""
+        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts[self.counts > 0]))
+
+    def plot(self):
+        """Draw.
+
+        Returns
+        -------
+        ReliabilityDisplay
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        self.figure_, axes = new_axes(2, 1, 4.8, 5.6, height_ratios=[3, 1], sharex=True)
+        self.axes_ = axes[:, 0]
+        curve, shares = self.axes_
+        curve.plot([0, 1], [0, 1], "--", color="0.4", linewidth=1, label="perfectly calibrated")
+        curve.plot(self.confidence, self.accuracy, "o-", color=COLORS[0], label="model", clip_on=False)
+        curve.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        curve.set_title(f"expected calibration error {self.expected_calibration_error:.1%}", fontsize=10)
+        curve.legend(loc="upper left")
+        edges = np.linspace(0, 1, len(self.counts) + 1)
+        share = self.counts / self.counts.sum()
+        shares.bar(edges[:-1], share, np.diff(edges), align="edge", color=COLORS[0], edgecolor="white")
+        shares.set(xlabel="confidence", ylabel="share of images")
+        for axis in (curve.xaxis, curve.yaxis, shares.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+        for ax in self.axes_:
+            ax.grid(alpha=0.3)
+            ax.set_axisbelow(True)
+        return self
