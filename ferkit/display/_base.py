@@ -23,7 +23,7 @@ def new_grid(n_images, height):
     """A figure and axes without frames for so many images, at most eight in a row, each of ``height`` inches."""
     columns = min(8, n_images)
     rows = -(-n_images // columns)
-    figure, axes = new_axes(rows, columns, max(1.45 * columns, 2.4), height * rows)
+    figure, axes = new_axes(rows, columns, max(1.45 * columns, 3), height * rows)
     for ax in axes.flat:
         ax.axis("off")
     return figure, axes
@@ -54,10 +54,9 @@ def show_rows(images, labels):
 def show_prediction(ax, image, predicted, probability, true=None):
     """Draw an image under what was predicted, and where ``true`` is known, whether that is right."""
     show(ax, image)
-    text, color = f"{predicted} {probability:.0%}\n", "black"
+    text, color = f"{predicted} {probability:.0%}", "black"
     if true is not None:
-        right = true == predicted
-        text, color = (f"✓ {text}", RIGHT) if right else (f"✗ {text}(is {true})", WRONG)
+        text, color = (f"✓ {text}\n", RIGHT) if true == predicted else (f"✗ {text}\n(is {true})", WRONG)
     ax.set_title(text, fontsize=8, color=color)
 
 

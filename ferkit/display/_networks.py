@@ -158,9 +158,9 @@ class FilterDisplay:
         -------
         FilterDisplay
         """
-        columns = min(16, len(self.filters))
+        columns = min(8, len(self.filters))
         rows = -(-len(self.filters) // columns)
-        self.figure_, self.axes_ = new_axes(rows, columns, max(0.6 * columns, 2) + 1, max(0.6 * rows, 1.6))
+        self.figure_, self.axes_ = new_axes(rows, columns, 0.75 * columns + 1, max(0.75 * rows, 1.2))
         for ax in self.axes_.flat:
             ax.axis("off")
         top = np.abs(self.filters).max()
@@ -170,7 +170,7 @@ class FilterDisplay:
             else:
                 ax.imshow(0.5 + weights.transpose(1, 2, 0) / (2 * top))
         if self.filters.shape[1] == 1:
-            self.figure_.colorbar(shown, ax=self.axes_, label="weight", fraction=0.05)
+            self.figure_.colorbar(shown, ax=self.axes_, label="weight")
         return self
 
 

@@ -160,22 +160,18 @@ class ConfusionDisplay:
         values, counts = self.values, np.asarray(self.confusion)
         if ax is None:
             _, ((ax,),) = new_axes(1, 1, 2.4 + 0.6 * len(counts), 2 + 0.55 * len(counts))
-        number, (low, high), colors = ".0%" if self.normalize else ",", (0, values.max()), "Blues"
-        if self.normalize:
-            high = 1
-        accuracy = counts.trace() / counts.sum()
-        title = f"accuracy {accuracy:.1%}"
+        cells, top, colors = (".0%", 1, "Blues") if self.normalize else (",", values.max(), "Blues")
+        title = f"accuracy {counts.trace() / counts.sum():.1%}, n = {counts.sum():,}"
         if self.baseline is not None:
-            high = max(np.abs(values).max(), 1e-9)
-            number, low, colors = f"+{number}", -high, "PuOr_r"
-            baseline = np.trace(self.baseline) / np.sum(self.baseline)
-            title += f", the baseline's {baseline:.1%}"
+            cells, top, colors = f"+{cells}", np.abs(values).max(), "PuOr_r"
+            accuracy = np.trace(self.baseline) / np.sum(self.baseline)
+            title += f"\norange: more than the baseline ({accuracy:.1%}), purple: less"
         display = ConfusionMatrixDisplay(values, display_labels=self.labels).plot(
             ax=ax,
-            values_format=number,
+            values_format=cells,
             cmap=colors,
-            im_kw={"vmin": low, "vmax": high},
-            colorbar=self.baseline is not None,
+            im_kw={"vmin": 0 if self.baseline is None else -top, "vmax": top},
+            colorbar=False,
         )
         for text, value in zip(display.text_.flat, values.flat, strict=True):
             red, green, blue, _ = display.im_.cmap(display.im_.norm(value))
@@ -183,15 +179,10 @@ class ConfusionDisplay:
             text.set_color("black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white")
             if not value:
                 text.set_text("")
-        if self.baseline is not None:
-            display.im_.colorbar.set_label("more than the baseline")
-            if self.normalize:
-                display.im_.colorbar.ax.yaxis.set_major_formatter("{x:+.0%}")
-        ax.set_xticks(ax.get_xticks(), self.labels, rotation=45, ha="right", rotation_mode="anchor")
         rows = [f"{label} ({count:,})" for label, count in zip(self.labels, counts.sum(axis=1), strict=True)]
         ax.set_yticks(ax.get_yticks(), rows)
-        title = f"{title}, n = {counts.sum():,}"
-        ax.set_title(title if name is None else f"{name}: {title}")
+        ax.set_xticks(ax.get_xticks(), self.labels, rotation=45, ha="right", rotation_mode="anchor")
+        ax.set_title(title if name is None else f"{name}: {title}", fontsize=10)
         ax.set(xlabel="predicted", ylabel="true")
         self.figure_, self.ax_, self.text_ = ax.figure, ax, display.text_
         return self

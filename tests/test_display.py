@@ -1,0 +1,327 @@
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
+
+from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, Pipeline
+from ferkit.backbones import CNN, summarize
+from ferkit.display import (
+    AugmentationDisplay,
+    BackboneDisplay,
+    ClassDistributionDisplay,
+    ComparisonDisplay,
+    ConfusionDisplay,
+    FacesDisplay,
+    FilterDisplay,
+    GradCAMDisplay,
+    LearningCurveDisplay,
+    PrecisionRecallDisplay,
+    PredictionsDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+)
+
+# rows are true: of three angry faces one is taken for happy, of two happy ones both for angry
+TRUE = ["angry"] * 3 + ["happy"] * 2 + ["sad"]
+PREDICTED = ["angry", "angry", "happy", "angry", "angry", "sad"]
+BETTER = ["angry", "angry", "angry", "happy", "angry", "angry"]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def names(faces):
+    return faces.target_names[faces.target]
+
+
+def texts(display):
+    return [[text.get_text() for text in row] for row in display.text_]
+
+
+def is_whole(figure):
+    figure.canvas.draw()
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    return min(box.x0, box.y0, width - box.x1, height - box.y1) >= -0.01
+
+
+def test_confusion_shows_counts():
+    display = ConfusionDisplay.from_predictions(TRUE, PREDICTED)
+    assert display.values.tolist() == confusion_matrix(TRUE, PREDICTED).tolist()
+    assert texts(display) == [["2", "1", ""], ["2", "", ""], ["", "", "1"]]
+    assert [tick.get_text() for tick in display.ax_.get_yticklabels()] == ["angry (3)", "happy (2)", "sad (1)"]
+    assert display.ax_.get_title() == "accuracy 50.0%, n = 6"
+
+
+def test_confusion_shows_shares_in_the_order_of_labels():
+    display = ConfusionDisplay.from_predictions(TRUE, PREDICTED, labels=["sad", "happy", "angry"], normalize="true")
+    assert texts(display) == [["100%", "", ""], ["", "", "100%"], ["", "33%", "67%"]]
+    with pytest.raises(ValueError, match="normalize must be"):
+        ConfusionDisplay.from_predictions(TRUE, PREDICTED, normalize="rows")
+
+
+def test_confusion_shows_the_difference_of_two_models():
+    display = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=PREDICTED)
+    assert texts(display) == [["+1", "-1", ""], ["-1", "+1", ""], ["+1", "", "-1"]]
+    more, less = (display.ax_.images[0].to_rgba(value) for value in (1, -1))
+    assert more[0] > more[2], "more is orange"
+    assert less[0] < less[2], "less is purple"
+    shares = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=PREDICTED, normalize="true")
+    assert texts(shares)[0] == ["+33%", "-33%", ""]
+
+
+def test_most_confused_pairs_come_first():
+    display = ConfusionDisplay.from_predictions(TRUE, PREDICTED)
+    assert display.most_confused() == [("happy", "angry", 2), ("angry", "happy", 1)]
+    assert display.most_confused(1) == [("happy", "angry", 2)]
+    worse = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=PREDICTED)
+    assert worse.most_confused() == [("sad", "angry", 1)]
+
+
+def test_confusion_of_an_estimator_goes_into_given_axes(fitted, faces, names):
+    _, (left, right) = plt.subplots(1, 2)
+    counts = confusion_matrix(names, fitted.predict(faces.data))
+    display = ConfusionDisplay.from_estimator(fitted, faces.data, names)
+    assert display.plot(right, name="all").ax_ is right
+    assert display.values.tolist() == counts.tolist()
+    assert right.get_title().startswith("all: accuracy")
+    assert not left.images
+
+
+@pytest.mark.parametrize(
+    ("display_class", "score"), [(RocDisplay, roc_auc_score), (PrecisionRecallDisplay, average_precision_score)]
+)
+def test_each_label_has_its_curve_and_score(fitted, faces, names, display_class, score):
+    display = display_class.from_estimator(fitted, faces.data, names)
+    proba = fitted.predict_proba(faces.data)
+    expected = {label: score(names == label, column) for label, column in zip(fitted.classes_, proba.T, strict=True)}
+    assert display.scores == pytest.approx(expected)
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert legend == [f"{label} {value:.2f}" for label, value in expected.items()]
+    looks = {(line.get_color(), line.get_linestyle()) for line in display.ax_.lines}
+    assert len(looks) >= len(expected), "no two alike"
+
+
+def test_labels_that_do_not_occur_have_no_curve():
+    proba = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2]]
+    assert list(RocDisplay.from_predictions([1, 2], proba, labels=[1, 2, 3]).curves) == [1, 2]
+
+
+def test_reliability_sorts_into_bins():
+    happy = np.array([0.95, 0.95, 0.95, 0.95, 0.65, 0.55, 0.2])
+    y = ["happy", "happy", "happy", "sad", "sad", "happy", "sad"]
+    display = ReliabilityDisplay.from_predictions(y, np.c_[happy, 1 - happy], labels=["happy", "sad"])
+    assert display.counts.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 0, 4]
+    curve, shares = display.axes_
+    assert curve.lines[-1].get_xdata() == pytest.approx([0.55, 0.65, 0.8, 0.95])
+    assert curve.lines[-1].get_ydata() == pytest.approx([1, 0, 1, 0.75])
+    assert [bar.get_height() for bar in shares.patches] == pytest.approx(display.counts / 7)
+    assert display.expected_calibration_error == pytest.approx((0.45 + 0.65 + 0.2 + 4 * 0.2) / 7)
+
+
+def test_reliability_counts_as_it_averages_on_the_edges():
+    confidence = np.array([0.5, 0.6, 0.8, 1.0])
+    display = ReliabilityDisplay.from_predictions([0] * 4, np.c_[confidence, 1 - confidence], labels=[0, 1], n_bins=5)
+    assert len(display.accuracy) == np.count_nonzero(display.counts)
+    assert np.dot(display.confidence, display.counts[display.counts > 0]) == pytest.approx(confidence.sum())
+
+
+def test_reliability_of_an_estimator(fitted, faces, names):
+    display = ReliabilityDisplay.from_estimator(fitted, faces.data, names, n_bins=4)
+    assert display.counts.sum() == len(names)
+    accuracy = np.average(display.accuracy, weights=display.counts[display.counts > 0])
+    assert accuracy == pytest.approx(fitted.score(faces.data, names))
+
+
+def test_the_most_confident_mistakes_come_first(fitted, faces, names):
+    display = PredictionsDisplay.from_estimator(fitted, faces.data, names, n_images=12, order="mistakes")
+    proba = fitted.predict_proba(faces.data)
+    wrong = fitted.classes_[proba.argmax(axis=1)] != names
+    assert display.probability == pytest.approx(np.sort(proba.max(axis=1)[wrong])[::-1][:12])
+    assert (display.y_true != display.y_pred).all()
+    assert all(ax.get_title().startswith("✗") for ax in display.axes_.flat[:12])
+    with pytest.raises(ValueError, match="order must be"):
+        PredictionsDisplay.from_estimator(fitted, faces.data, names, order="worst")
+
+
+def test_what_is_right_follows_the_mistakes(faces):
+    proba = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7]])
+    display = PredictionsDisplay.from_predictions(faces.images[:3], [1, 0, 0], proba, labels=[0, 1], order="mistakes")
+    assert display.probability.tolist() == [0.7, 0.6, 0.9]
+    assert (display.images == faces.images[[2, 0, 1]]).all()
+
+
+@pytest.mark.parametrize("shape", [(2304,), (48, 48), (48, 48, 3)])
+def test_each_augmentation_has_its_row(faces, shape):
+    face = np.resize(faces.images[0][..., None] if len(shape) == 3 else faces.images[0], shape)
+    augmenter = ImageAugmenter(rotation=0, translation=0, scale=0, erasing=1)
+    display = AugmentationDisplay.from_estimator(augmenter, face, n_draws=3)
+    assert display.labels == ["contrast=0.2", "erasing=1", "horizontal_flip=0.5", "all together"]
+    assert display.axes_.shape == (4, 4)
+    for row in display.images:
+        assert row.dtype == np.uint8
+        assert (row[0].ravel() == face.ravel()).all(), "the original comes first"
+    flipped = display.images[2]
+    assert all(any((image == view).all() for view in (flipped[0], flipped[0][:, ::-1])) for image in flipped)
+    assert augmenter.get_params() == ImageAugmenter(rotation=0, translation=0, scale=0, erasing=1).get_params()
+
+
+def test_augmentation_repeats(faces):
+    first, second = (
+        AugmentationDisplay.from_estimator(ImageAugmenter(), faces.images[0], random_state=1) for _ in range(2)
+    )
+    assert all((one == other).all() for one, other in zip(first.images, second.images, strict=True))
+
+
+def test_filters_are_those_of_the_first_convolution(fitted, faces):
+    display = FilterDisplay.from_estimator(Pipeline([("model", fitted)]))
+    shown = [ax.images[0].get_array() for ax in display.axes_.flat if ax.images]
+    weights = fitted.net_.module_.backbone.features[0][0].weight.detach().numpy()
+    assert np.allclose(shown, weights[:, 0])
+    assert len({ax.images[0].get_clim() for ax in display.axes_.flat}) == 1, "one scale"
+
+
+def test_filters_of_color_images_are_colored(tiny, faces):
+    model = tiny().fit(np.repeat(faces.images[:14, ..., None], 3, axis=3), faces.target[:14])
+    ax = FilterDisplay.from_estimator(model).axes_.flat[0]
+    assert ax.images[0].get_array().shape == (5, 5, 3)
+
+
+class Linear(torch.nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.linear = torch.nn.Linear(in_channels * 48 * 48, num_classes)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1))
+
+
+@pytest.mark.parametrize("display_class", [FilterDisplay, GradCAMDisplay])
+def test_a_backbone_without_convolutions_is_refused(tiny, faces, display_class):
+    model = tiny(Linear).fit(faces.data[:14], faces.target[:14])
+    images = () if display_class is FilterDisplay else (faces.data[:2],)
+    with pytest.raises(ValueError, match="no convolution"):
+        display_class.from_estimator(model, *images)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layer", "size"),
+    [
+        ("cnn", "features", 12),
+        ("resnet18", "layer4", 2),
+        pytest.param("vgg11_bn", "features.25", 3, marks=pytest.mark.slow),
+        ("mobilenet_v3_small", "features", 2),
+        ("googlenet", "inception5b", 2),  # whose branches stand side by side
+        ("squeezenet1_1", "classifier.1", 2),  # on which a ReLU writes
+        ("timm/resnet10t", "layer4", 2),
+    ],
+)
+def test_grad_cam_finds_the_last_maps_and_changes_nothing(tiny, faces, names, backbone, layer, size):
+    model = tiny(backbone, precision="bfloat16").fit(faces.data[:14], names[:14])
+    network, proba = model.net_.module_, model.predict_proba(faces.data[:4])
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.zero_grad()
+    display = GradCAMDisplay.from_estimator(model, faces.images[:4], names[:4])
+    assert display.title == f"Grad-CAM at {layer}, {size}×{size}"
+    assert display.heat.shape == (4, 48, 48)
+    assert np.isfinite(display.heat).all()
+    assert display.heat.min() >= 0
+    for ax, label, share in zip(display.axes_.flat, model.classes_[proba.argmax(axis=1)], proba.max(1), strict=True):
+        assert f"{label} {share:.0%}" in ax.get_title()
+        assert len(ax.images) == 2
+    assert all((weights[name] == tensor).all() for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
+    assert (model.predict_proba(faces.data[:4]) == proba).all()
+
+
+class Corners(torch.nn.Module):
+    """Tells by the brightness of its upper left corner and of its lower right one."""
+
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(in_channels, 2, 8, stride=8)
+        self.register_buffer("corners", torch.zeros(2, 6, 6))
+        self.corners[0, 0, 0] = self.corners[1, -1, -1] = 1
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        torch.nn.init.constant_(self.convolution.weight, 1 / 64)
+
+    def forward(self, images):
+        return self.scale * (self.convolution(images).relu() * self.corners).sum(dim=(2, 3))
+
+
+@pytest.mark.parametrize("freeze_weights", [False, True])
+def test_grad_cam_shows_where_the_evidence_is(tiny, freeze_weights):
+    images = np.zeros((40, 48, 48), dtype=np.uint8)
+    images[:20, :8, :8] = images[20:, -8:, -8:] = 255
+    model = tiny(Corners, augment=None, tta=None, max_epochs=1, lr=1e-4).fit(images, [0] * 20 + [1] * 20)
+    model.net_.module_.requires_grad_(not freeze_weights)
+    display = GradCAMDisplay.from_estimator(model, images[[0, -1]])
+    assert display.y_pred.tolist() == [0, 1]
+    for heat, corner in zip(display.heat, [slice(8), slice(-8, None)], strict=True):
+        assert heat[corner, corner].max() == heat.max() > 0
+        assert heat[corner, corner].sum() > 0.5 * heat.sum()
+
+
+def test_grad_cam_at_another_layer_of_a_pipeline(faces, names):
+    model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1, batch_size=64, random_state=0)
+    pipeline = Pipeline([("normalize", ImageNormalizer()), ("augment", ImageAugmenter()), ("model", model)])
+    pipeline.fit(faces.data[:70], names[:70])
+    display = GradCAMDisplay.from_estimator(pipeline, faces.data[:3], layer="features.0")
+    assert display.title == "Grad-CAM at features.0, 24×24"
+    assert display.y_pred.tolist() == pipeline.predict(faces.data[:3]).tolist()
+    assert "✓" not in display.axes_.flat[0].get_title()
+
+
+def test_without_captum_the_extra_is_named(fitted, faces, monkeypatch):
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(ImportError, match=r"ferkit\[explain\]"):
+        GradCAMDisplay.from_estimator(fitted, faces.data[:2])
+
+
+DISPLAYS = {
+    "augmentation": lambda model, X, y: AugmentationDisplay.from_estimator(ImageAugmenter(), X[0]),
+    "backbone": lambda model, X, y: BackboneDisplay(summarize(CNN(7), (1, 48, 48)), title="cnn").plot(),
+    "class distribution": lambda model, X, y: ClassDistributionDisplay.from_targets(
+        {"one": y, "other": y}, labels=np.unique(y)
+    ),
+    "comparison": lambda model, X, y: ComparisonDisplay(
+        [
+            {
+                "name": "a_backbone_of_a_long_name",
+                "accuracy": 0.63,
+                "interval": (0.61, 0.65),
+                "training_accuracy": 0.97,
+                "parameters": 138_000_000,
+                "operations": 57_758_464,
+                "seconds": 290,
+            }
+        ],
+        tested_on="PublicTest",
+    ).plot(),
+    "counts": lambda model, X, y: ConfusionDisplay.from_estimator(model, X, y),
+    "two classes": lambda model, X, y: ConfusionDisplay.from_predictions(y == "sad", y == "happy", normalize="true"),
+    "difference": lambda model, X, y: ConfusionDisplay.from_estimator(model, X, y, baseline=model),
+    "many labels": lambda model, X, y: ConfusionDisplay.from_predictions(np.arange(30), np.arange(30)),
+    "faces": lambda model, X, y: FacesDisplay.from_data(X.reshape(-1, 48, 48), y),
+    "filters": lambda model, X, y: FilterDisplay.from_estimator(model),
+    "Grad-CAM": lambda model, X, y: GradCAMDisplay.from_estimator(model, X[:10], y[:10]),
+    "Grad-CAM of one": lambda model, X, y: GradCAMDisplay.from_estimator(model, X[:1], y[:1]),
+    "learning curve": lambda model, X, y: LearningCurveDisplay.from_estimator(model),
+    "precision and recall": lambda model, X, y: PrecisionRecallDisplay.from_estimator(model, X, y),
+    "predictions": lambda model, X, y: PredictionsDisplay.from_estimator(model, X, y),
+    "one prediction": lambda model, X, y: PredictionsDisplay.from_estimator(model, X, y, n_images=1),
+    "reliability": lambda model, X, y: ReliabilityDisplay.from_estimator(model, X, y),
+    "ROC": lambda model, X, y: RocDisplay.from_estimator(model, X, y),
+}
+
+
+@pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)
+def test_nothing_is_clipped(draw, fitted, faces, names):
+    assert is_whole(draw(fitted, faces.data, names).figure_)
