@@ -74,6 +74,8 @@ def test_confusion_shows_the_difference_of_two_models():
     assert less[0] < less[2], "less is purple"
     shares = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=PREDICTED, normalize="true")
     assert texts(shares)[0] == ["+33%", "-33%", ""]
+    same = ConfusionDisplay.from_predictions(TRUE, PREDICTED, baseline=PREDICTED)
+    assert min(same.ax_.images[0].to_rgba(0)) > 0.9, "no difference is no colour"
 
 
 def test_most_confused_pairs_come_first():

@@ -64,7 +64,7 @@ class ClassDistributionDisplay:
         -------
         ClassDistributionDisplay
         """
-        self.figure_, ((self.ax_,),) = new_axes(1, 1, 2 + 0.9 * len(self.labels), 3.6)
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 2 + max(0.9, 0.45 * len(self.counts)) * len(self.labels), 3.6)
         places, width = np.arange(len(self.labels)), 0.8 / len(self.counts)
         for number, (split, counts) in enumerate(self.counts.items()):
             offset = (number - (len(self.counts) - 1) / 2) * width
@@ -74,6 +74,7 @@ class ClassDistributionDisplay:
             self.ax_.bar_label(bars, [f"{count:,}" for count in counts], fontsize=7, padding=1)
         self.ax_.set_xticks(places, self.labels)
         self.ax_.set_ylabel("images")
+        self.ax_.yaxis.set_major_formatter("{x:,.0f}")
         self.ax_.margins(y=0.1)
         self.ax_.spines[["top", "right"]].set_visible(False)
         self.ax_.legend()

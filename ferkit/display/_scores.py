@@ -161,11 +161,11 @@ class ConfusionDisplay:
         if ax is None:
             _, ((ax,),) = new_axes(1, 1, 2.4 + 0.6 * len(counts), 2 + 0.55 * len(counts))
         cells, top, colors = (".0%", 1, "Blues") if self.normalize else (",", values.max(), "Blues")
-        title = f"accuracy {counts.trace() / counts.sum():.1%}, n = {counts.sum():,}"
+        title = f"accuracy {counts.trace() / counts.sum():.1%}"
         if self.baseline is not None:
-            cells, top, colors = f"+{cells}", np.abs(values).max(), "PuOr_r"
-            accuracy = np.trace(self.baseline) / np.sum(self.baseline)
-            title += f"\norange: more than the baseline ({accuracy:.1%}), purple: less"
+            cells, top, colors = f"+{cells}", np.abs(values).max() or 1, "PuOr_r"
+            title += f" against {np.trace(self.baseline) / np.sum(self.baseline):.1%}"
+        title += f", n = {counts.sum():,}"
         display = ConfusionMatrixDisplay(values, display_labels=self.labels).plot(
             ax=ax,
             values_format=cells,
@@ -182,6 +182,8 @@ class ConfusionDisplay:
         rows = [f"{label} ({count:,})" for label, count in zip(self.labels, counts.sum(axis=1), strict=True)]
         ax.set_yticks(ax.get_yticks(), rows)
         ax.set_xticks(ax.get_xticks(), self.labels, rotation=45, ha="right", rotation_mode="anchor")
+        if self.baseline is not None:
+            title += "\norange: more than the baseline, purple: less"
         ax.set_title(title if name is None else f"{name}: {title}", fontsize=10)
         ax.set(xlabel="predicted", ylabel="true")
         self.figure_, self.ax_, self.text_ = ax.figure, ax, display.text_
