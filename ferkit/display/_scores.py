@@ -258,6 +258,7 @@ class _OneVsRestDisplay:
             color, dashes = COLORS[number % len(COLORS)], DASHES[number % len(DASHES)]
             text = f"{label} {self.scores[label]:.2f}"
             ax.plot(x, y, dashes, color=color, drawstyle=self._drawstyle, label=text, clip_on=False)
+        ax.plot(*self._chance, color="0.6", linewidth=0.8, zorder=0)
         ax.set(xlabel=self._labels[0], ylabel=self._labels[1], xlim=(0, 1), ylim=(0, 1), aspect="equal")
         ax.grid(alpha=0.3)
         mean = np.mean(list(self.scores.values()))
@@ -300,16 +301,12 @@ class RocDisplay(_OneVsRestDisplay):
     """
 
     _labels, _score, _drawstyle = ("false positive rate", "true positive rate"), "area under curve", "default"
+    _chance = ([0, 1], [0, 1])
 
     @staticmethod
     def _compute(is_label, score):
         x, y, _ = roc_curve(is_label, score)
         return (x, y), float(auc(x, y))
-
-    def plot(self, ax=None):
-        super().plot(ax)
-        self.ax_.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, zorder=0)
-        return self
 
 
 class PrecisionRecallDisplay(_OneVsRestDisplay):
@@ -344,6 +341,7 @@ class PrecisionRecallDisplay(_OneVsRestDisplay):
     """
 
     _labels, _score, _drawstyle = ("recall", "precision"), "average precision", "steps-post"
+    _chance = ([], [])  # another for each label
 
     @staticmethod
     def _compute(is_label, score):
