@@ -23,6 +23,7 @@ from ferkit.display import (
     ReliabilityDisplay,
     RocDisplay,
 )
+from ferkit.report import evaluate
 
 # rows are true: of three angry faces one is taken for happy, of two happy ones both for angry
 TRUE = ["angry"] * 3 + ["happy"] * 2 + ["sad"]
@@ -118,7 +119,7 @@ def test_labels_that_do_not_occur_have_no_curve():
 def test_reliability_sorts_into_bins():
     happy = np.array([0.95, 0.95, 0.95, 0.95, 0.65, 0.55, 0.2])
     y = ["happy", "happy", "happy", "sad", "sad", "happy", "sad"]
-    display = ReliabilityDisplay.from_predictions(y, np.c_[happy, 1 - happy], labels=["happy", "sad"])
+    display = ReliabilityDisplay.from_predictions(y, np.c_[happy, 1 - happy], labels=["happy", "sad"], n_bins=10)
     assert display.counts.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 0, 4]
     curve, shares = display.axes_
     assert curve.lines[-1].get_xdata() == pytest.approx([0.55, 0.65, 0.8, 0.95])
@@ -132,6 +133,11 @@ def test_reliability_counts_as_it_averages_on_the_edges():
     display = ReliabilityDisplay.from_predictions([0] * 4, np.c_[confidence, 1 - confidence], labels=[0, 1], n_bins=5)
     assert len(display.accuracy) == np.count_nonzero(display.counts)
     assert np.dot(display.confidence, display.counts[display.counts > 0]) == pytest.approx(confidence.sum())
+
+
+def test_reliability_agrees_with_the_report(fitted, faces, names):
+    display = ReliabilityDisplay.from_estimator(fitted, faces.data, names)
+    assert display.expected_calibration_error == pytest.approx(evaluate(fitted, faces.data, names).calibration_error)
 
 
 def test_reliability_of_an_estimator(fitted, faces, names):

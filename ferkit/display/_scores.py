@@ -383,7 +383,7 @@ class ReliabilityDisplay:
         self.counts = counts
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, n_bins=10):
+    def from_estimator(cls, estimator, X, y, *, n_bins=15):
         """Predict and draw.
 
         Parameters
@@ -394,7 +394,7 @@ class ReliabilityDisplay:
             What it takes.
         y : array-like of shape (n,)
             True labels.
-        n_bins : int, default=10
+        n_bins : int, default=15
             Bins of confidence.
 
         Returns
@@ -404,7 +404,7 @@ class ReliabilityDisplay:
         return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, n_bins=n_bins)
 
     @classmethod
-    def from_predictions(cls, y_true, y_proba, *, labels, n_bins=10):
+    def from_predictions(cls, y_true, y_proba, *, labels, n_bins=15):
         """Sort into bins and draw.
 
         Parameters
@@ -415,7 +415,7 @@ class ReliabilityDisplay:
             Probabilities.
         labels : array-like
             The labels of the columns.
-        n_bins : int, default=10
+        n_bins : int, default=15
             Bins of confidence.
 
         Returns
