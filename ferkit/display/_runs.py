@@ -130,14 +130,16 @@ class ComparisonDisplay:
             label=f"{self.tested_on}, with its 95 % interval",
         )
         self.ax_.plot(training, places, "D", markersize=5, color=COLORS[1], label="Training")
+        end = max(0.75, 1.03 * max(*high, *training))
         for place, run in enumerate(runs):
             cost = (
                 f"{run['accuracy']:.1%}   {run['parameters'] / 1e6:.1f} M parameters, "
                 f"{2 * run['operations'] / 1e6:,.0f} MFLOP, trained in {_duration(run['seconds'])}"
             )
-            self.ax_.text(0.008, place, cost, va="center", fontsize=8)
+            start = 0 if low[place] > 0.5 * end else max(high[place], training[place])  # beside a bar that is too short
+            self.ax_.text(start + 0.01 * end, place, cost, va="center", fontsize=8)
         self.ax_.set_yticks(places, [run["name"] for run in runs])
-        self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * max(*high, *training))))
+        self.ax_.set(xlabel="accuracy", xlim=(0, end))
         self.ax_.xaxis.set_major_formatter(PercentFormatter(1))
         self.ax_.spines[["top", "right"]].set_visible(False)
         self.figure_.legend(loc="outside upper center", ncols=2, frameon=False)
@@ -145,10 +147,6 @@ class ComparisonDisplay:
 
 
 def _duration(seconds):
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
