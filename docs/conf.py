@@ -44,9 +44,13 @@ sphinx_gallery_conf = {
             "plot_eigenfaces.py",
             "plot_callbacks.py",
             "plot_ensemble.py",
+            "plot_calibration.py",
+            "plot_mistakes.py",
+            "plot_duplicates.py",
             "plot_soft_labels.py",
             "plot_custom_backbone.py",
             "plot_saving.py",
+            "plot_dask_search.py",
             "*",
         ]
     ),

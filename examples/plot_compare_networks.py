@@ -8,11 +8,10 @@ draws this figure; here is what it does.
 
 import matplotlib.pyplot as plt
 
-from ferkit import FERClassifier
+from ferkit import FERClassifier, evaluate
 from ferkit.backbones import summarize
 from ferkit.datasets import make_faces
 from ferkit.display import ComparisonDisplay
-from ferkit.report import evaluate
 
 faces = make_faces(1200, random_state=0)
 train, test = faces.usage == "Training", faces.usage != "Training"

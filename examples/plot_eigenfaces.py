@@ -8,11 +8,11 @@ vector machine, beside a CNN.
 
 import matplotlib.pyplot as plt
 from sklearn.decomposition import PCA
-from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.svm import SVC
 
 from ferkit import FERClassifier, ImageNormalizer, ImageResizer, Pipeline
 from ferkit.datasets import make_faces
+from ferkit.display import ConfusionDisplay
 
 faces = make_faces(2000, random_state=0)
 train, test = faces.usage == "Training", faces.usage != "Training"
@@ -39,12 +39,10 @@ for ax, component in zip(axes.flat, eigenfaces["components"].components_, strict
     ax.axis("off")
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     y, y_pred = (faces.target_names[codes] for codes in (faces.target[test], model.predict(faces.data[test])))
-    ConfusionMatrixDisplay.from_predictions(
-        y, y_pred, labels=faces.target_names, normalize="true", values_format=".0%", cmap="Blues", colorbar=False,
-        xticks_rotation=45, ax=ax,
-    )  # fmt: skip
-    ax.set_title(f"{name}: {(y == y_pred).mean():.0%}")
+    display = ConfusionDisplay.from_predictions(y, y_pred, labels=faces.target_names, normalize="true")
+    plt.close(display.figure_)
+    display.plot(ax, name=f"{name}: {(y == y_pred).mean():.0%}")
 plt.show()

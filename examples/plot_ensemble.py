@@ -10,9 +10,8 @@ import matplotlib.pyplot as plt
 from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from ferkit import FERClassifier
+from ferkit import FERClassifier, evaluate
 from ferkit.datasets import make_faces
-from ferkit.report import evaluate
 
 faces = make_faces(2000, random_state=0)
 train, test = faces.usage == "Training", faces.usage != "Training"

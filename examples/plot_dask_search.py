@@ -1,0 +1,48 @@
+"""
+A search on a cluster
+=====================
+
+scikit-learn's searches run on a Dask cluster through joblib; here a cluster of two processes on this machine, with
+``pip install "ferkit[dask]"``. With ``Client("scheduler:8786")`` it is a real one.
+"""
+
+from itertools import chain
+
+import dask
+import joblib
+import matplotlib.pyplot as plt
+from dask.distributed import Client, LocalCluster
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+from ferkit import FERClassifier
+from ferkit.datasets import make_faces
+
+faces = make_faces(600, size=32, random_state=0)
+
+# %%
+# The faces and the rows of each fold are sent to every worker once. Each keeps its copy, so that the search goes on
+# when one is lost.
+dask.config.set({"distributed.scheduler.active-memory-manager.start": False})
+splits = list(StratifiedKFold(3).split(faces.data, faces.target))
+search = GridSearchCV(
+    FERClassifier("cnn_small", augment=None, max_epochs=6, batch_size=64, random_state=0),
+    {"lr": [1e-3, 3e-3, 1e-2]},
+    cv=splits,
+    n_jobs=-1,
+)
+if __name__ == "__main__":
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster),
+        joblib.parallel_backend("dask", scatter=[faces.data, faces.target, *chain(*splits)]),
+    ):
+        search.fit(faces.data, faces.target)
+    print(search.best_params_)
+
+# %%
+scores, spread = (search.cv_results_[f"{which}_test_score"] for which in ("mean", "std"))
+figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
+ax.errorbar([params["lr"] for params in search.cv_results_["params"]], scores, spread, marker="o", capsize=4)
+ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy, three-fold")
+ax.grid(alpha=0.3)
+plt.show()
