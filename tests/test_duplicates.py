@@ -87,6 +87,15 @@ def test_different_faces_are_no_duplicates(data):
     assert found.pairs.shape == (0, 2)
 
 
+def test_flat_images_are_alike_only_where_equal():
+    images = np.repeat(np.array([90, 200, 90, 133], np.uint8), 48 * 48).reshape(4, 48, 48)
+    found = find_duplicates(images)
+    assert found.flat.all()
+    assert found.group.tolist() == [0, 1, 0, 2]
+    assert not found.near.any()
+    assert find_duplicates(images[:1]).group.tolist() == [0]
+
+
 def test_groups_keep_copies_in_one_fold(planted, data):
     group = find_duplicates(planted).group
     for train, test in GroupKFold(3).split(planted, data.target, groups=group):
