@@ -310,6 +310,23 @@ def evaluate(
 
 
 @app.command()
+def audit(
+    data: Annotated[Path, typer.Argument(help="CSV, archive or image folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    drop_errors: Drop = False,
+):
+    """Count the faces that are there twice, exactly or nearly, also across splits or with different labels."""
+    from ferkit.datasets import find_duplicates
+
+    faces = _load(data, drop_errors)
+    found = find_duplicates(faces.data, faces.target, faces.usage)
+    if as_json:
+        out.print_json(json.dumps({"data": str(data), **found.to_dict()}))
+    else:
+        out.print(f"{data}, {len(faces.data):,} faces\n\n{found}", markup=False)
+
+
+@app.command()
 def predict(
     model: Model,
     images: Annotated[list[Path], typer.Argument(help="Pictures of faces, and folders of them.")],

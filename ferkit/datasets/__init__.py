@@ -1,8 +1,17 @@
-"""FER data: what users have, what Kaggle has for them, and faces that ferkit draws."""
+"""FER data: what users have, what Kaggle has for them, faces that ferkit draws, and what is in it twice."""
 
+from ._duplicates import Duplicates, find_duplicates
 from ._faces import make_faces
 from ._fer2013 import load_fer2013
 from ._ferplus import load_ferplus
 from ._fetch import fetch_fer2013, get_data_home
 
-__all__ = ["fetch_fer2013", "get_data_home", "load_fer2013", "load_ferplus", "make_faces"]
+__all__ = [
+    "Duplicates",
+    "fetch_fer2013",
+    "find_duplicates",
+    "get_data_home",
+    "load_fer2013",
+    "load_ferplus",
+    "make_faces",
+]
