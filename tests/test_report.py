@@ -216,8 +216,9 @@ def test_page_is_well_formed_and_needs_no_other_file(fitted, faces, tmp_path):
 
 
 def test_pages_leave_pyplot_alone(tmp_path):
+    before = plt.get_fignums()
     Report.from_predictions(["a", "b"], ["a", "a"]).to_html(tmp_path / "report.html")
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == before
 
 
 def _pair(both, only_a, only_b, neither):
