@@ -56,6 +56,7 @@ sphinx_gallery_conf = {
     ),
     "show_memory": False,
     "remove_config_comments": True,
+    "ignore_repr_types": r"ferkit\.display",
     "abort_on_example_error": True,
 }
 

@@ -6,10 +6,11 @@ From pixel strings, as FER2013's CSV holds them, to a classification report.
 """
 
 from imblearn.over_sampling import RandomOverSampler
-from sklearn.metrics import ConfusionMatrixDisplay, classification_report
+from sklearn.metrics import classification_report
 
 from ferkit import FERClassifier, ImageAugmenter, Pipeline, PixelParser
 from ferkit.datasets import make_faces
+from ferkit.display import ConfusionDisplay
 
 # %%
 # These faces are drawn by ferkit. With FER2013 at hand, this is
@@ -33,6 +34,4 @@ y_test, y_pred = faces.target_names[test["emotion"]], model.predict(test["pixels
 print(classification_report(y_test, y_pred, labels=faces.target_names, zero_division=0))
 
 # %%
-ConfusionMatrixDisplay.from_predictions(
-    y_test, y_pred, labels=faces.target_names, normalize="true", values_format=".0%", xticks_rotation=45
-)
+ConfusionDisplay.from_predictions(y_test, y_pred, labels=faces.target_names, normalize="true")

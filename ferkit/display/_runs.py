@@ -59,9 +59,7 @@ class LearningCurveDisplay:
         self.figure_, (self.axes_,) = new_axes(1, 2, 9, 3.6)
         epochs = [row["epoch"] for row in self.history]
         for ax, score in zip(self.axes_, ("loss", "accuracy"), strict=True):
-            for split, name, color in zip(
-                ("train", "valid"), ("training (augmented)", "validation"), COLORS, strict=False
-            ):
+            for split, name, color in zip(("train", "valid"), ("training batches", "validation"), COLORS, strict=False):
                 values = np.array([row.get(f"{split}_{score}", np.nan) for row in self.history], dtype=float)
                 if np.isfinite(values).any():
                     ax.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
