@@ -76,7 +76,7 @@ def test_everything_else_works_on_files_too(files, tiny):
     steps = [tiny().partial_fit(X, faces.target, classes=range(7)) for X in (paths, faces.data)]
     np.testing.assert_array_equal(*(model.predict_proba(paths) for model in steps))
     np.testing.assert_array_equal(
-        cross_val_score(tiny(), np.array(paths), faces.target, cv=2, n_jobs=2, error_score="raise"),
+        cross_val_score(tiny(), np.array(paths), faces.target, cv=2, error_score="raise"),
         cross_val_score(tiny(), faces.data, faces.target, cv=2, error_score="raise"),
     )
     column = np.array([str(path) for path in paths], dtype=object)[:, None]
