@@ -57,7 +57,9 @@ class ImageFiles:
 
 def find_paths(X):
     """The paths in a list, a column or a frame of one column; None if it holds anything else."""
-    if hasattr(X, "columns") or hasattr(X, "to_numpy"):
+    if hasattr(X, "columns") and len(X.columns) != 1:
+        return None  # before a frame of pixels is copied
+    if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
         if X.dtype.kind not in "OUT" or X.ndim > 2 or (X.ndim == 2 and X.shape[1] != 1):

@@ -17,11 +17,11 @@ from sklearn.utils.validation import check_consistent_length
 
 from ._files import find_paths
 from ._images import as_rows
+from .classifier import FERClassifier
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 
 _BINS = 15  # of the calibration error, as in its source
-_COLORS = ("#0072B2", "#E69F00")  # Okabe and Ito's, which colour-blind people can tell apart
 
 
 def evaluate(model, X, y, *, labels=None, X_train=None):
@@ -62,12 +62,16 @@ def evaluate(model, X, y, *, labels=None, X_train=None):
     (0.143, [0.119, 0.171])
     """
     in_training = None if X_train is None else _find_in_training(X, X_train)
-    # probabilities first, so that what a first call takes in addition is not in the time for predicting
-    y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
-    start = perf_counter()
-    y_pred = model.predict(X)
+    classes, last = getattr(model, "classes_", None), model[-1] if hasattr(model, "steps") else model
+    y_proba, start = None, perf_counter()
+    if isinstance(last, FERClassifier):  # whose prediction is the most probable class: once through the network will do
+        y_proba = model.predict_proba(X)
+        y_pred = classes[y_proba.argmax(axis=1)]
+    else:
+        y_pred = model.predict(X)
     seconds = perf_counter() - start
-    classes = getattr(model, "classes_", None)
+    if y_proba is None and hasattr(model, "predict_proba"):
+        y_proba = model.predict_proba(X)
     return Report.from_predictions(
         y,
         y_pred,
@@ -381,42 +385,26 @@ class Report:
         return [f"<div>{table}</div>" for table in tables[: 3 if len(pairs) else 2]]
 
     def _draw_confusion(self, figure):
-        from sklearn.metrics import ConfusionMatrixDisplay
+        from .display import ConfusionDisplay
 
-        support = self.confusion.sum(axis=1)
-        share, ax = self.confusion / np.maximum(support[:, None], 1), figure.subplots()
-        display = ConfusionMatrixDisplay(share, display_labels=self.labels)
-        display.plot(
-            ax=ax, values_format=".0%", cmap="Blues", im_kw={"vmin": 0, "vmax": 1}, xticks_rotation=45, colorbar=False
-        )
-        for text, value in zip(display.text_.flat, share.flat, strict=True):
-            text.set(text=text.get_text() if value else "", color="white" if value > 0.5 else "black")
-        ax.set_xticklabels(self.labels, ha="right", rotation_mode="anchor")
-        ax.set_yticklabels(self._counted_labels())
-        ax.set(xlabel="predicted", ylabel="true")
+        ConfusionDisplay(self.confusion, self.labels, normalize="true").plot(figure.subplots())
 
     def _draw_reliability(self, figure):
-        from matplotlib.ticker import PercentFormatter
+        from .display import ReliabilityDisplay
 
-        n_bin, _, accurate = _bin_confidence(self.y_true, self.y_proba, self.classes)
-        edges = np.arange(_BINS) / _BINS
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        top.bar(edges, accurate, 1 / _BINS, align="edge", color=_COLORS[0], edgecolor="white", label="share right")
-        top.plot([0, 1], [0, 1], "--", color="0.3", label="as right as sure")
-        top.set(ylabel="share right", ylim=(0, 1))
-        top.set_title(f"expected calibration error {self.calibration_error:.1%}")
-        top.legend(loc="upper left")
-        bottom.bar(edges, n_bin / self.n, 1 / _BINS, align="edge", color="0.6", edgecolor="white")
-        bottom.set(xlabel="probability of the most probable class", ylabel="share of faces", xlim=(0, 1))
-        for axis in (top.xaxis, top.yaxis, bottom.yaxis):
-            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        counts, confident, accurate = _bin_confidence(self.y_true, self.y_proba, self.classes)
+        filled = counts > 0
+        axes = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+        ReliabilityDisplay(accurate[filled], confident[filled], counts).plot(axes)
 
     def _draw_classes(self, figure):
         from matplotlib.ticker import PercentFormatter
 
+        from .display._base import COLORS
+
         frame, ax = self.to_frame(), figure.subplots()
         places = np.arange(len(frame))
-        for score, offset, color in zip(("precision", "recall"), (-0.2, 0.2), _COLORS, strict=True):
+        for score, offset, color in zip(("precision", "recall"), (-0.2, 0.2), COLORS[:2], strict=True):
             bars = ax.barh(places + offset, frame[score], 0.38, color=color, label=score)
             ax.bar_label(bars, [f"{value:.0%}" for value in frame[score]], padding=2, fontsize=8)
         ax.set_yticks(places, self._counted_labels())

@@ -19,7 +19,7 @@ __all__ = ["Duplicates", "find_duplicates"]
 
 SIDE = 48  # larger images are compared at this size
 COARSE = 12  # frequencies by which candidates are found, of SIDE
-CANDIDATE = 0.75  # coarse similarity; a shift by a pixel each way leaves 0.77 of 99 % of FER2013's faces
+CANDIDATE = 0.75  # coarse similarity; a shift by a pixel each way leaves more than that
 PAIRS = 2048  # compared in full at a time
 EXAMPLES = 5
 
@@ -122,14 +122,14 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
 
     Image search brings the same photograph several times: as it is, brighter, darker, with another site's watermark,
     compressed again, a pixel aside or mirrored. All of these are found, a crop that differs by two pixels on each side
-    is not. Where one copy is in Training and another in a test split, a score is
-    too good; where copies have different labels, one of them is wrong.
+    is not. Where one copy is in Training and another in a test split, a score is too good; where copies have different
+    labels, one of them is wrong.
 
     The similarity of two images is the correlation of their edges and features, that is of what a difference of two
     Gaussians leaves of them, about 2 to 5 pixels in size at 48×48. It is the best of the nine shifts by up to one pixel
     each way, of one image as it is and mirrored. Brightness and contrast do not change it. It is worked out for the
     pairs that correlate by at least 0.75 in their low frequencies, weighted by frequency, which all pairs are compared
-    by. FER2013 takes a quarter of a minute on one core, and 2 GB.
+    by.
 
     Parameters
     ----------
@@ -142,9 +142,8 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
         The split of each row, of which one is called ``"Training"``.
     threshold : float or None, default=0.75
         Similarity from which two images are near duplicates, above 0 and at most 1; None looks for exact ones alone.
-        Looking at sixty pairs of FER2013 each, nearly all are one photograph from 0.70 on, three in four between 0.65
-        and 0.70, and six in ten between 0.60 and 0.65, where those of different people look alike too. Faces that
-        ferkit draws are more alike: thirty of 2,000 have another from 0.75 on.
+        Below about 0.7, pairs of FER2013 are more and more often different people who look alike; `pairs` and
+        `similarity` say which to look at. Faces that ferkit draws are more alike than photographs.
     image_shape : tuple of int, default=None
         (height, width) or (height, width, channels) of the rows, where they are not square.
 

@@ -435,8 +435,13 @@ class ReliabilityDisplay:
         """Mean distance between accuracy and confidence over all images, a float."""
         return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts[self.counts > 0]))
 
-    def plot(self):
+    def plot(self, axes=None):
         """Draw.
+
+        Parameters
+        ----------
+        axes : array of two matplotlib Axes, default=None
+            Where to, the upper one for the curve. By default a new figure.
 
         Returns
         -------
@@ -444,8 +449,9 @@ class ReliabilityDisplay:
         """
         from matplotlib.ticker import PercentFormatter
 
-        self.figure_, axes = new_axes(2, 1, 4.8, 5.6, height_ratios=[3, 1], sharex=True)
-        self.axes_ = axes[:, 0]
+        if axes is None:
+            axes = new_axes(2, 1, 4.8, 5.6, height_ratios=[3, 1], sharex=True)[1][:, 0]
+        self.figure_, self.axes_ = axes[0].figure, axes
         curve, shares = self.axes_
         curve.plot([0, 1], [0, 1], "--", color="0.4", linewidth=1, label="perfectly calibrated")
         curve.plot(self.confidence, self.accuracy, "o-", color=COLORS[0], label="model", clip_on=False)
