@@ -7,6 +7,7 @@ from sphinx_gallery.sorting import ExplicitOrder
 from ferkit import __version__
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.pop("FERKIT_DATA", None)  # no face of a real person in the figures
 
 project, author, release = "ferkit", "the ferkit developers", __version__
 extensions = [

@@ -8,23 +8,23 @@ What ``ImageAugmenter`` does to a face, and what that does to a training.
 import matplotlib.pyplot as plt
 
 from ferkit import FERClassifier, ImageAugmenter
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import AugmentationDisplay
 
-faces = make_faces(800, random_state=0)
+train = sample_faces(800, random_state=0)
+test = sample_faces(700, usage="PublicTest", random_state=0)
 
 # %%
 # One change at a time, and all of them together.
 augmenter = ImageAugmenter(rotation=20, translation=0.2, scale=0.3, shear=20, contrast=0.6, erasing=1.0)
-AugmentationDisplay.from_estimator(augmenter, faces.images[3])
+AugmentationDisplay.from_estimator(augmenter, train.images[3])
 
 # %%
 # With few faces a network soon knows them by heart. Augmentation keeps it from that: the training accuracy falls, that
 # on unseen faces rises.
-test = make_faces(700, random_state=1)
 for name, augment in {"without": None, "with": ImageAugmenter(rotation=5, translation=0.05)}.items():
     model = FERClassifier("cnn_small", augment=augment, max_epochs=20, batch_size=64, random_state=0)
-    model.fit(faces.data, faces.target)
-    print(f"{name:8} {model.score(faces.data, faces.target):.0%} of the training faces", end=", ")
+    model.fit(train.data, train.target)
+    print(f"{name:8} {model.score(train.data, train.target):.0%} of the training faces", end=", ")
     print(f"{model.score(test.data, test.target):.0%} of unseen ones")
 plt.show()

@@ -9,18 +9,21 @@ a sigmoid fitted on other faces puts that right, and leaves what it predicts nea
 import matplotlib.pyplot as plt
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import train_test_split
 
 from ferkit import FERClassifier, evaluate
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import ReliabilityDisplay
 
-faces, others, test = (make_faces(n, random_state=seed) for seed, n in enumerate((1200, 500, 1000)))
+faces = sample_faces(1700, random_state=0)
+X, X_others, y, y_others = train_test_split(faces.data, faces.target, train_size=1200, random_state=0)
+test = sample_faces(1000, usage="PublicTest", random_state=0)
 model = FERClassifier("cnn_small", label_smoothing=0.3, max_epochs=12, batch_size=128, random_state=0)
-model.fit(faces.data, faces.target)
+model.fit(X, y)
 
 # %%
 # ``FrozenEstimator`` keeps the network as it is; only the calibration is fitted.
-calibrated = CalibratedClassifierCV(FrozenEstimator(model)).fit(others.data, others.target)
+calibrated = CalibratedClassifierCV(FrozenEstimator(model)).fit(X_others, y_others)
 for name, each in {"as trained": model, "calibrated": calibrated}.items():
     report = evaluate(each, test.data, test.target)
     print(f"{name:10} accuracy {report.accuracy:.1%}, calibration error {report.calibration_error:.3f}")

@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 from skorch.callbacks import Callback
 
 from ferkit import FERClassifier
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import LearningCurveDisplay
 
-faces = make_faces(1000, random_state=0)
+faces = sample_faces(1000, random_state=0)
 
 
 # %%

@@ -10,26 +10,26 @@ import matplotlib.pyplot as plt
 
 from ferkit import FERClassifier, evaluate
 from ferkit.backbones import summarize
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import ComparisonDisplay
 
-faces = make_faces(1200, random_state=0)
-train, test = faces.usage == "Training", faces.usage != "Training"
+train = sample_faces(960, random_state=0)
+test = sample_faces(240, usage="PublicTest", random_state=0)
 
 # %%
 # Each is one string. The larger ones want more faces and more time than they get here.
 runs = []
 for backbone in ("cnn_small", "cnn", "mobilenet_v3_small", "squeezenet1_1"):
     model = FERClassifier(backbone, max_epochs=5, batch_size=128, augment=None, random_state=0)
-    model.fit(faces.data[train], faces.target[train])
-    report = evaluate(model, faces.data[test], faces.target[test])
+    model.fit(train.data, train.target)
+    report = evaluate(model, test.data, test.target)
     cost = summarize(model.net_.module_.backbone, (1, 48, 48))
     runs.append(
         {
             "name": backbone,
             "accuracy": report.accuracy,
             "interval": report.interval,
-            "training_accuracy": model.score(faces.data[train], faces.target[train]),
+            "training_accuracy": model.score(train.data, train.target),
             "parameters": cost.parameters,
             "operations": cost.operations,
             "seconds": sum(row["seconds"] for row in model.history_),

@@ -11,7 +11,7 @@ from torch import nn
 
 from ferkit import FERClassifier
 from ferkit.backbones import list_backbones, register_backbone, summarize
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import BackboneDisplay
 
 
@@ -38,11 +38,11 @@ class Dilated(nn.Module):
 
 # %%
 # ``backbone_params`` are its arguments; a search takes them too.
-faces = make_faces(1200, random_state=0)
-train, test = faces.usage == "Training", faces.usage != "Training"
+train = sample_faces(960, random_state=0)
+test = sample_faces(240, usage="PublicTest", random_state=0)
 model = FERClassifier(Dilated, backbone_params={"width": 32}, augment=None, lr=1e-2, max_epochs=10, batch_size=64)
-model.fit(faces.data[train], faces.target[train])
-print(f"{model.score(faces.data[test], faces.target[test]):.0%} of unseen faces")
+model.fit(train.data, train.target)
+print(f"{model.score(test.data, test.target):.0%} of unseen faces")
 
 # %%
 # With a name, the rate that suits it and its source, it is like all others.

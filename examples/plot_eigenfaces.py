@@ -11,11 +11,11 @@ from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 
 from ferkit import FERClassifier, ImageNormalizer, ImageResizer, Pipeline
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import ConfusionDisplay
 
-faces = make_faces(2000, random_state=0)
-train, test = faces.usage == "Training", faces.usage != "Training"
+train = sample_faces(1600, random_state=0)
+test = sample_faces(400, usage="PublicTest", random_state=0)
 
 # %%
 eigenfaces = Pipeline(
@@ -29,7 +29,7 @@ eigenfaces = Pipeline(
 network = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, random_state=0)
 models = {"eigenfaces and SVM": eigenfaces, "network": network}
 for model in models.values():
-    model.fit(faces.data[train], faces.target[train])
+    model.fit(train.data, train.target)
 
 # %%
 # The first components: mostly where the light comes from and how the head is turned.
@@ -41,8 +41,8 @@ for ax, component in zip(axes.flat, eigenfaces["components"].components_, strict
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=True):
-    y, y_pred = (faces.target_names[codes] for codes in (faces.target[test], model.predict(faces.data[test])))
-    display = ConfusionDisplay.from_predictions(y, y_pred, labels=faces.target_names, normalize="true")
+    y, y_pred = (train.target_names[codes] for codes in (test.target, model.predict(test.data)))
+    display = ConfusionDisplay.from_predictions(y, y_pred, labels=train.target_names, normalize="true")
     plt.close(display.figure_)
     display.plot(ax, name=f"{name}: {(y == y_pred).mean():.0%}")
 plt.show()

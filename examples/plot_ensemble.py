@@ -11,10 +11,10 @@ from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 
 from ferkit import FERClassifier, evaluate
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 
-faces = make_faces(2000, random_state=0)
-train, test = faces.usage == "Training", faces.usage != "Training"
+train = sample_faces(1600, random_state=0)
+test = sample_faces(400, usage="PublicTest", random_state=0)
 
 # %%
 # Members that see the faces differently: another network, another size, another start.
@@ -34,8 +34,7 @@ models = {
     "stacking": StackingClassifier(members, LogisticRegression(max_iter=1000), cv=3, stack_method="predict_proba"),
 }
 reports = {
-    name: evaluate(model.fit(faces.data[train], faces.target[train]), faces.data[test], faces.target[test])
-    for name, model in models.items()
+    name: evaluate(model.fit(train.data, train.target), test.data, test.target) for name, model in models.items()
 }
 for name, report in reports.items():
     print(f"{name:10} {report.accuracy:.1%}")

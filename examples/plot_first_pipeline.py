@@ -9,14 +9,14 @@ from imblearn.over_sampling import RandomOverSampler
 from sklearn.metrics import classification_report
 
 from ferkit import FERClassifier, ImageAugmenter, Pipeline, PixelParser
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import ConfusionDisplay
 
 # %%
-# These faces are drawn by ferkit. With FER2013 at hand, this is
-# ``load_fer2013("fer2013.csv", usage="Training", decode=False)``.
-faces = make_faces(3000, class_weights="fer2013", as_frame=True, random_state=0)
-train, test = faces.frame.query("Usage == 'Training'"), faces.frame.query("Usage == 'PublicTest'")
+# ``sample_faces`` gives some faces of FER2013 where the variable ``FERKIT_DATA`` says where it is, and draws them
+# otherwise. For all of FER2013, ``load_fer2013("fer2013.csv", usage="Training", decode=False)``.
+train = sample_faces(2400, class_weights="fer2013", as_frame=True, random_state=0)
+test = sample_faces(300, usage="PublicTest", class_weights="fer2013", as_frame=True, random_state=0)
 
 # %%
 # The sampler acts in ``fit`` alone; augmentation is drawn afresh for every batch.
@@ -27,11 +27,11 @@ model = Pipeline(
         ("classify", FERClassifier(augment=ImageAugmenter(rotation=10), max_epochs=6, random_state=0)),
     ]
 )
-model.fit(train["pixels"], faces.target_names[train["emotion"]])
+model.fit(train.frame["pixels"], train.target_names[train.target])
 
 # %%
-y_test, y_pred = faces.target_names[test["emotion"]], model.predict(test["pixels"])
-print(classification_report(y_test, y_pred, labels=faces.target_names, zero_division=0))
+y_test, y_pred = test.target_names[test.target], model.predict(test.frame["pixels"])
+print(classification_report(y_test, y_pred, labels=train.target_names, zero_division=0))
 
 # %%
-ConfusionDisplay.from_predictions(y_test, y_pred, labels=faces.target_names, normalize="true")
+ConfusionDisplay.from_predictions(y_test, y_pred, labels=train.target_names, normalize="true")

@@ -11,12 +11,12 @@ import numpy as np
 from sklearn.model_selection import GridSearchCV
 
 from ferkit import FERClassifier, ImageAugmenter
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 
-faces = make_faces(900, size=32, random_state=0)
+faces = sample_faces(900, random_state=0)
 
 # %%
-model = FERClassifier("cnn_small", augment=ImageAugmenter(), max_epochs=6, batch_size=64, random_state=0)
+model = FERClassifier("cnn_small", input_size=32, augment=ImageAugmenter(), max_epochs=6, batch_size=64, random_state=0)
 grid = {"lr": [1e-3, 3e-3, 1e-2, 3e-2], "augment__rotation": [0, 10, 30]}
 search = GridSearchCV(model, grid, cv=2).fit(faces.data, faces.target)
 print(search.best_params_)

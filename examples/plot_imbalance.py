@@ -12,10 +12,10 @@ from imblearn.over_sampling import SMOTE, RandomOverSampler
 from sklearn.metrics import recall_score
 
 from ferkit import FERClassifier, Pipeline
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 
-train = make_faces(1500, class_weights="fer2013", random_state=0)
-test = make_faces(700, random_state=1)
+train = sample_faces(1500, class_weights="fer2013", random_state=0)
+test = sample_faces(700, usage="PublicTest", random_state=0)
 print(dict(zip(train.target_names.tolist(), np.bincount(train.target).tolist(), strict=True)))
 
 # %%

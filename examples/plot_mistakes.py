@@ -10,27 +10,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ferkit import FERClassifier
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import ConfusionDisplay, GradCAMDisplay, PredictionsDisplay
 
-faces = make_faces(2000, random_state=0)
-names = faces.target_names[faces.target]
-train, test = faces.usage == "Training", faces.usage != "Training"
+train = sample_faces(1600, random_state=0)
+test = sample_faces(400, usage="PublicTest", random_state=0)
+y, y_test = train.target_names[train.target], test.target_names[test.target]
 model = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, random_state=0)
-model.fit(faces.data[train], names[train])
+model.fit(train.data, y)
 
 # %%
-confusion = ConfusionDisplay.from_estimator(
-    model, faces.data[test], names[test], labels=faces.target_names, normalize="true"
-)
+confusion = ConfusionDisplay.from_estimator(model, test.data, y_test, labels=train.target_names, normalize="true")
 print(confusion.most_confused(3))
 
 # %%
-PredictionsDisplay.from_estimator(model, faces.data[test], names[test], n_images=16, order="mistakes")
+PredictionsDisplay.from_estimator(model, test.data, y_test, n_images=16, order="mistakes")
 
 # %%
 # The mouth and the brows, mostly. Where it is elsewhere, the network may have learnt something that is true of these
 # faces alone.
-wrong = np.flatnonzero(model.predict(faces.data[test]) != names[test])[:8]
-GradCAMDisplay.from_estimator(model, faces.data[test][wrong], names[test][wrong])
+wrong = np.flatnonzero(model.predict(test.data) != y_test)[:8]
+GradCAMDisplay.from_estimator(model, test.data[wrong], y_test[wrong])
 plt.show()

@@ -14,10 +14,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ferkit import FERClassifier
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 from ferkit.display import PredictionsDisplay
 
-faces, new = make_faces(1500, random_state=0), make_faces(512, random_state=1)
+faces = sample_faces(1500, random_state=0)
+new = sample_faces(512, usage="PublicTest", random_state=0)
 names = faces.target_names
 model = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, random_state=0)
 model.fit(faces.data, names[faces.target])

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from ferkit import FERClassifier
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 
-faces, test = make_faces(1200, random_state=0), make_faces(700, random_state=1)
+faces = sample_faces(1200, random_state=0)
+test = sample_faces(700, usage="PublicTest", random_state=0)
 names = faces.target_names
 
 # %%

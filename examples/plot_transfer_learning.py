@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from ferkit import FERClassifier
-from ferkit.datasets import make_faces
+from ferkit.datasets import sample_faces
 
 # %%
 # The network that knows faces. ``net_.module_.backbone`` is an ordinary PyTorch module.
-many = make_faces(3000, random_state=0)
+many = sample_faces(3000, random_state=0)
 expert = FERClassifier("cnn_small", max_epochs=10, random_state=0).fit(many.data, many.target)
 weights = Path(tempfile.mkdtemp(), "faces.pth")
 torch.save(expert.net_.module_.backbone.state_dict(), weights)
@@ -32,7 +32,8 @@ def is_pleased(faces):
     return np.isin(faces.target_names[faces.target], ["happy", "surprise"])
 
 
-few, test = make_faces(140, random_state=1), make_faces(1000, random_state=2)
+few = sample_faces(140, random_state=1)
+test = sample_faces(1000, usage="PublicTest", random_state=0)
 ways = {
     "from scratch": {},
     "head alone": {"weights": weights, "freeze": "backbone", "lr": 1e-2},

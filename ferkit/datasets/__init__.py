@@ -5,6 +5,7 @@ from ._faces import make_faces
 from ._fer2013 import load_fer2013
 from ._ferplus import load_ferplus
 from ._fetch import fetch_fer2013, get_data_home
+from ._sample import sample_faces
 
 __all__ = [
     "Duplicates",
@@ -14,4 +15,5 @@ __all__ = [
     "load_fer2013",
     "load_ferplus",
     "make_faces",
+    "sample_faces",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ferkit.datasets._base import EMOTIONS, TRAINING_COUNTS, USAGES, make_bunch
+from ferkit.datasets._base import EMOTIONS, USAGES, count_classes, make_bunch, make_frame
 
 # What a muscle can do, as displacements from the face at rest. The unit is half the height of a head.
 _ACTIONS = (
@@ -296,28 +296,6 @@ def _draw(f, size):
     return f.offset + f.gain * image
 
 
-def _class_counts(n_samples, class_weights):
-    """How many of ``n_samples`` faces each emotion gets: whole numbers as close to the weights as can be."""
-    if class_weights is None:
-        class_weights = np.ones(len(EMOTIONS))
-    elif isinstance(class_weights, str):
-        class_weights = TRAINING_COUNTS
-    try:
-        weights = np.asarray(class_weights, dtype=float)
-    except (TypeError, ValueError):
-        weights = np.empty(0)
-    if weights.shape != (len(EMOTIONS),) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
-        raise ValueError(
-            f"Expected class_weights of {len(EMOTIONS)} non-negative numbers, not all 0, in the order "
-            f"{', '.join(EMOTIONS)}; got {class_weights!r}. Pass None for balanced classes or 'fer2013' for FER2013's "
-            "imbalance."
-        )
-    shares = n_samples * weights / weights.sum()
-    counts = shares.astype(int)
-    counts[np.argsort(counts - shares, kind="stable")[: n_samples - counts.sum()]] += 1  # the largest remainders
-    return counts
-
-
 @validate_params(
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
@@ -350,7 +328,7 @@ def make_faces(n_samples=1000, *, size=48, class_weights=None, noise=0.025, as_f
     noise : float, default=0.025
         Standard deviation of the noise in every pixel, as a fraction of the range from black to white.
     as_frame : bool, default=False
-        Whether to add a ``frame`` with the columns of the FER2013 CSV. This needs pandas.
+        Whether to add a ``frame`` with the columns of the FER2013 CSV.
     random_state : int, RandomState instance or None, default=None
         Determines the faces. Pass an int for the same faces in every call.
 
@@ -392,7 +370,7 @@ def make_faces(n_samples=1000, *, size=48, class_weights=None, noise=0.025, as_f
     {'angry': 139, 'disgust': 15, 'fear': 143, 'happy': 251, 'sad': 168, 'surprise': 111, 'neutral': 173}
     """
     random_state = check_random_state(random_state)
-    counts = _class_counts(n_samples, class_weights)
+    counts = count_classes(n_samples, class_weights)
     target = random_state.permutation(np.repeat(np.arange(len(EMOTIONS), dtype=np.int64), counts))
     rng = np.random.default_rng(random_state.randint(2**31, size=4))  # draws float32, several times as fast
     traits = _draw_traits(target, rng)
@@ -409,9 +387,5 @@ def make_faces(n_samples=1000, *, size=48, class_weights=None, noise=0.025, as_f
     descr = _DESCR.format(size=size, counts=", ".join(map("{} {}".format, counts, EMOTIONS)))
     bunch = make_bunch(images.reshape(n_samples, -1), target, usage, image_shape=(size, size), descr=descr)
     if as_frame:
-        import pandas as pd
-
-        texts = [str(value) for value in range(256)]  # looked up, a pixel costs half as much as formatted
-        pixels = [" ".join(map(texts.__getitem__, row.tobytes())) for row in bunch.data]
-        bunch.frame = pd.DataFrame({"emotion": target, "pixels": pixels, "Usage": usage})
+        bunch.frame = make_frame(bunch)
     return bunch

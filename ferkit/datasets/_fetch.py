@@ -29,6 +29,11 @@ def get_data_home(data_home=None):
     data_home : pathlib.Path
         The folder, absolute.
 
+    Raises
+    ------
+    NotADirectoryError
+        If there is a file of that name.
+
     Examples
     --------
     >>> import tempfile
@@ -39,6 +44,10 @@ def get_data_home(data_home=None):
     (True, 'faces')
     """
     data_home = Path(data_home or os.environ.get("FERKIT_DATA") or "~/ferkit_data").expanduser().absolute()
+    if data_home.is_file():
+        raise NotADirectoryError(
+            f"{data_home} is a file: data_home, or FERKIT_DATA, is the folder above the folder fer2013 that has it"
+        )
     data_home.mkdir(parents=True, exist_ok=True)
     return data_home
 
