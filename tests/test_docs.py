@@ -1,11 +1,15 @@
 import doctest
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
 from ferkit.backbones import BACKBONES
+from ferkit.cli import app
 from ferkit.datasets import make_faces
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +28,21 @@ def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
     names = {}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    faces = make_faces(200, as_frame=True, random_state=0)
+    faces.frame.to_csv("fer2013.csv", index=False)
+    Path("photos").mkdir()
+    for path in ("face.png", "photos/0.png"):
+        Image.fromarray(faces.images[0]).save(path)
+    commands = re.findall(r"^(?:\.venv/bin/)?ferkit ([^#\n]+)", (ROOT / page).read_text(), flags=re.MULTILINE)
+    assert commands, f"{page} shows no command"
+    for command in commands:
+        result = CliRunner().invoke(app, shlex.split(command))
+        assert result.exit_code == 0, f"ferkit {command}: {result.output}"
 
 
 def test_pictures_are_there():

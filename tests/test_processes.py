@@ -1,6 +1,7 @@
 """One fit in two processes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,13 +63,28 @@ def build(name, **params):
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("default", "frozen")]
 
 
+def launch(script, folder):
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "script.py"]
+    variables = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_script_in_the_docs_runs(tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "scikit_learn.md").read_text()
+    (script,) = re.findall(
+        r"^```python\n(import joblib\nfrom accelerate .*?)^```", page, flags=re.MULTILINE | re.DOTALL
+    )
+    faces = make_faces(100, as_frame=True, random_state=0)
+    faces.frame.to_csv(tmp_path / "fer2013.csv", index=False)
+    launch(script, tmp_path)
+    assert joblib.load(tmp_path / "model.joblib").predict(faces.data).shape == (100,)
+
+
 @pytest.mark.parametrize("name", ["plain", *SLOW])
 def test_two_processes_end_with_one_model(name, tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT.format(tests=str(Path(__file__).parent), name=name))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "script.py"]
-    variables = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(launch, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    launch(SCRIPT.format(tests=str(Path(__file__).parent), name=name), tmp_path)
     first, second = np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy")
     np.testing.assert_array_equal(first, second)
 
