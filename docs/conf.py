@@ -56,6 +56,7 @@ sphinx_gallery_conf = {
         ]
     ),
     "show_memory": False,
+    "write_computation_times": False,  # a page that loads its scripts from elsewhere
     "remove_config_comments": True,
     "ignore_repr_types": r"ferkit\.display",
     "abort_on_example_error": True,
@@ -63,6 +64,8 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "ferkit"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_theme_options = {
     "navbar_align": "left",
     "show_toc_level": 2,

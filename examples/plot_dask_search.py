@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from ferkit import FERClassifier
 from ferkit.datasets import sample_faces
 
-faces = sample_faces(600, random_state=0)
+faces = sample_faces(900, random_state=0)
 
 # %%
 # The faces and the rows of each fold are sent to every worker once. Each keeps its copy, so that the search goes on
@@ -25,7 +25,7 @@ faces = sample_faces(600, random_state=0)
 dask.config.set({"distributed.scheduler.active-memory-manager.start": False})
 splits = list(StratifiedKFold(3).split(faces.data, faces.target))
 search = GridSearchCV(
-    FERClassifier("cnn_small", input_size=32, augment=None, max_epochs=6, batch_size=64, random_state=0),
+    FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0),
     {"lr": [1e-3, 3e-3, 1e-2]},
     cv=splits,
     n_jobs=-1,

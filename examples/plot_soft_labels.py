@@ -14,8 +14,8 @@ import pandas as pd
 from ferkit import FERClassifier
 from ferkit.datasets import sample_faces
 
-faces = sample_faces(1200, random_state=0)
-test = sample_faces(700, usage="PublicTest", random_state=0)
+faces = sample_faces(2400, random_state=0)
+test = sample_faces(1000, usage="PublicTest", random_state=0)
 names = faces.target_names
 
 # %%
@@ -30,22 +30,26 @@ print(pd.DataFrame(votes[:4], columns=names))
 
 # %%
 # A frame's columns become the classes.
-shared = {"augment": None, "max_epochs": 12, "batch_size": 64, "label_smoothing": 0, "random_state": 0}
+shared = {"augment": None, "max_epochs": 8, "batch_size": 64, "label_smoothing": 0, "random_state": 0}
 soft = FERClassifier("cnn_small", **shared).fit(faces.data, pd.DataFrame(votes / 10, columns=names))
 hard = FERClassifier("cnn_small", **shared).fit(faces.data, names[votes.argmax(axis=1)])
 
 # %%
-# What the networks say of unseen angry faces, and what the voters would.
-angry = test.data[test.target == 0]
-figure, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
+# On unseen faces, the one comes closer to what voters say; the other is too sure of itself.
 shares = {
-    "voters": taken_for[0],
-    "trained on shares of votes": soft.predict_proba(angry).mean(axis=0),  # in the order of the columns
-    "trained on majorities": hard.predict_proba(angry).mean(axis=0)[np.searchsorted(hard.classes_, names)],
+    "trained on shares of votes": soft.predict_proba(test.data),  # in the order of the columns
+    "trained on majorities": hard.predict_proba(test.data)[:, np.searchsorted(hard.classes_, names)],
 }
-for number, (name, share) in enumerate(shares.items()):
-    ax.bar(np.arange(7) + 0.27 * (number - 1), share, 0.27, color=["#BBBBBB", "#0072B2", "#E69F00"][number], label=name)
-ax.set_xticks(range(7), names)
-ax.set(ylabel="mean share for angry faces", ylim=(0, 1))
-ax.legend(frameon=False)
+for name, share in shares.items():
+    print(f"{name:27} {np.abs(share - taken_for[test.target]).sum(axis=1).mean() / 2:.0%} of the votes misplaced")
+
+# %%
+# How sure they are where a third of the voters mix a face up.
+mixed = test.target != np.flatnonzero(names == "happy")
+figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+for color, (name, share) in zip(["#0072B2", "#E69F00"], shares.items(), strict=True):
+    ax.hist(share[mixed].max(axis=1), np.linspace(0, 1, 26), color=color, alpha=0.7, label=name)
+ax.axvline(2 / 3, color="black", linestyle="--", label="the voters")
+ax.set(xlabel="largest share of an emotion", ylabel="unseen faces", xlim=(0, 1))
+ax.legend(frameon=False, loc="upper left")
 plt.show()
