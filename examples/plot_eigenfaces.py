@@ -16,6 +16,7 @@ from ferkit.display import ConfusionDisplay
 
 train = sample_faces(1600, random_state=0)
 test = sample_faces(400, usage="PublicTest", random_state=0)
+y, y_test = train.target_names[train.target], test.target_names[test.target]
 
 # %%
 eigenfaces = Pipeline(
@@ -29,7 +30,7 @@ eigenfaces = Pipeline(
 network = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, random_state=0)
 models = {"eigenfaces and SVM": eigenfaces, "network": network}
 for model in models.values():
-    model.fit(train.data, train.target)
+    model.fit(train.data, y)
 
 # %%
 # The first components: mostly where the light comes from and how the head is turned.
@@ -41,8 +42,7 @@ for ax, component in zip(axes.flat, eigenfaces["components"].components_, strict
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=True):
-    y, y_pred = (train.target_names[codes] for codes in (test.target, model.predict(test.data)))
-    display = ConfusionDisplay.from_predictions(y, y_pred, labels=train.target_names, normalize="true")
-    plt.close(display.figure_)
-    display.plot(ax, name=f"{name}: {(y == y_pred).mean():.0%}")
+    ConfusionDisplay.from_estimator(
+        model, test.data, y_test, labels=train.target_names, normalize="true", ax=ax, name=name
+    )
 plt.show()

@@ -90,8 +90,8 @@ def test_most_confused_pairs_come_first():
 def test_confusion_of_an_estimator_goes_into_given_axes(fitted, faces, names):
     _, (left, right) = plt.subplots(1, 2)
     counts = confusion_matrix(names, fitted.predict(faces.data))
-    display = ConfusionDisplay.from_estimator(fitted, faces.data, names)
-    assert display.plot(right, name="all").ax_ is right
+    display = ConfusionDisplay.from_estimator(fitted, faces.data, names, ax=right, name="all")
+    assert display.ax_ is right
     assert display.values.tolist() == counts.tolist()
     assert right.get_title().startswith("all: accuracy")
     assert not left.images
@@ -101,7 +101,9 @@ def test_confusion_of_an_estimator_goes_into_given_axes(fitted, faces, names):
     ("display_class", "score"), [(RocDisplay, roc_auc_score), (PrecisionRecallDisplay, average_precision_score)]
 )
 def test_each_label_has_its_curve_and_score(fitted, faces, names, display_class, score):
-    display = display_class.from_estimator(fitted, faces.data, names)
+    _, ax = plt.subplots()
+    display = display_class.from_estimator(fitted, faces.data, names, ax=ax)
+    assert display.ax_ is ax
     proba = fitted.predict_proba(faces.data)
     expected = {label: score(names == label, column) for label, column in zip(fitted.classes_, proba.T, strict=True)}
     assert display.scores == pytest.approx(expected)

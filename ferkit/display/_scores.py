@@ -55,7 +55,7 @@ class ConfusionDisplay:
         self.baseline = baseline
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, labels=None, normalize=None, baseline=None):
+    def from_estimator(cls, estimator, X, y, *, labels=None, normalize=None, baseline=None, ax=None, name=None):
         """Predict and draw.
 
         Parameters
@@ -72,6 +72,10 @@ class ConfusionDisplay:
             Show shares of each true label in place of counts.
         baseline : classifier, default=None
             Another one, fitted, to show the difference to.
+        ax : matplotlib Axes, default=None
+            Where to draw. By default a new figure.
+        name : str, default=None
+            Of the model or the images, for the title.
 
         Returns
         -------
@@ -83,10 +87,12 @@ class ConfusionDisplay:
             labels=labels,
             normalize=normalize,
             baseline=None if baseline is None else baseline.predict(X),
+            ax=ax,
+            name=name,
         )
 
     @classmethod
-    def from_predictions(cls, y_true, y_pred, *, labels=None, normalize=None, baseline=None):
+    def from_predictions(cls, y_true, y_pred, *, labels=None, normalize=None, baseline=None, ax=None, name=None):
         """Count and draw.
 
         Parameters
@@ -99,6 +105,10 @@ class ConfusionDisplay:
             Show shares of each true label in place of counts.
         baseline : array-like of shape (n,), default=None
             What another model predicted, to show the difference to.
+        ax : matplotlib Axes, default=None
+            Where to draw. By default a new figure.
+        name : str, default=None
+            Of the model or the images, for the title.
 
         Returns
         -------
@@ -109,7 +119,7 @@ class ConfusionDisplay:
         confusion = confusion_matrix(y_true, y_pred, labels=labels)
         if baseline is not None:
             baseline = confusion_matrix(y_true, baseline, labels=labels)
-        return cls(confusion, labels, normalize=normalize, baseline=baseline).plot()
+        return cls(confusion, labels, normalize=normalize, baseline=baseline).plot(ax, name=name)
 
     @property
     def values(self):
@@ -198,7 +208,7 @@ class _OneVsRestDisplay:
         self.scores = scores
 
     @classmethod
-    def from_estimator(cls, estimator, X, y):
+    def from_estimator(cls, estimator, X, y, *, ax=None):
         """Predict and draw.
 
         Parameters
@@ -209,15 +219,17 @@ class _OneVsRestDisplay:
             What it takes.
         y : array-like of shape (n,)
             True labels.
+        ax : matplotlib Axes, default=None
+            Where to draw. By default a new figure.
 
         Returns
         -------
         Display
         """
-        return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_)
+        return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, ax=ax)
 
     @classmethod
-    def from_predictions(cls, y_true, y_proba, *, labels):
+    def from_predictions(cls, y_true, y_proba, *, labels, ax=None):
         """Compute the curves and draw.
 
         Parameters
@@ -228,6 +240,8 @@ class _OneVsRestDisplay:
             Probabilities, or other scores that are the greater, the more a label is believed.
         labels : sequence
             The labels of the columns.
+        ax : matplotlib Axes, default=None
+            Where to draw. By default a new figure.
 
         Returns
         -------
@@ -238,7 +252,7 @@ class _OneVsRestDisplay:
             is_label = y_true == label
             if is_label.any() and not is_label.all():  # else there is nothing to tell apart
                 curves[label], scores[label] = cls._compute(is_label, score)
-        return cls(curves, scores).plot()
+        return cls(curves, scores).plot(ax)
 
     def plot(self, ax=None):
         """Draw.
