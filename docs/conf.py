@@ -55,6 +55,8 @@ sphinx_gallery_conf = {
             "*",
         ]
     ),
+    "backreferences_dir": "generated/examples",
+    "doc_module": ("ferkit",),
     "show_memory": False,
     "write_computation_times": False,  # a page that loads its scripts from elsewhere
     "remove_config_comments": True,

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from ferkit.backbones import BACKBONES, build_meta, list_backbones, resolve_backbone, summarize
+from ferkit.backbones import list_backbones, resolve_backbone, summarize
+from ferkit.backbones._inspect import build_meta
+from ferkit.backbones._table import BACKBONES
 
 HEADER = """\
 # Backbones

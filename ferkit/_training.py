@@ -24,7 +24,7 @@ from skorch.utils import to_tensor
 from torch import nn
 
 from ._processes import Processes
-from .backbones import set_dropout
+from .backbones._table import set_dropout
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet

@@ -36,7 +36,9 @@ from ._training import (
     scale_rates,
 )
 from .augmentation import ImageAugmenter
-from .backbones import find_head, find_sizes, load_weights, read_weights, resolve_backbone
+from .backbones import find_sizes, resolve_backbone
+from .backbones._inspect import find_head
+from .backbones._weights import load_weights, read_weights
 
 __all__ = ["FERClassifier"]
 

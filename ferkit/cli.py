@@ -252,7 +252,8 @@ def show_backbones(
 
 def _summarize(name, input_size):
     """(backbone, height and width, Summary or None) of a network for gray faces."""
-    from ferkit.backbones import build_meta, resolve_backbone, summarize
+    from ferkit.backbones import resolve_backbone, summarize
+    from ferkit.backbones._inspect import build_meta
 
     backbone = resolve_backbone(name)
     size = input_size or backbone.input_size

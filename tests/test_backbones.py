@@ -6,18 +6,9 @@ import torch
 from torchvision.models import get_model, list_models
 
 import ferkit.backbones
-from ferkit.backbones import (
-    BACKBONES,
-    CNN,
-    build_meta,
-    find_head,
-    find_sizes,
-    list_backbones,
-    register_backbone,
-    resolve_backbone,
-    set_dropout,
-    summarize,
-)
+from ferkit.backbones import CNN, find_sizes, list_backbones, register_backbone, resolve_backbone, summarize
+from ferkit.backbones._inspect import build_meta, find_head
+from ferkit.backbones._table import BACKBONES, set_dropout
 
 # ferkit's own, and one of each family
 FIXED_SIZE = ["vit_b_32", "maxvit_t"]

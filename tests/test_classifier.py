@@ -18,7 +18,8 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 
 import ferkit
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, Pipeline, PixelParser
-from ferkit.backbones import BACKBONES, CNN
+from ferkit.backbones import CNN
+from ferkit.backbones._table import BACKBONES
 from ferkit.datasets import make_faces
 
 

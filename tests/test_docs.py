@@ -1,5 +1,7 @@
+import dataclasses
 import doctest
 import importlib.util
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -8,7 +10,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from ferkit.backbones import BACKBONES
+import ferkit.datasets
+import ferkit.display
+import ferkit.report
+from ferkit.backbones._table import BACKBONES
 from ferkit.cli import app
 from ferkit.datasets import make_faces
 
@@ -43,6 +48,16 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
     for command in commands:
         result = CliRunner().invoke(app, shlex.split(command))
         assert result.exit_code == 0, f"ferkit {command}: {result.output}"
+
+
+@pytest.mark.parametrize("room", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report])
+def test_what_is_public_is_in_the_reference_with_an_example(room):
+    listed = (ROOT / "docs" / "api.rst").read_text().split()
+    for name in set(room.__all__) - {"Pipeline"}:  # imbalanced-learn's
+        assert name in listed, name
+        public = getattr(room, name)
+        if inspect.isfunction(public) or not dataclasses.is_dataclass(public):  # those are what functions return
+            assert re.search(r"^Examples\n-+\n", inspect.getdoc(public), re.MULTILINE), f"{name} shows no example"
 
 
 def test_pictures_are_there():

@@ -13,7 +13,8 @@ from skorch.callbacks import Callback
 from torchvision.models import get_model, get_model_weights
 
 from ferkit import FERClassifier
-from ferkit.backbones import CNN, find_head, resolve_backbone
+from ferkit.backbones import CNN, resolve_backbone
+from ferkit.backbones._inspect import find_head
 from ferkit.datasets import make_faces
 
 FREE = {"augment": None, "mixup": 0, "tta": None, "precision": "float32"}

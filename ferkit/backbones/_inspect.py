@@ -74,7 +74,28 @@ def find_head(build, **arguments):
 
 
 def find_sizes(build, **arguments):
-    """Those of some common sizes that the network takes."""
+    """Those of some common sizes that a network takes.
+
+    Only shapes are computed for it.
+
+    Parameters
+    ----------
+    build : callable
+        A builder, called as ``build(num_classes=2, **arguments)``.
+    **arguments : dict
+        ``in_channels``, and what else it is to be called with.
+
+    Returns
+    -------
+    sizes : list of int
+        Heights and widths in pixels, of square images.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import find_sizes, resolve_backbone
+    >>> find_sizes(resolve_backbone("vgg16").build, in_channels=1)
+    [32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512]
+    """
     network = build_meta(build, num_classes=2, **arguments)
     return [size for size in SIZES if _takes(network, size, arguments["in_channels"])]
 

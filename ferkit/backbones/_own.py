@@ -34,6 +34,13 @@ class CNN(nn.Module):
         Convolutions in each stage; the stem is one of the first stage's.
     dropout : float, default=0.3
         Probability of dropping a feature before the linear layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ferkit.backbones import CNN
+    >>> CNN(num_classes=7, widths=(16, 32))(torch.zeros(2, 1, 48, 48)).shape
+    torch.Size([2, 7])
     """
 
     def __init__(self, num_classes, in_channels=1, *, widths=(48, 96, 192, 256), depth=2, dropout=0.3):
@@ -53,9 +60,9 @@ class CNN(nn.Module):
 
 
 class VGGFER(nn.Module):
-    """The four-stage VGG for 48×48 faces [1]_, with which the best single-network results on FER2013 are reached.
+    """The four-stage VGG for 48×48 faces, with which the best single-network results on FER2013 are reached.
 
-    Four stages of two 3×3 convolutions and a max-pooling, then three linear layers over the 3×3 that is left of a
+    Four stages of two 3×3 convolutions and a max-pooling [1]_, then three linear layers over the 3×3 that is left of a
     48×48 image. What other sizes from 16×16 on leave is pooled to 3×3.
 
     Parameters
@@ -75,6 +82,13 @@ class VGGFER(nn.Module):
     ----------
     .. [1] Y. Khaireddin, Z. Chen, "Facial Emotion Recognition: State of the Art Performance on FER2013", 2021,
        arXiv:2105.03588.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from ferkit.backbones import VGGFER
+    >>> VGGFER(num_classes=7, hidden=256)(torch.zeros(2, 1, 48, 48)).shape
+    torch.Size([2, 7])
     """
 
     def __init__(self, num_classes, in_channels=1, *, widths=(64, 128, 256, 512), hidden=4096, dropout=0.2):

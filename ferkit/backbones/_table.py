@@ -33,6 +33,11 @@ class Backbone:
     pretrained : callable or None
         Called with the name of published weights, or "imagenet" for the best; returns (state dict, mean, standard
         deviation), the latter two of RGB pixels from 0 to 1.
+
+    See Also
+    --------
+    register_backbone : Gives a builder of yours a name.
+    resolve_backbone : Returns that of a name.
     """
 
     build: Callable[..., nn.Module]
@@ -240,7 +245,33 @@ def _check_builder(backbone):
 
 
 def resolve_backbone(backbone):
-    """Turn a name, an ``nn.Module`` class or another builder into a :class:`Backbone`."""
+    """Turn a name, an ``nn.Module`` class or another builder into a :class:`Backbone`.
+
+    Parameters
+    ----------
+    backbone : str, nn.Module class or callable
+        What ``FERClassifier(backbone=…)`` takes.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    ImportError
+        For ``"timm/<name>"`` without timm.
+    TypeError
+        If it is neither a name nor can be called as a builder is.
+    ValueError
+        If no network has the name.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import resolve_backbone
+    >>> backbone = resolve_backbone("resnet18")
+    >>> backbone.input_size, backbone.reference
+    (224, 'He et al., CVPR 2016')
+    """
     if not isinstance(backbone, str):
         return Backbone(_check_builder(backbone))
     if backbone in BACKBONES:

@@ -175,7 +175,7 @@ class FilterDisplay:
 
 
 class GradCAMDisplay:
-    """Where in each face a network finds what it predicts [1]_: the brighter, the more.
+    """Where in each face a network finds what it predicts: the brighter, the more.
 
     Parameters
     ----------
@@ -199,8 +199,9 @@ class GradCAMDisplay:
 
     Notes
     -----
-    Needs captum, which comes with ``pip install "ferkit[explain]"``. The maps of a deep network's last layers are
-    small: 2×2 for a ``resnet18`` and faces of 48×48. An earlier ``layer`` or a greater ``input_size`` shows more.
+    Grad-CAM [1]_ needs captum, which comes with ``pip install "ferkit[explain]"``. The maps of a deep network's last
+    layers are small: 2×2 for a ``resnet18`` and faces of 48×48. An earlier ``layer`` or a greater ``input_size`` shows
+    more.
 
     References
     ----------
