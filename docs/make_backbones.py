@@ -16,7 +16,7 @@ a function that builds one works in the same place, and `register_backbone` give
 Networks of torchvision and timm take the names of their published weights: `FERClassifier("resnet18",
 weights="imagenet")`. Many are too deep for faces of 48×48; the error then says which `input_size` they need.
 
-Costs are for one gray image of the size that a network was made for, and seven classes: parameters, and MFLOP of a
+Costs are for one gray image of the size named, and seven classes: parameters, and MFLOP of a
 prediction (two for each multiply-add). `ferkit backbones NAME` shows a network layer by layer, `--figure` draws it.
 The rate is what `lr="auto"` means, for batches of 256 from scratch.
 

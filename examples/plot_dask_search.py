@@ -2,8 +2,9 @@
 A search on a cluster
 =====================
 
-scikit-learn's searches run on a Dask cluster through joblib; here a cluster of two processes on this machine, with
-``pip install "ferkit[dask]"``. With ``Client("scheduler:8786")`` it is a real one.
+scikit-learn's searches run on a Dask cluster through joblib; here a cluster of two threads, to show how, with
+``pip install "ferkit[dask]"``. ``Client("scheduler:8786")`` is a real one, of processes on many
+machines.
 """
 
 from itertools import chain

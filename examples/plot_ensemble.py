@@ -2,7 +2,7 @@
 Ensembles
 =========
 
-Networks make different mistakes, so that several together are better than each. scikit-learn's own
+Networks make different mistakes, so that several together are often better than each. scikit-learn's own
 ``VotingClassifier`` averages their probabilities, and its ``StackingClassifier`` learns how much to trust each.
 """
 

@@ -57,6 +57,8 @@ class ImageFiles:
 
 def find_paths(X):
     """The paths in a list, a column or a frame of one column; None if it holds anything else."""
+    if isinstance(X, (str, PathLike)):
+        raise ValueError(f"Expected images or a list of files, got the one file {X}: put it in a list.")
     if hasattr(X, "columns") and len(X.columns) != 1:
         return None  # before a frame of pixels is copied
     if hasattr(X, "to_numpy"):

@@ -72,7 +72,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         More arguments for the backbone. ``in_channels`` is the images' own number by default, and 3 with published
         weights: gray images are then repeated to RGB. With 1 the first layer's filters are summed instead.
     weights : str, path or None, default=None
-        Weights to start from, all but those of a head for other classes: "imagenet" for the best that torchvision or
+        Weights to start from; a head for other classes starts anew. "imagenet" is for the best that torchvision or
         timm publish for the backbone, the name of others such as "IMAGENET1K_V1", or the path of a state dict, .pth or
         .safetensors. Published ones are taken from torchvision's cache, or fetched, and images are standardised as they
         expect. None trains from scratch.
@@ -113,8 +113,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Probability in every dropout layer of the backbone, or before its last linear layer where it has none. By
         default the backbone's own.
     mixup : float or "auto", default="auto"
-        Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none. "auto" is 0.2 for 40
-        epochs or more, which would else overfit, and 0 for fewer, which it would cost accuracy.
+        Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none. "auto" is 0.2 from
+        40 epochs on, against overfitting, else 0.
     ema_decay : float or None, default=0.995
         Decay for each batch of the moving average of the weights, which is what predicts. None predicts with the last
         weights.
@@ -133,8 +133,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of convolutions and matrix products. "auto" is bfloat16 where the hardware multiplies in it, else float32.
     random_state : int, RandomState instance or None, default=None
-        Determines weights, batches, augmentation and the validation split. Repeatable on the same machine, in threads
-        and processes too; fits in threads of one process wait for each other, as they share PyTorch's random stream.
+        Determines weights, batches, augmentation and the validation split. Repeatable on the same machine with as many
+        threads, in workers too; fits in threads of one process wait for each other, as they share PyTorch's random stream.
     verbose : int, default=0
         1 shows a progress bar over epochs and batches.
     callbacks : list of skorch callbacks, default=None
@@ -146,9 +146,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted.
+        The labels, sorted; of soft targets in a frame, its columns in their order.
     history_ : list of dict
-        For each epoch: ``epoch``, ``train_loss`` and ``train_accuracy`` (on augmented batches, while the weights
+        For each epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the weights
         change), ``valid_loss`` and ``valid_accuracy`` (of what predicts; nan where nothing is held back), ``lr`` (at
         its start) and ``seconds``.
     net_ : skorch.NeuralNetClassifier

@@ -60,7 +60,7 @@ class CNN(nn.Module):
 
 
 class VGGFER(nn.Module):
-    """The four-stage VGG for 48×48 faces, with which the best single-network results on FER2013 are reached.
+    """The four-stage VGG for 48×48 faces, published with 73.28 % on FER2013 without further training data.
 
     Four stages of two 3×3 convolutions and a max-pooling [1]_, then three linear layers over the 3×3 that is left of a
     48×48 image. What other sizes from 16×16 on leave is pooled to 3×3.

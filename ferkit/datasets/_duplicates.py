@@ -127,9 +127,8 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
 
     The similarity of two images is the correlation of their edges and features, that is of what a difference of two
     Gaussians leaves of them, about 2 to 5 pixels in size at 48×48. It is the best of the nine shifts by up to one pixel
-    each way, of one image as it is and mirrored. Brightness and contrast do not change it. It is worked out for the
-    pairs that correlate by at least 0.75 in their low frequencies, weighted by frequency, which all pairs are compared
-    by.
+    each way, of one image as it is and mirrored. Brightness and contrast do not change it. All pairs are
+    first compared by their low frequencies; those that correlate there by 0.75 or more are worked out in full.
 
     Parameters
     ----------

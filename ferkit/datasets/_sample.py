@@ -38,7 +38,7 @@ def sample_faces(n_samples=1000, *, usage="Training", class_weights=None, as_fra
     n_samples : int, default=1000
         Number of faces.
     usage : {"Training", "PublicTest", "PrivateTest"}, default="Training"
-        The split. Those of different splits are different faces.
+        The split. Those of different splits are different rows; FER2013 has some photographs in two.
     class_weights : None, "fer2013" or array-like of shape (7,), default=None
         How frequent the emotions are, as in :func:`make_faces`. FER2013 gives at most as many as it has: 56 of its
         PublicTest faces show disgust.
