@@ -1,6 +1,9 @@
 """Sphinx configuration: `make docs` builds the pages into docs/_build."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 from sphinx_gallery.sorting import ExplicitOrder
 
@@ -8,6 +11,12 @@ from ferkit import __version__
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.pop("FERKIT_DATA", None)  # no face of a real person in the figures
+
+generated = Path(__file__).with_name("generated")
+generated.mkdir(exist_ok=True)
+describe = [sys.executable, "-m", "typer", "ferkit.cli", "utils", "docs", "--name", "ferkit", "--title", "The command"]
+described = subprocess.run(describe, check=True, capture_output=True, text=True).stdout
+(generated / "command.md").write_text(described.replace("# The command", "# The command `ferkit`", 1))
 
 project, author, release = "ferkit", "the ferkit developers", __version__
 extensions = [

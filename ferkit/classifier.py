@@ -134,7 +134,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Of convolutions and matrix products. "auto" is bfloat16 where the hardware multiplies in it, else float32.
     random_state : int, RandomState instance or None, default=None
         Determines weights, batches, augmentation and the validation split. Repeatable on the same machine with as many
-        threads, in workers too; fits in threads of one process wait for each other, as they share PyTorch's random stream.
+        threads, in workers too; fits in threads of one process wait for each other, as they share PyTorch's random
+        stream.
     verbose : int, default=0
         1 shows a progress bar over epochs and batches.
     callbacks : list of skorch callbacks, default=None
@@ -148,9 +149,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted; of soft targets in a frame, its columns in their order.
     history_ : list of dict
-        For each epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the weights
-        change), ``valid_loss`` and ``valid_accuracy`` (of what predicts; nan where nothing is held back), ``lr`` (at
-        its start) and ``seconds``.
+        For each epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
+        weights change), ``valid_loss`` and ``valid_accuracy`` (of what predicts; nan where nothing is held back),
+        ``lr`` (at its start) and ``seconds``.
     net_ : skorch.NeuralNetClassifier
         The trained net; ``net_.module_`` is the PyTorch module.
     image_shape_ : tuple of int
