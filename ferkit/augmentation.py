@@ -121,6 +121,32 @@ class ImageAugmenter(BaseSampler):
         tags.input_tags.sparse = False
         return tags
 
+    def fit_resample(self, X, y, **params):
+        """Append changed copies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
+            Images.
+        y : array-like of shape (n,)
+            Labels.
+        **params : dict
+            imbalanced-learn passes on what else a pipeline brings; there is nothing to take here.
+
+        Returns
+        -------
+        X_resampled : ndarray or frame of shape ((1 + n_copies) * n, pixels)
+            The images, then the copies, of the same dtype.
+        y_resampled : array-like of shape ((1 + n_copies) * n,)
+            Their labels.
+
+        Raises
+        ------
+        ValueError
+            If these are no images, or as many labels.
+        """
+        return super().fit_resample(X, y, **params)
+
     def _check_X_y(self, X, y):
         if hasattr(X, "sparse"):  # a frame of sparse columns, which becomes one again
             X = X.sparse.to_dense()

@@ -180,8 +180,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     --------
     >>> from ferkit import FERClassifier
     >>> from ferkit.datasets import make_faces
-    >>> faces = make_faces(200, random_state=0)
-    >>> model = FERClassifier(max_epochs=2, random_state=0).fit(faces.data, faces.target)
+    >>> faces = make_faces(900, random_state=0)
+    >>> model = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0)
+    >>> model.fit(faces.data[:700], faces.target_names[faces.target[:700]])
+    FERClassifier(...)
+    >>> model.score(faces.data[700:], faces.target_names[faces.target[700:]]) > 0.5  # seven emotions
+    True
     >>> model.predict_proba(faces.data[:3]).shape
     (3, 7)
     """
@@ -676,6 +680,13 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n, n_classes), float32
             In the order of ``classes_``.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If these are no images, or not of the shape seen in `fit`.
         """
         check_is_fitted(self)
         X, _ = check_images(self, X, reset=False, lazy=True)
@@ -692,6 +703,13 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n, n_classes), float32
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If these are no images, or not of the shape seen in `fit`.
         """
         return np.log(self.predict_proba(X))
 
@@ -707,6 +725,13 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n,)
             Labels, of the type of ``y`` in `fit`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If these are no images, or not of the shape seen in `fit`.
         """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]

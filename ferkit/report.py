@@ -55,11 +55,14 @@ def evaluate(model, X, y, *, labels=None, X_train=None):
     --------
     >>> from ferkit import evaluate
     >>> from ferkit.datasets import make_faces
-    >>> from sklearn.dummy import DummyClassifier
-    >>> faces = make_faces(700, random_state=0)
-    >>> report = evaluate(DummyClassifier().fit(faces.data, faces.target), faces.data, faces.target)
+    >>> from sklearn.svm import SVC
+    >>> faces = make_faces(1000, random_state=0)
+    >>> X, y = faces.data, faces.target_names[faces.target]
+    >>> report = evaluate(SVC().fit(X[:800], y[:800]), X[800:], y[800:])
     >>> round(report.accuracy, 3), [round(bound, 3) for bound in report.interval]
-    (0.143, [0.119, 0.171])
+    (0.25, [0.195, 0.314])
+    >>> report.confused_pairs[0]["true"], report.confused_pairs[0]["predicted"]
+    ('neutral', 'disgust')
     """
     in_training = None if X_train is None else _find_in_training(X, X_train)
     classes, last = getattr(model, "classes_", None), model[-1] if hasattr(model, "steps") else model

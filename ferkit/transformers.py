@@ -192,6 +192,11 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Returns
         -------
         self : ImageResizer
+
+        Raises
+        ------
+        ValueError
+            If these are no images, or a parameter is out of its range.
         """
         _, shape = check_images(self, X, reset=True)
         self._size = check_size(self.size, "size")
@@ -210,6 +215,13 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         -------
         ndarray of shape (n, new_height * new_width * channels)
             uint8 where ``X`` was, else float32.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If these are no images, or not of the shape seen in `fit`.
         """
         check_is_fitted(self)
         X, (height, width, channels) = check_images(self, X, reset=False)
@@ -284,6 +296,11 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         Returns
         -------
         self : ImageNormalizer
+
+        Raises
+        ------
+        ValueError
+            If these are no images, or a parameter is out of its range.
         """
         X, (_, _, channels) = check_images(self, X, reset=True)
         if self.method == "dataset":
@@ -304,6 +321,13 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         Returns
         -------
         ndarray of shape (n, pixels), float32
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If these are no images, or not of the shape seen in `fit`.
         """
         check_is_fitted(self)
         X, (_, _, channels) = check_images(self, X, reset=False)
@@ -329,6 +353,13 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         Returns
         -------
         ndarray of shape (n, pixels), float32
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the rows are not as long as those seen in `fit`.
         """
         check_is_fitted(self)
         X, (_, _, channels) = check_images(self, X, reset=False)

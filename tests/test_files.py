@@ -115,6 +115,14 @@ def test_files_that_are_not_there_or_no_images(files, tiny, tmp_path):
         tiny().fit(["some", "words"], [0, 1])
 
 
+def test_a_file_alone_is_no_list(files, tiny):
+    paths, faces = files
+    model = tiny().fit(paths, faces.target)
+    for alone in (paths[0], str(paths[0])):
+        with pytest.raises(ValueError, match="put it in a list"):
+            model.predict(alone)
+
+
 def test_an_error_while_loading_leaves_no_thread_behind(files, tiny, tmp_path):
     paths, faces = files
     broken = tmp_path / "broken.png"

@@ -279,6 +279,11 @@ class PredictionsDisplay:
         Returns
         -------
         PredictionsDisplay
+
+        Raises
+        ------
+        ValueError
+            If ``order`` is something else.
         """
         rows = np.random.default_rng(random_state).permutation(len(y))
         if order == "random":
@@ -318,6 +323,11 @@ class PredictionsDisplay:
         Returns
         -------
         PredictionsDisplay
+
+        Raises
+        ------
+        ValueError
+            If ``order`` is something else.
         """
         y_true, y_proba = np.asarray(y_true), np.asarray(y_proba)
         y_pred, probability = np.asarray(labels)[y_proba.argmax(axis=1)], y_proba.max(axis=1)

@@ -142,6 +142,11 @@ class FilterDisplay:
         Returns
         -------
         FilterDisplay
+
+        Raises
+        ------
+        ValueError
+            If the backbone has no convolution.
         """
         from torch import nn
 
@@ -246,6 +251,13 @@ class GradCAMDisplay:
         Returns
         -------
         GradCAMDisplay
+
+        Raises
+        ------
+        ImportError
+            If captum is not installed.
+        ValueError
+            If no layer of the backbone returns maps.
         """
         import torch
 

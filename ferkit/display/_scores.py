@@ -80,6 +80,11 @@ class ConfusionDisplay:
         Returns
         -------
         ConfusionDisplay
+
+        Raises
+        ------
+        ValueError
+            If ``normalize`` is something else, or labels are numbers here and strings there.
         """
         return cls.from_predictions(
             y,
@@ -113,6 +118,11 @@ class ConfusionDisplay:
         Returns
         -------
         ConfusionDisplay
+
+        Raises
+        ------
+        ValueError
+            If ``normalize`` is something else, or labels are numbers here and strings there.
         """
         if labels is None:
             labels = unique_labels(y_true, y_pred, *([] if baseline is None else [baseline]))
