@@ -2,7 +2,7 @@
 
 As many rows as FER2013 has, 35,887, drawn and written to a temporary file, or those of --data. Bars: at least 8 times
 as fast as ``np.array(s.split(), dtype=np.uint8)`` and faster than ``np.fromstring(s, sep=" ", dtype=np.uint8)``, which
-checks nothing. All three read the file with pandas, and must agree.
+checks nothing. Those two read the file with pandas. All three must agree.
 
 Folders of JPEGs: against Pillow in a loop, which checks no names and sorts out no splits. Faces of 48×48 are decoded
 one after the other, since what Python does around each takes longer than decoding; larger ones by all cores.

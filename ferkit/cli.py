@@ -267,7 +267,7 @@ def _summarize(name, input_size):
 
 @app.command()
 def demo(out_dir: Out = Path("demo"), force: Force = False):
-    """Train on faces that ferkit draws, in a minute or two, and show where everything is."""
+    """Train on faces that ferkit draws, in some two minutes, and show where everything is."""
     _check_run(out_dir, force)
     _check_out(out_dir)
     out.print("Training on 5,000 faces that ferkit draws. For real ones: ferkit train fer2013.csv")

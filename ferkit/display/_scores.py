@@ -234,7 +234,7 @@ class _OneVsRestDisplay:
 
         Returns
         -------
-        Display
+        RocDisplay or PrecisionRecallDisplay
         """
         return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, ax=ax)
 
@@ -255,7 +255,7 @@ class _OneVsRestDisplay:
 
         Returns
         -------
-        Display
+        RocDisplay or PrecisionRecallDisplay
         """
         y_true, curves, scores = np.asarray(y_true), {}, {}
         for label, score in zip(labels, np.asarray(y_proba).T, strict=True):
@@ -274,7 +274,7 @@ class _OneVsRestDisplay:
 
         Returns
         -------
-        Display
+        RocDisplay or PrecisionRecallDisplay
         """
         if ax is None:
             _, ((ax,),) = new_axes(1, 1, 6.4, max(4.4, 0.9 + 0.25 * len(self.curves)))
@@ -294,7 +294,7 @@ class _OneVsRestDisplay:
 
 
 class RocDisplay(_OneVsRestDisplay):
-    """Each label against all others: how many of its images are found for how many false alarms.
+    """Receiver operating characteristic of each label against all others.
 
     Labels that no image has are left out.
 
@@ -334,7 +334,7 @@ class RocDisplay(_OneVsRestDisplay):
 
 
 class PrecisionRecallDisplay(_OneVsRestDisplay):
-    """Each label against all others: how many of those taken for it are, against how many of it are found.
+    """Precision against recall of each label against all others.
 
     Labels that no image has are left out. By chance the average precision would be a label's share of the images.
 
