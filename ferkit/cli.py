@@ -320,11 +320,13 @@ def audit(
     from ferkit.datasets import find_duplicates
 
     faces = _load(data, drop_errors)
-    found = find_duplicates(faces.data, faces.target, faces.usage)
+    usage = faces.usage if "Training" in faces.usage else None  # else there is nothing to compare the splits with
+    found = find_duplicates(faces.data, faces.target, usage)
     if as_json:
         out.print_json(json.dumps({"data": str(data), **found.to_dict()}))
     else:
-        out.print(f"{data}, {len(faces.data):,} faces\n\n{found}", markup=False)
+        left = " that could be read; rows are counted among them" if drop_errors else ""
+        out.print(f"{data}, {len(faces.data):,} faces{left}\n\n{found}", markup=False)
 
 
 @app.command()

@@ -13,11 +13,12 @@ import pandas as pd
 from scipy.stats import binomtest, norm
 from sklearn.metrics import classification_report, confusion_matrix, f1_score
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._files import find_paths
 from ._images import as_rows
 from .classifier import FERClassifier
+from .display._base import check_labels, check_proba
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 
@@ -88,6 +89,8 @@ def evaluate(model, X, y, *, labels=None, X_train=None):
 
 def _find_in_training(X, X_train):
     """Which images stand in the training set too, bool of shape (n,)."""
+    if (find_paths(X) is None) != (find_paths(X_train) is None):
+        raise ValueError("Expected X and X_train in one form, got paths and pixels.")
     rows, others = _comparable_rows(X), _comparable_rows(X_train)
     if rows.shape[1] != others.shape[1]:
         raise ValueError(
@@ -209,36 +212,42 @@ class Report:
         >>> report.accuracy, report.confused_pairs
         (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
         """
-        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        y_true, y_pred = (column_or_1d(np.asarray(y)) for y in (y_true, y_pred))
         check_consistent_length(y_true, y_pred, y_proba, in_training)
         if not len(y_true):
             raise ValueError("Expected at least one face to score, got none.")
         occurring = unique_labels(y_true, y_pred)
+        check_labels(occurring, () if labels is None else labels)
         labels = occurring if labels is None else np.concatenate([labels, np.setdiff1d(occurring, labels)])
         right = y_true == y_pred
         confusion = confusion_matrix(y_true, y_pred, labels=labels)
         support = confusion.sum(axis=1)
         per_class = classification_report(y_true, y_pred, labels=labels, output_dict=True, zero_division=0)
+        balanced_accuracy = float(np.mean(confusion.diagonal()[support > 0] / support[support > 0]))
+        macro_f1 = float(f1_score(y_true, y_pred, average="macro", zero_division=0))
+        per_class["macro avg"] |= {  # scikit-learn's counts classes that do not occur as 0
+            "precision": float(np.mean([per_class[str(label)]["precision"] for label in occurring])),
+            "recall": balanced_accuracy,
+            "f1-score": macro_f1,
+        }
         top_2 = calibration_error = n_in_training = unseen = None
         if y_proba is not None:
-            y_proba, classes = np.asarray(y_proba), np.asarray(classes)
-            if y_proba.shape[1:] != classes.shape:
-                raise ValueError(
-                    f"y_proba is of shape {y_proba.shape}, expected a column for each of classes={classes}."
-                )
+            classes = np.asarray(classes)
+            y_proba = check_proba(y_proba, np.atleast_1d(classes))
             best_2 = classes[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())
             n_bin, confident, accurate = _bin_confidence(y_true, y_proba, classes)
             calibration_error = float(n_bin @ np.abs(accurate - confident) / len(y_true))
         if in_training is not None:
-            n_in_training, unseen = int(np.sum(in_training)), right[~np.asarray(in_training)]
+            in_training = np.asarray(in_training, dtype=bool)
+            n_in_training, unseen = int(in_training.sum()), right[~in_training]
         any_unseen = unseen is not None and len(unseen) > 0
         return cls(
             n=len(y_true),
             accuracy=float(right.mean()),
             interval=_wilson_interval(right),
-            balanced_accuracy=float(np.mean(confusion.diagonal()[support > 0] / support[support > 0])),
-            macro_f1=float(f1_score(y_true, y_pred, average="macro", zero_division=0)),
+            balanced_accuracy=balanced_accuracy,
+            macro_f1=macro_f1,
             top_2_accuracy=top_2,
             calibration_error=calibration_error,
             n_in_training=n_in_training,
@@ -303,7 +312,7 @@ class Report:
         -------
         str
         """
-        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
@@ -319,7 +328,7 @@ class Report:
             Its heading.
         """
         scores, classes, *pairs = self._html_tables()
-        side = 1.8 + 0.5 * len(self.labels)
+        side = max(4, 1.8 + 0.5 * len(self.labels))
         blocks = [
             scores,
             "<h2>Classes</h2>",
@@ -471,7 +480,7 @@ class Comparison:
         if difference < 0:
             names, difference, low, high, n_only = names[::-1], -difference, -high, -low, n_only[::-1]
         lead = f"{names[1]} is better by {100 * difference:.2f} points" if difference else "no difference"
-        verdict = "This can be noise: it is no gain." if self.is_noise else "This is more than noise."
+        verdict = "This can be noise." if self.is_noise else "This is more than noise."
         return (
             f"{', '.join(scores)}, on the same {self.n:,} faces\n"
             f"{lead}, 95 % interval {100 * low:.2f} to {100 * high:.2f}\n"
@@ -513,6 +522,8 @@ def compare_reports(a, b, *, names=("a", "b")):
     b alone is right on 49, a alone on 0: McNemar's exact test gives p = 3.6e-15
     This is more than noise.
     """
+    if len(names) != 2:
+        raise ValueError(f"Expected two names, got {names!r}.")
     if not np.array_equal(a.y_true, b.y_true):
         raise ValueError("Reports on the same faces in the same order are compared: these differ in their true labels.")
     right_a, right_b = a.y_true == a.y_pred, b.y_true == b.y_pred
@@ -581,7 +592,7 @@ _PAGE = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 body {{ max-width: 44rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222; }}
-h1, h2 {{ line-height: 1.2; }}
+h1, h2 {{ line-height: 1.2; overflow-wrap: anywhere; }}
 h2 {{ margin-top: 2.5rem; }}
 div {{ overflow-x: auto; margin: 1.5rem 0; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}

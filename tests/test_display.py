@@ -4,10 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
 
-from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, Pipeline
+from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, Pipeline, PixelParser
 from ferkit.backbones import CNN, summarize
+from ferkit.datasets import make_faces
 from ferkit.display import (
     AugmentationDisplay,
     BackboneDisplay,
@@ -29,6 +33,9 @@ from ferkit.report import evaluate
 TRUE = ["angry"] * 3 + ["happy"] * 2 + ["sad"]
 PREDICTED = ["angry", "angry", "happy", "angry", "angry", "sad"]
 BETTER = ["angry", "angry", "angry", "happy", "angry", "angry"]
+
+
+LONG = [f"surprised, astonished {number}" for number in range(8)]
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +84,12 @@ def test_confusion_shows_the_difference_of_two_models():
     assert texts(shares)[0] == ["+33%", "-33%", ""]
     same = ConfusionDisplay.from_predictions(TRUE, PREDICTED, baseline=PREDICTED)
     assert min(same.ax_.images[0].to_rgba(0)) > 0.9, "no difference is no colour"
+
+
+def test_labels_that_are_not_named_follow():
+    display = ConfusionDisplay.from_predictions(TRUE, PREDICTED, labels=["sad", "angry"])
+    assert display.labels == ["sad", "angry", "happy"]
+    assert display.ax_.get_title() == "accuracy 50.0%, n = 6"
 
 
 def test_most_confused_pairs_come_first():
@@ -164,7 +177,7 @@ def test_what_is_right_follows_the_mistakes(faces):
     proba = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7]])
     display = PredictionsDisplay.from_predictions(faces.images[:3], [1, 0, 0], proba, labels=[0, 1], order="mistakes")
     assert display.probability.tolist() == [0.7, 0.6, 0.9]
-    assert (display.images == faces.images[[2, 0, 1]]).all()
+    assert (display.images[..., 0] == faces.images[[2, 0, 1]]).all()
 
 
 @pytest.mark.parametrize("shape", [(2304,), (48, 48), (48, 48, 3)])
@@ -316,6 +329,17 @@ DISPLAYS = {
         tested_on="PublicTest",
     ).plot(),
     "counts": lambda model, X, y: ConfusionDisplay.from_estimator(model, X, y),
+    "difference of two classes": lambda model, X, y: ConfusionDisplay.from_predictions(
+        y == "sad", y == "happy", baseline=y == "fear", normalize="true"
+    ),
+    "long names": lambda model, X, y: ConfusionDisplay.from_predictions(LONG, LONG[::-1], normalize="true"),
+    "class distribution of long names": lambda model, X, y: ClassDistributionDisplay.from_targets(
+        {"one": LONG}, labels=LONG
+    ),
+    "ROC of long names": lambda model, X, y: RocDisplay.from_predictions(LONG, np.eye(8), labels=LONG),
+    "predictions of long names": lambda model, X, y: PredictionsDisplay.from_predictions(
+        X[:8], LONG, np.eye(8)[::-1], labels=LONG
+    ),
     "two classes": lambda model, X, y: ConfusionDisplay.from_predictions(y == "sad", y == "happy", normalize="true"),
     "difference": lambda model, X, y: ConfusionDisplay.from_estimator(model, X, y, baseline=model),
     "many labels": lambda model, X, y: ConfusionDisplay.from_predictions(np.arange(30), np.arange(30)),
@@ -335,3 +359,83 @@ DISPLAYS = {
 @pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)
 def test_nothing_is_clipped(draw, fitted, faces, names):
     assert is_whole(draw(fitted, faces.data, names).figure_)
+
+
+NUMBERS = {
+    "confusion": lambda model, X, y: ConfusionDisplay.from_estimator(model, X, y),
+    "distribution": lambda model, X, y: ClassDistributionDisplay.from_targets({"all": y}, labels=model.classes_),
+    "faces": lambda model, X, y: FacesDisplay.from_data(X, y, labels=model.classes_),
+    "Grad-CAM": lambda model, X, y: GradCAMDisplay.from_estimator(model, X, y),
+    "precision and recall": lambda model, X, y: PrecisionRecallDisplay.from_estimator(model, X, y),
+    "predictions": lambda model, X, y: PredictionsDisplay.from_estimator(model, X, y),
+    "reliability": lambda model, X, y: ReliabilityDisplay.from_estimator(model, X, y),
+    "ROC": lambda model, X, y: RocDisplay.from_estimator(model, X, y),
+}
+
+
+@pytest.mark.parametrize("draw", NUMBERS.values(), ids=NUMBERS)
+def test_labels_of_another_type_or_number_are_refused(draw, fitted, faces, names):
+    with pytest.raises(ValueError, match=r"numbers here and strings there|Mix of label input types"):
+        draw(fitted, faces.data, faces.target)
+    if draw is not NUMBERS["distribution"]:
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            draw(fitted, faces.data, names[:-1])
+
+
+def test_what_are_no_probabilities_is_refused(faces):
+    for display in (
+        lambda proba: ReliabilityDisplay.from_predictions(["a", "b"], proba, labels=["a", "b"]),
+        lambda proba: PredictionsDisplay.from_predictions(faces.data[:2], ["a", "b"], proba, labels=["a", "b"]),
+    ):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            display([[3.0, -2.0], [0.5, np.nan]])
+        with pytest.raises(ValueError, match=r"of shape \(n, 2\)"):
+            display(np.eye(2, 3))
+
+
+def test_rocs_need_two_labels():
+    with pytest.raises(ValueError, match="at least two labels, got 2 of a alone"):
+        RocDisplay.from_predictions(["a", "a"], np.eye(2), labels=["a", "b"])
+
+
+@pytest.mark.parametrize("display", [FilterDisplay, GradCAMDisplay, LearningCurveDisplay])
+def test_what_looks_into_a_network_needs_a_fitted_one(display, faces):
+    arguments = (faces.data[:2],) if display is GradCAMDisplay else ()
+    with pytest.raises(NotFittedError):
+        display.from_estimator(FERClassifier(), *arguments)
+    with pytest.raises(ValueError, match="Expected a FERClassifier"):
+        display.from_estimator(DummyClassifier().fit(faces.data, faces.target), *arguments)
+
+
+@pytest.mark.parametrize("form", ["rows that are not square", "strings", "paths"])
+def test_predictions_show_the_images_that_the_model_sees(form, tmp_path, names):
+    faces = make_faces(40, as_frame=True, random_state=0)
+    model, X, expected = FERClassifier(backbone_params={"widths": (8,)}, max_epochs=1), faces.data, faces.images
+    if form == "strings":
+        model, X = Pipeline([("parse", PixelParser()), ("classify", model)]), faces.frame["pixels"]
+    elif form == "paths":
+        X = [tmp_path / f"{number}.png" for number in range(40)]
+        for path, image in zip(X, faces.images, strict=True):
+            Image.fromarray(image).save(path)
+    else:
+        expected = faces.images[:, :, :36]  # 3 · 24² values
+        X, model = expected.reshape(40, -1), model.set_params(image_shape=(48, 36))
+    display = PredictionsDisplay.from_estimator(model.fit(X, faces.target), X, faces.target, n_images=40)
+    assert sorted(image.tobytes() for image in display.images) == sorted(image.tobytes() for image in expected)
+
+
+def test_augmented_floats_are_on_the_scale_of_the_original(faces):
+    augmenter = ImageAugmenter(brightness=1, contrast=0, rotation=0, scale=0, translation=0, horizontal_flip=0)
+    drawn = [
+        [ax.images[0].get_array().mean() for ax in AugmentationDisplay.from_estimator(augmenter, face).axes_[0]]
+        for face in (faces.images[0], faces.images[0] / np.float32(255))
+    ]
+    assert np.ptp(drawn[1]) > 0.1
+    assert np.corrcoef(*drawn)[0, 1] > 0.99
+
+
+def test_one_epoch_is_the_first():
+    curve = LearningCurveDisplay([{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}]).plot().axes_[0]
+    curve.figure.canvas.draw()
+    low, high = curve.get_xlim()
+    assert [tick for tick in curve.get_xticks() if low <= tick <= high] == [1]

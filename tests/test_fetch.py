@@ -256,3 +256,9 @@ def test_data_home(argument, environment, expected, monkeypatch, tmp_path):
         home = get_data_home(argument and argument.format(tmp=tmp_path))
         assert home == Path(expected.format(tmp=tmp_path))
         assert home.is_dir()
+
+
+def test_a_data_home_is_a_folder(tmp_path):
+    (tmp_path / "fer2013.csv").write_bytes(TABLE)
+    with pytest.raises(NotADirectoryError, match="the folder above"):
+        get_data_home(tmp_path / "fer2013.csv")

@@ -149,8 +149,24 @@ def test_what_cannot_be_scored_is_refused():
         Report.from_predictions(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="Mix of label input types"):
         Report.from_predictions([0, 1], ["a", "b"])
-    with pytest.raises(ValueError, match="a column for each of classes"):
+    with pytest.raises(ValueError, match=r"of shape \(n, 2\)"):
         Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.eye(2, 3), classes=["a", "b"])
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.full((2, 2), np.nan), classes=["a", "b"])
+    with pytest.raises(ValueError, match="numbers here and strings there"):
+        Report.from_predictions(["a", "b"], ["a", "b"], labels=[0, 1])
+
+
+def test_averages_are_of_the_classes_that_are_there():
+    report = Report.from_predictions(["a", "a", "b", "b"], ["a", "b", "b", "b"], labels=list("abcd"))
+    assert report.per_class["macro avg"]["f1-score"] == report.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
+    assert report.per_class["macro avg"]["recall"] == report.balanced_accuracy == 0.75
+    assert report.per_class["macro avg"]["precision"] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_columns_are_labels_and_numbers_are_masks():
+    report = Report.from_predictions([["a"], ["b"], ["a"], ["a"]], ["a", "b", "b", "b"], in_training=[1, 0, 0, 0])
+    assert (report.accuracy, report.n_in_training, report.unseen_accuracy) == (0.5, 1, pytest.approx(1 / 3))
 
 
 @pytest.mark.parametrize("names", [True, False])

@@ -120,10 +120,10 @@ class Duplicates:
 def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
     """Find faces that are there more than once, exactly or nearly.
 
-    Image search brings the same photograph several times: as it is, brighter, darker, with another site's watermark,
-    compressed again, a pixel aside or mirrored. All of these are found, a crop that differs by two pixels on each side
-    is not. Where one copy is in Training and another in a test split, a score is too good; where copies have different
-    labels, one of them is wrong.
+    Image search brings the same photograph several times: as it is, brighter, darker, with another site's small
+    watermark, compressed again, a pixel aside or mirrored. All of these are found, a crop that differs by two pixels on
+    each side is not. Where one copy is in Training and another in a test split, a score is too good; where copies have
+    different labels, one of them is wrong.
 
     The similarity of two images is the correlation of their edges and features, that is of what a difference of two
     Gaussians leaves of them, about 2 to 5 pixels in size at 48×48. It is the best of the nine shifts by up to one pixel
@@ -154,7 +154,8 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
     Raises
     ------
     ValueError
-        If `X` is no images, if `y` or `usage` is not one value a row, or if `threshold` is out of its range.
+        If `X` is no images, `y` or `usage` is not one value a row, no row of `usage` is "Training", or `threshold` is
+        out of its range.
 
     Examples
     --------
@@ -198,6 +199,11 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
         conflicting = _count_distinct(group, pd.factorize(column_or_1d(y))[0]) > 1
     if usage is not None:
         usage = column_or_1d(usage)
+        if "Training" not in usage:
+            raise ValueError(
+                f'Expected usage to call one split "Training", with which the others are compared; got '
+                f"{', '.join(map(str, pd.unique(usage)))}."
+            )
         in_training = np.isin(group, group[usage == "Training"]) & (usage != "Training")
     return Duplicates(
         group=group,

@@ -2,6 +2,7 @@
 
 import os
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -71,11 +72,18 @@ def sample_faces(n_samples=1000, *, usage="Training", class_weights=None, as_fra
     """
     seed = [check_random_state(random_state).randint(2**31), SPLITS.index(usage)]
     rng = np.random.RandomState(seed)
-    if not os.environ.get("FERKIT_DATA"):
+    home = os.environ.get("FERKIT_DATA")
+    if not home:
         faces = make_faces(n_samples, class_weights=class_weights, random_state=rng)
         faces.usage[:] = usage
+        faces.DESCR = f"{n_samples:,} faces of one split, {usage}, drawn by make_faces.\n"
     else:
-        everyone = fetch_fer2013(usage=usage, download_if_missing=False)
+        if not Path(home, "fer2013").is_dir():
+            raise FileNotFoundError(
+                f"FERKIT_DATA is {home}, where there is no folder fer2013: set it to the folder above that one, or "
+                "unset it, and faces are drawn."
+            )
+        everyone = fetch_fer2013(data_home=home, usage=usage, download_if_missing=False)
         order = rng.permutation(len(everyone.target))
         counts = count_classes(n_samples, class_weights)
         chosen = [order[everyone.target[order] == code][:count] for code, count in enumerate(counts)]

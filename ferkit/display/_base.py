@@ -4,8 +4,11 @@ Colours are Okabe and Ito's, which colour-blind people can tell apart; lines dif
 """
 
 import numpy as np
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from .._images import as_rows, resolve_shape
+from .._images import as_rows, check_images, resolve_shape
+from ..classifier import FERClassifier
+from ..transformers import PixelParser
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 DASHES = ("-", "--", "-.", ":")
@@ -19,31 +22,37 @@ def new_axes(rows, columns, width, height, **options):
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
 
 
-def new_grid(n_images, height):
-    """A figure and axes without frames for so many images, at most eight in a row, each of ``height`` inches."""
-    columns = min(8, n_images)
+def new_grid(n_images, height, labels):
+    """A figure and axes without frames for so many images, each of ``height`` inches and as wide as its label."""
+    if not n_images:
+        raise ValueError("Expected at least one image to show, got none.")
+    width = max(1.45, 0.6 + 0.075 * max(len(str(label)) for label in labels))
+    columns = min(8, n_images, int(12 / width))
     rows = -(-n_images // columns)
-    figure, axes = new_axes(rows, columns, max(1.45 * columns, 3), height * rows)
+    figure, axes = new_axes(rows, columns, max(width * columns, 3), height * rows)
     for ax in axes.flat:
         ax.axis("off")
     return figure, axes
 
 
-def show(ax, image):
-    """Draw an image: uint8 as it is, others from their lowest value to their highest."""
+def show(ax, image, like=None):
+    """Draw an image: uint8 as it is, others from the lowest value of ``like``, by default its own, to the highest."""
     image = np.squeeze(image)
     if image.dtype != np.uint8:
-        image = (image - image.min()) / max(np.ptp(image), 1e-9)
+        like = image if like is None else like
+        image = ((image - like.min()) / max(np.ptp(like), 1e-9)).clip(0, 1)
     ax.imshow(image, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
 
 
-def show_rows(images, labels):
+def show_rows(images, labels, like=None):
     """A figure and axes with a row of images for each label."""
+    if not images:
+        raise ValueError("Expected images of at least one label, got none.")
     columns = max(1, *(len(row) for row in images))
     figure, axes = new_axes(len(images), columns, columns + 0.4 + 0.09 * max(map(len, labels)), len(images) + 0.4)
     for row, shown, label in zip(axes, images, labels, strict=True):
         for ax, image in zip(row, shown, strict=False):
-            show(ax, image)
+            show(ax, image, like)
         for ax in row:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
@@ -64,3 +73,43 @@ def to_images(X, image_shape=None):
     """Rows or a stack as (n, height, width, channels)."""
     rows, shape = as_rows(X, image_shape)
     return np.reshape(rows, (len(rows), *(shape or resolve_shape(rows.shape[1], image_shape))))
+
+
+def seen_images(estimator, X):
+    """The images in what an estimator takes, (n, height, width, channels)."""
+    steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
+    if isinstance(steps[0], PixelParser):
+        X, steps = steps[0].transform(X), steps[1:]
+    knows_shape = next((step for step in steps if hasattr(step, "image_shape_")), None)
+    if knows_shape is None:
+        return to_images(X)
+    rows, shape = check_images(knows_shape, X, reset=False)
+    return rows.reshape(-1, *shape)
+
+
+def last_step(estimator):
+    """The fitted classifier that an estimator is or ends in."""
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    if not isinstance(last, FERClassifier):
+        raise ValueError(f"Expected a FERClassifier, or a pipeline that ends in one; got a {type(last).__name__}.")
+    check_is_fitted(last)
+    return last
+
+
+def check_labels(y, labels, *same_length):
+    """True labels as an array: as many as there are of all else, and of the same type as ``labels``."""
+    y = column_or_1d(np.asarray(y))
+    check_consistent_length(y, *same_length)
+    if len(y) and len(labels) and isinstance(y[0], str) != isinstance(labels[0], str):
+        raise ValueError(f"Labels are numbers here and strings there: {y[0]!r} came, expected such as {labels[0]!r}.")
+    return y
+
+
+def check_proba(y_proba, labels):
+    """Probabilities as an array with a column for each label."""
+    y_proba = np.asarray(y_proba)
+    if y_proba.shape[1:] != (len(labels),):
+        raise ValueError(f"Expected probabilities of shape (n, {len(labels)}), for each label; got {y_proba.shape}.")
+    if not ((y_proba >= 0) & (y_proba <= 1 + 1e-6)).all():  # rounding lets float32 exceed 1
+        raise ValueError("Expected probabilities from 0 to 1, got others: pass what predict_proba returns.")
+    return y_proba

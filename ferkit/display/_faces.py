@@ -4,7 +4,17 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from ._base import COLORS, new_axes, new_grid, show_prediction, show_rows, to_images
+from ._base import (
+    COLORS,
+    check_labels,
+    check_proba,
+    new_axes,
+    new_grid,
+    seen_images,
+    show_prediction,
+    show_rows,
+    to_images,
+)
 
 __all__ = ["AugmentationDisplay", "ClassDistributionDisplay", "FacesDisplay", "PredictionsDisplay"]
 
@@ -53,7 +63,7 @@ class ClassDistributionDisplay:
         -------
         ClassDistributionDisplay
         """
-        targets = {split: np.asarray(y) for split, y in targets.items()}
+        targets = {split: check_labels(y, labels) for split, y in targets.items()}
         counts = {split: np.array([(y == label).sum() for label in labels]) for split, y in targets.items()}
         return cls(counts, [str(label) for label in labels]).plot()
 
@@ -64,7 +74,10 @@ class ClassDistributionDisplay:
         -------
         ClassDistributionDisplay
         """
-        self.figure_, ((self.ax_,),) = new_axes(1, 1, 2 + max(0.9, 0.45 * len(self.counts)) * len(self.labels), 3.6)
+        if not self.counts:
+            raise ValueError("Expected at least one split, got none.")
+        group = max(0.9, 0.45 * len(self.counts))  # inches
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 2 + group * len(self.labels), 3.6)
         places, width = np.arange(len(self.labels)), 0.8 / len(self.counts)
         for number, (split, counts) in enumerate(self.counts.items()):
             offset = (number - (len(self.counts) - 1) / 2) * width
@@ -72,12 +85,19 @@ class ClassDistributionDisplay:
                 places + offset, counts, width, color=COLORS[number % len(COLORS)], label=f"{split}, {sum(counts):,}"
             )
             self.ax_.bar_label(bars, [f"{count:,}" for count in counts], fontsize=7, padding=1)
-        self.ax_.set_xticks(places, self.labels)
+        slanted = 0.1 * max(map(len, self.labels)) > group
+        self.ax_.set_xticks(
+            places,
+            self.labels,
+            rotation=45 if slanted else 0,
+            ha="right" if slanted else "center",
+            rotation_mode="anchor",
+        )
         self.ax_.set_ylabel("images")
         self.ax_.yaxis.set_major_formatter("{x:,.0f}")
         self.ax_.margins(y=0.1)
         self.ax_.spines[["top", "right"]].set_visible(False)
-        self.ax_.legend()
+        self.figure_.legend(loc="outside upper center", ncols=3, frameon=False)
         return self
 
 
@@ -115,8 +135,8 @@ class FacesDisplay:
 
         Parameters
         ----------
-        images : array of shape (n, height, width) or (n, height, width, channels)
-            Images.
+        images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels)
+            Images; rows are square.
         y : array-like of shape (n,)
             Their labels.
         labels : array-like, default=None
@@ -130,7 +150,8 @@ class FacesDisplay:
         -------
         FacesDisplay
         """
-        y, rng = np.asarray(y), np.random.default_rng(random_state)
+        images, rng = to_images(images), np.random.default_rng(random_state)
+        y = check_labels(y, () if labels is None else labels, images)
         labels = np.unique(y) if labels is None else labels
         chosen = [rng.permutation(np.flatnonzero(y == label))[:n_columns] for label in labels]
         return cls([images[rows] for rows in chosen], [str(label) for label in labels]).plot()
@@ -214,7 +235,7 @@ class AugmentationDisplay:
         -------
         AugmentationDisplay
         """
-        self.figure_, self.axes_ = show_rows(self.images, self.labels)
+        self.figure_, self.axes_ = show_rows(self.images, self.labels, like=self.images[0][0])
         self.axes_[0, 0].set_title("original", fontsize=10)
         return self
 
@@ -285,13 +306,14 @@ class PredictionsDisplay:
         ValueError
             If ``order`` is something else.
         """
+        y = check_labels(y, estimator.classes_, X, images)
         rows = np.random.default_rng(random_state).permutation(len(y))
         if order == "random":
             rows = rows[:n_images]  # the others need no prediction
         X = np.asarray(X)[rows]
         return cls.from_predictions(
-            to_images(X) if images is None else np.asarray(images)[rows],
-            np.asarray(y)[rows],
+            seen_images(estimator, X) if images is None else np.asarray(images)[rows],
+            y[rows],
             estimator.predict_proba(X),
             labels=estimator.classes_,
             n_images=n_images,
@@ -305,8 +327,8 @@ class PredictionsDisplay:
 
         Parameters
         ----------
-        images : array of shape (n, height, width) or (n, height, width, channels)
-            Images.
+        images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels)
+            Images; rows are square.
         y_true : array-like of shape (n,)
             True labels.
         y_proba : array-like of shape (n, n_labels)
@@ -329,7 +351,8 @@ class PredictionsDisplay:
         ValueError
             If ``order`` is something else.
         """
-        y_true, y_proba = np.asarray(y_true), np.asarray(y_proba)
+        images, y_proba = to_images(images), check_proba(y_proba, labels)
+        y_true = check_labels(y_true, labels, images, y_proba)
         y_pred, probability = np.asarray(labels)[y_proba.argmax(axis=1)], y_proba.max(axis=1)
         if order == "mistakes":
             rows = np.lexsort((-probability, y_pred == y_true))
@@ -347,7 +370,7 @@ class PredictionsDisplay:
         -------
         PredictionsDisplay
         """
-        self.figure_, self.axes_ = new_grid(len(self.images), 1.8)
+        self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*self.y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, self.y_true, strict=True)
         for ax, face in zip(self.axes_.flat, faces, strict=False):
             show_prediction(ax, *face)

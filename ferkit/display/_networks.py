@@ -6,7 +6,7 @@ import numpy as np
 
 from .._images import check_images
 from ..backbones._inspect import find_last_maps
-from ._base import new_axes, new_grid, show_prediction
+from ._base import check_labels, last_step, new_axes, new_grid, show_prediction
 
 __all__ = ["BackboneDisplay", "FilterDisplay", "GradCAMDisplay"]
 
@@ -150,7 +150,7 @@ class FilterDisplay:
         """
         from torch import nn
 
-        last = estimator[-1] if hasattr(estimator, "steps") else estimator
+        last = last_step(estimator)
         for module in last.net_.module_.modules():
             if isinstance(module, nn.Conv2d):
                 return cls(module.weight.detach().float().cpu().numpy()).plot()
@@ -268,9 +268,10 @@ class GradCAMDisplay:
 
         for _, step in getattr(estimator, "steps", [])[:-1]:
             X = step.transform(X) if hasattr(step, "transform") else X  # samplers act in fit alone
-        model = estimator[-1] if hasattr(estimator, "steps") else estimator
+        model = last_step(estimator)
         rows, shape = check_images(model, X, reset=False)
         images = rows.reshape(-1, *shape)
+        y = None if y is None else check_labels(y, model.classes_, images)
         probabilities = model.predict_proba(rows)
         best = probabilities.argmax(axis=1)
 
@@ -292,8 +293,8 @@ class GradCAMDisplay:
         -------
         GradCAMDisplay
         """
-        self.figure_, self.axes_ = new_grid(len(self.images), 1.8)
         y_true = [None] * len(self.images) if self.y_true is None else self.y_true
+        self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, y_true, strict=True)
         for ax, face, heat in zip(self.axes_.flat, faces, self.heat, strict=False):
             show_prediction(ax, *face)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._base import COLORS, new_axes
+from ._base import COLORS, last_step, new_axes
 
 __all__ = ["ComparisonDisplay", "LearningCurveDisplay"]
 
@@ -44,8 +44,7 @@ class LearningCurveDisplay:
         -------
         LearningCurveDisplay
         """
-        last = estimator[-1] if hasattr(estimator, "steps") else estimator
-        return cls(last.history_).plot()
+        return cls(last_step(estimator).history_).plot()
 
     def plot(self):
         """Draw.
@@ -62,15 +61,16 @@ class LearningCurveDisplay:
             for split, name, color in zip(("train", "valid"), ("training batches", "validation"), COLORS, strict=False):
                 values = np.array([row.get(f"{split}_{score}", np.nan) for row in self.history], dtype=float)
                 if np.isfinite(values).any():
-                    ax.plot(epochs, values, marker="o", markersize=3, color=color, label=name)
+                    marker = "o" if len(epochs) < 60 else None
+                    ax.plot(epochs, values, marker=marker, markersize=3, color=color, label=name)
                     if split == "valid":
                         best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
-                        name = "lowest" if score == "loss" else "highest"
-                        ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label=name)
+                        ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best epoch")
             ax.set(xlabel="epoch", ylabel=score)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             ax.grid(alpha=0.3)
-            ax.legend(loc="upper right" if score == "loss" else "lower right")
+        entries = {name: line for ax in self.axes_ for line, name in zip(*ax.get_legend_handles_labels(), strict=True)}
+        self.figure_.legend(entries.values(), entries, loc="outside upper center", ncols=3, frameon=False)
         self.axes_[1].yaxis.set_major_formatter(PercentFormatter(1))
         return self
 
@@ -114,7 +114,7 @@ class ComparisonDisplay:
         from matplotlib.ticker import PercentFormatter
 
         runs = sorted(self.runs, key=lambda run: run["accuracy"])
-        self.figure_, ((self.ax_,),) = new_axes(1, 1, 9, 1.6 + 0.45 * len(runs))
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 11, 1.6 + 0.45 * len(runs))
         accuracy, training = (np.array([run[key] for run in runs]) for key in ("accuracy", "training_accuracy"))
         low, high = np.array([run["interval"] for run in runs]).T
         places = np.arange(len(runs))
@@ -128,16 +128,14 @@ class ComparisonDisplay:
             label=f"{self.tested_on}, with its 95 % interval",
         )
         self.ax_.plot(training, places, "D", markersize=5, color=COLORS[1], label="Training")
-        end = max(0.75, 1.03 * max(*high, *training))
         for place, run in enumerate(runs):
             cost = (
                 f"{run['accuracy']:.1%}   {run['parameters'] / 1e6:.1f} M parameters, "
                 f"{2 * run['operations'] / 1e6:,.0f} MFLOP, trained in {_duration(run['seconds'])}"
             )
-            start = 0 if low[place] > 0.5 * end else max(high[place], training[place])  # beside a bar that is too short
-            self.ax_.text(start + 0.01 * end, place, cost, va="center", fontsize=8)
+            self.ax_.text(1.02, place, cost, va="center", fontsize=8, transform=self.ax_.get_yaxis_transform())
         self.ax_.set_yticks(places, [run["name"] for run in runs])
-        self.ax_.set(xlabel="accuracy", xlim=(0, end))
+        self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * max(*high, *training))))
         self.ax_.xaxis.set_major_formatter(PercentFormatter(1))
         self.ax_.spines[["top", "right"]].set_visible(False)
         self.figure_.legend(loc="outside upper center", ncols=2, frameon=False)

@@ -12,7 +12,7 @@ from sklearn.metrics import (
 )
 from sklearn.utils.multiclass import unique_labels
 
-from ._base import COLORS, DASHES, new_axes
+from ._base import COLORS, DASHES, check_labels, check_proba, new_axes
 
 __all__ = ["ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]
 
@@ -67,7 +67,7 @@ class ConfusionDisplay:
         y : array-like of shape (n,)
             True labels.
         labels : array-like, default=None
-            The labels to show, in order. By default all that occur, sorted.
+            The labels in the order to show them; any others that occur follow. By default all are sorted.
         normalize : {"true"}, default=None
             Show shares of each true label in place of counts.
         baseline : classifier, default=None
@@ -105,7 +105,7 @@ class ConfusionDisplay:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            The labels to show, in order. By default all that occur, sorted.
+            The labels in the order to show them; any others that occur follow. By default all are sorted.
         normalize : {"true"}, default=None
             Show shares of each true label in place of counts.
         baseline : array-like of shape (n,), default=None
@@ -124,8 +124,10 @@ class ConfusionDisplay:
         ValueError
             If ``normalize`` is something else, or labels are numbers here and strings there.
         """
-        if labels is None:
-            labels = unique_labels(y_true, y_pred, *([] if baseline is None else [baseline]))
+        predicted = [y_pred] if baseline is None else [y_pred, baseline]
+        y_true = check_labels(y_true, () if labels is None else labels, *predicted)
+        occurring = unique_labels(y_true, *predicted)
+        labels = occurring if labels is None else [*labels, *np.setdiff1d(occurring, labels)]
         confusion = confusion_matrix(y_true, y_pred, labels=labels)
         if baseline is not None:
             baseline = confusion_matrix(y_true, baseline, labels=labels)
@@ -179,7 +181,8 @@ class ConfusionDisplay:
         """
         values, counts = self.values, np.asarray(self.confusion)
         if ax is None:
-            _, ((ax,),) = new_axes(1, 1, 2.4 + 0.6 * len(counts), 2 + 0.55 * len(counts))
+            longest = max(len(str(label)) for label in self.labels)
+            _, ((ax,),) = new_axes(1, 1, max(4.6, 2.4 + 0.6 * len(counts) + 0.08 * longest), 2 + 0.55 * len(counts))
         cells, top, colors = (".0%", 1, "Blues") if self.normalize else (",", values.max(), "Blues")
         title = f"accuracy {counts.trace() / counts.sum():.1%}"
         if self.baseline is not None:
@@ -197,7 +200,7 @@ class ConfusionDisplay:
             red, green, blue, _ = display.im_.cmap(display.im_.norm(value))
             # scikit-learn writes in the map's own colours, which on a diverging one can't be read
             text.set_color("black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white")
-            if not value:
+            if not value or text.get_text() in ("+0%", "-0%"):
                 text.set_text("")
         rows = [f"{label} ({count:,})" for label, count in zip(self.labels, counts.sum(axis=1), strict=True)]
         ax.set_yticks(ax.get_yticks(), rows)
@@ -257,11 +260,13 @@ class _OneVsRestDisplay:
         -------
         RocDisplay or PrecisionRecallDisplay
         """
-        y_true, curves, scores = np.asarray(y_true), {}, {}
+        y_true, curves, scores = check_labels(y_true, labels, y_proba), {}, {}
         for label, score in zip(labels, np.asarray(y_proba).T, strict=True):
             is_label = y_true == label
             if is_label.any() and not is_label.all():  # else there is nothing to tell apart
                 curves[label], scores[label] = cls._compute(is_label, score)
+        if not curves:
+            raise ValueError(f"Expected images of at least two labels, got {len(y_true):,} of {y_true[0]} alone.")
         return cls(curves, scores).plot(ax)
 
     def plot(self, ax=None):
@@ -277,7 +282,8 @@ class _OneVsRestDisplay:
         RocDisplay or PrecisionRecallDisplay
         """
         if ax is None:
-            _, ((ax,),) = new_axes(1, 1, 6.4, max(4.4, 0.9 + 0.25 * len(self.curves)))
+            longest = max(len(str(label)) for label in self.curves)
+            _, ((ax,),) = new_axes(1, 1, 5.8 + 0.09 * longest, max(4.4, 1.4 + 0.27 * len(self.curves)))
         for number, (label, (x, y)) in enumerate(self.curves.items()):
             color, dashes = COLORS[number % len(COLORS)], DASHES[number % len(DASHES)]
             text = f"{label} {self.scores[label]:.2f}"
@@ -446,8 +452,8 @@ class ReliabilityDisplay:
         -------
         ReliabilityDisplay
         """
-        y_proba = np.asarray(y_proba)
-        right = np.asarray(labels)[y_proba.argmax(axis=1)] == np.asarray(y_true)
+        y_proba = check_proba(y_proba, labels)
+        right = np.asarray(labels)[y_proba.argmax(axis=1)] == check_labels(y_true, labels, y_proba)
         confidence = y_proba.max(axis=1).clip(max=1)  # rounding lets float32 exceed it
         accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=n_bins)
         # as calibration_curve sorts them, with the upper edge in the bin
@@ -485,8 +491,8 @@ class ReliabilityDisplay:
         edges = np.linspace(0, 1, len(self.counts) + 1)
         share = self.counts / self.counts.sum()
         shares.bar(edges[:-1], share, np.diff(edges), align="edge", color=COLORS[0], edgecolor="white")
-        shares.set(xlabel="confidence", ylabel="share of images")
-        for axis in (curve.xaxis, curve.yaxis, shares.yaxis):
+        shares.set(xlabel="confidence", ylabel="share of images", xlim=(0, 1))
+        for axis in (curve.xaxis, curve.yaxis, shares.xaxis, shares.yaxis):
             axis.set_major_formatter(PercentFormatter(1))
         for ax in self.axes_:
             ax.grid(alpha=0.3)
