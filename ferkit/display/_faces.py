@@ -74,6 +74,8 @@ class ClassDistributionDisplay:
         -------
         ClassDistributionDisplay
         """
+        from matplotlib.ticker import MaxNLocator
+
         if not self.counts:
             raise ValueError("Expected at least one split, got none.")
         group = max(0.9, 0.45 * len(self.counts))  # inches
@@ -94,6 +96,7 @@ class ClassDistributionDisplay:
             rotation_mode="anchor",
         )
         self.ax_.set_ylabel("images")
+        self.ax_.yaxis.set_major_locator(MaxNLocator(integer=True))
         self.ax_.yaxis.set_major_formatter("{x:,.0f}")
         self.ax_.margins(y=0.1)
         self.ax_.spines[["top", "right"]].set_visible(False)
