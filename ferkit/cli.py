@@ -321,12 +321,11 @@ def audit(
 
     faces = _load(data, drop_errors)
     usage = faces.usage if "Training" in faces.usage else None  # else there is nothing to compare the splits with
-    found = find_duplicates(faces.data, faces.target, usage)
+    found = find_duplicates(faces.data, faces.target, usage, names=faces.origin)
     if as_json:
         out.print_json(json.dumps({"data": str(data), **found.to_dict()}))
     else:
-        left = " that could be read; rows are counted among them" if drop_errors else ""
-        out.print(f"{data}, {len(faces.data):,} faces{left}\n\n{found}", markup=False)
+        out.print(f"{data}, {len(faces.data):,} faces\n\n{found}", markup=False)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -242,3 +243,29 @@ def test_audit_takes_data_without_labels(csv, tmp_path, capsys):
 def test_audit_names_what_is_not_there(tmp_path, capsys):
     assert audit(tmp_path / "nothing.csv") == 1
     assert "nothing.csv" in capsys.readouterr().err
+
+
+def test_audit_calls_faces_what_they_are_called_in_the_data(tmp_path, capsys):
+    faces = make_faces(10, as_frame=True, random_state=0)
+    frame = faces.frame.iloc[[0, 1, 2, 3, 1]].assign(Usage=["Training"] * 4 + ["PublicTest"])
+    frame.iloc[0, 1] = "no pixels"
+    frame.to_csv(tmp_path / "fer2013.csv", index=False)
+    assert audit(tmp_path / "fer2013.csv", "--drop-errors") == 0
+    assert re.search(r"exact duplicates +1 +2 +1 4$", capsys.readouterr().out, re.MULTILINE)
+
+    for name, image in (("train/happy/a.png", 1), ("train/happy/b.png", 2), ("test/happy/c.png", 1)):
+        path = tmp_path / "faces" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faces.images[image]).save(path)
+    assert audit(tmp_path / "faces") == 0
+    printed = capsys.readouterr().out
+    assert "faces/train/happy/a.png faces/test/happy/c.png" in printed
+    assert re.search(r"Test, of 1 +1 +0 +faces/test/happy/c.png$", printed, re.MULTILINE)
+
+
+def test_audit_of_test_faces_alone_says_nothing_of_training(tmp_path, capsys):
+    make_faces(10, as_frame=True, random_state=0).frame.assign(Usage="PublicTest").to_csv(
+        tmp_path / "f.csv", index=False
+    )
+    assert audit(tmp_path / "f.csv") == 0
+    assert "Training" not in capsys.readouterr().out

@@ -51,6 +51,8 @@ class Duplicates:
         That of each pair.
     usage : ndarray of shape (n,), or None
         The splits, as given.
+    names : ndarray of shape (n,)
+        What the rows are called.
     """
 
     group: np.ndarray
@@ -63,9 +65,10 @@ class Duplicates:
     pairs: np.ndarray
     similarity: np.ndarray
     usage: np.ndarray | None
+    names: np.ndarray
 
     def to_dict(self):
-        """Counts, and the first few rows of each kind, as JSON takes them.
+        """Counts, and the names of the first few rows of each kind, as JSON takes them.
 
         Returns
         -------
@@ -73,10 +76,10 @@ class Duplicates:
         """
         found = {
             "n": len(self.group),
-            "exact": _describe(self.exact, self.exact_group),
-            "near": _describe(self.near, self.group),
-            "conflicting": None if self.conflicting is None else _describe(self.conflicting, self.group),
-            "flat": {"faces": int(self.flat.sum()), "examples": np.flatnonzero(self.flat)[:EXAMPLES].tolist()},
+            "exact": _describe(self.exact, self.exact_group, self.names),
+            "near": _describe(self.near, self.group, self.names),
+            "conflicting": None if self.conflicting is None else _describe(self.conflicting, self.group, self.names),
+            "flat": {"faces": int(self.flat.sum()), "examples": self.names[self.flat][:EXAMPLES].tolist()},
             "in_training": None,
         }
         if self.usage is not None:
@@ -87,7 +90,7 @@ class Duplicates:
                     "n": int(of.sum()),
                     "exactly": int((of & exactly).sum()),
                     "nearly": int((of & self.in_training & ~exactly).sum()),
-                    "examples": np.flatnonzero(of & self.in_training)[:EXAMPLES].tolist(),
+                    "examples": self.names[of & self.in_training][:EXAMPLES].tolist(),
                 }
                 for usage in pd.unique(self.usage[~training])
                 for of in [self.usage == usage]
@@ -96,7 +99,8 @@ class Duplicates:
 
     def __str__(self):
         found = self.to_dict()
-        lines = [f"{'':20}  {'groups':>7}  {'faces':>7}  rows, from 0"]
+        named = "rows, from 0" if self.names.dtype.kind in "iu" else "images"
+        lines = [f"{'':20}  {'groups':>7}  {'faces':>7}  {named}"]
         kinds = {"exact": "exact duplicates", "near": "near duplicates", "conflicting": "labels differ"}
         for name, kind in kinds.items():
             if found[name] is not None:
@@ -105,7 +109,7 @@ class Duplicates:
         flat = found["flat"]
         lines.append(f"{'flat images':20}  {'':7}  {flat['faces']:7,}  {' '.join(map(str, flat['examples']))}")
         if found["in_training"]:
-            lines += ["", f"{'also in Training':20}  {'exactly':>7}  {'nearly':>7}  rows"]
+            lines += ["", f"{'also in Training':20}  {'exactly':>7}  {'nearly':>7}  {named.split(',')[0]}"]
             for usage, there in found["in_training"].items():
                 rows = " ".join(map(str, there["examples"]))
                 of = f"{usage}, of {there['n']:,}"
@@ -117,7 +121,7 @@ class Duplicates:
     {"threshold": [Interval(Real, 0, 1, closed="right"), None]},
     prefer_skip_nested_validation=True,
 )
-def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
+def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, names=None):
     """Find faces that are there more than once, exactly or nearly.
 
     Image search brings the same photograph several times: as it is, brighter, darker, with another site's small
@@ -145,6 +149,9 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
         `similarity` say which to look at. Faces that ferkit draws are more alike than photographs.
     image_shape : tuple of int, default=None
         (height, width) or (height, width, channels) of the rows, where they are not square.
+    names : array-like of shape (n,), default=None
+        What to call the rows in the table, such as the ``origin`` that :func:`load_fer2013` returns. By default they
+        are counted from 0.
 
     Returns
     -------
@@ -181,7 +188,7 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
     PrivateTest, of 10          1        1  90 95
     """
     rows, shape = check_images(_Images(image_shape), X, reset=True)
-    check_consistent_length(rows, y, usage)
+    check_consistent_length(rows, y, usage, names)
     exact_group, _ = pd.factorize(np.array([row.tobytes() for row in rows], dtype=object))
     first = np.unique(exact_group, return_index=True)[1]
     images = rows.reshape(-1, *shape)
@@ -216,6 +223,7 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None):
         pairs=first[pairs],
         similarity=similarity,
         usage=usage,
+        names=np.arange(len(rows)) if names is None else column_or_1d(names),
     )
 
 
@@ -231,13 +239,13 @@ def _count_distinct(group, values):
     return np.bincount(np.unique(np.stack([group, values]), axis=1)[0])[group]
 
 
-def _describe(mask, group):
-    """Numbers of groups and faces of a mask, and the rows of its first groups."""
+def _describe(mask, group, names):
+    """Numbers of groups and faces of a mask, and the names in its first groups."""
     numbers = pd.unique(group[mask])
     return {
         "groups": len(numbers),
         "faces": int(mask.sum()),
-        "examples": [np.flatnonzero(group == number)[:EXAMPLES].tolist() for number in numbers[:EXAMPLES]],
+        "examples": [names[group == number][:EXAMPLES].tolist() for number in numbers[:EXAMPLES]],
     }
 
 

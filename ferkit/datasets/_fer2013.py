@@ -118,6 +118,7 @@ def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=Fa
           emotions
         - target_names : ndarray of shape (7,), FER2013's emotions in the order of its codes
         - usage : ndarray of shape (n,), the split of each face
+        - origin : ndarray of shape (n,), where each face comes from: its row in the table, from 0, or its file's name
         - DESCR : str
 
         Tables keep their order. Images are in the order of their usage, then of the numbers and letters in their
@@ -183,7 +184,7 @@ def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=Fa
             raise
         raise ValueError(f"{path} is truncated or damaged ({error}): download it again") from error
 
-    data, target, usages, faults = faces
+    data, target, usages, origin, faults = faces
     first = next((f", the first: {where} {reason}" for where, reason in faults.items()), "")
     if not len(data):
         raise ValueError(f"{path} holds no face that can be loaded{first}")
@@ -192,7 +193,9 @@ def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=Fa
         warnings.warn(f"Left out {len(faults):,} of the {total:,} faces of {path}{first}", stacklevel=2)
     if return_X_y:
         return data, target
-    return make_bunch(data, target, usages, image_shape=(SIDE, SIDE), descr=DESCR.format(source=path.name))
+    bunch = make_bunch(data, target, usages, image_shape=(SIDE, SIDE), descr=DESCR.format(source=path.name))
+    bunch.origin = origin
+    return bunch
 
 
 def _check_usage(usage):
@@ -319,7 +322,7 @@ def _read_columns(open_file):
 
 
 def _read_table(open_file, name, columns, wanted, decode, errors):
-    """(data, target, usage, faults) of the faces in a CSV."""
+    """(data, target, usage, origin, faults) of the faces in a CSV."""
     only_split = "Training" if posixpath.basename(name).lower().split(".")[0] == "train" else "Test"
     held, blocks, faults = Counter(), [], {}
     with _open_table(open_file) as file:
@@ -347,10 +350,11 @@ def _read_table(open_file, name, columns, wanted, decode, errors):
                 kept = [row for row in parsed if row not in bad]
             data = pixels if decode else np.array([_as_text(rows["pixels"][row]) for row in kept], dtype=object)
             target = np.array([code[row] for row in kept], np.int64)
-            blocks.append((data, target, np.array([split[row] for row in kept], USAGE_DTYPE)))
+            usage = np.array([split[row] for row in kept], USAGE_DTYPE)
+            blocks.append((data, target, usage, start + np.array(kept, np.int64)))
     _check_held(held, wanted, name)
-    data, target, usage = map(np.concatenate, zip(*blocks, strict=True))
-    return data, target if "emotion" in columns else None, usage, faults
+    data, target, usage, origin = map(np.concatenate, zip(*blocks, strict=True))
+    return data, target if "emotion" in columns else None, usage, origin, faults
 
 
 def _read_blocks(file, columns):
@@ -398,7 +402,7 @@ def _look_up(column, table):
 
 
 def _read_images(members, names, path, wanted, errors, verbose):
-    """(data, target, usage, faults) of the faces in images."""
+    """(data, target, usage, origin, faults) of the faces in images."""
     faces = _place_images(names)
     _check_held(Counter(usage for _, _, usage in faces), wanted, path)
     faces = [face for face in faces if not wanted or face[2] in wanted]
@@ -418,9 +422,9 @@ def _read_images(members, names, path, wanted, errors, verbose):
             faults[f"Image {name}"] = f"cannot be read ({image})"
         else:
             data[len(kept)] = image
-            kept.append((code, usage))
-    target, usage = zip(*kept, strict=True) if kept else ((), ())
-    return data[: len(kept)], np.array(target, np.int64), np.array(usage, USAGE_DTYPE), faults
+            kept.append((code, usage, name))
+    target, usage, origin = zip(*kept, strict=True) if kept else ((), (), ())
+    return data[: len(kept)], np.array(target, np.int64), np.array(usage, USAGE_DTYPE), np.array(origin), faults
 
 
 def _place_images(names):
