@@ -45,9 +45,8 @@ def main():
     for precision, scores in accuracies.items():
         each, time = ", ".join(f"{score:.2%}" for score in scores), mean(seconds[precision])
         print(f"| {precision:9} | {each:26} | {mean(scores):6.2%} | {stdev(scores):18.2%} | {time:16.0f} |")
-    share = mean(accuracies["float32"])
     error = np.sqrt(sum(stdev(scores) ** 2 for scores in accuracies.values()) / len(seeds))
-    difference = mean(accuracies["bfloat16"]) - share
+    difference = mean(accuracies["bfloat16"]) - mean(accuracies["float32"])
     met = "yes" if abs(difference) < 2 * error else "NO"
     print(f"\nDifference {difference:+.2%}, two standard errors {2 * error:.2%}: within noise, {met}.")
 

@@ -72,9 +72,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         More arguments for the backbone. ``in_channels`` is the images' own number by default, and 3 with published
         weights: gray images are then repeated to RGB. With 1 the first layer's filters are summed instead.
     weights : str, path or None, default=None
-        Weights to start from; a head for other classes starts anew. "imagenet" is for the best that torchvision or
-        timm publish for the backbone, the name of others such as "IMAGENET1K_V1", or the path of a state dict, .pth or
-        .safetensors. Published ones are taken from torchvision's cache, or fetched, and images are standardised as they
+        Weights to start from: "imagenet" for the best that torchvision or timm publish for the backbone, the name of
+        others such as "IMAGENET1K_V1", or the path of a state dict, .pth or .safetensors. A head for other classes
+        starts anew. Published ones are taken from torchvision's cache, or fetched, and images are standardised as they
         expect. None trains from scratch.
     freeze : {"backbone"} or None, default=None
         "backbone" trains the head alone, on features that are computed once, from images as they are, so that an epoch

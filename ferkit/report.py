@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._files import find_paths
 from ._images import as_rows
+from ._predictions import bin_confidence, check_labels, check_proba
 from .classifier import FERClassifier
-from .display._base import check_labels, check_proba
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 
@@ -236,8 +236,8 @@ class Report:
             y_proba = check_proba(y_proba, np.atleast_1d(classes))
             best_2 = classes[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())
-            n_bin, confident, accurate = _bin_confidence(y_true, y_proba, classes)
-            calibration_error = float(n_bin @ np.abs(accurate - confident) / len(y_true))
+            accuracy, confidence, counts = bin_confidence(y_true, y_proba, classes, _BINS)
+            calibration_error = float(np.average(np.abs(accuracy - confidence), weights=counts[counts > 0]))
         if in_training is not None:
             in_training = np.asarray(in_training, dtype=bool)
             n_in_training, unseen = int(in_training.sum()), right[~in_training]
@@ -404,10 +404,8 @@ class Report:
     def _draw_reliability(self, figure):
         from .display import ReliabilityDisplay
 
-        counts, confident, accurate = _bin_confidence(self.y_true, self.y_proba, self.classes)
-        filled = counts > 0
         axes = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
-        ReliabilityDisplay(accurate[filled], confident[filled], counts).plot(axes)
+        ReliabilityDisplay(*bin_confidence(self.y_true, self.y_proba, self.classes, _BINS)).plot(axes)
 
     def _draw_classes(self, figure):
         from matplotlib.ticker import PercentFormatter
@@ -549,14 +547,6 @@ def _wilson_interval(right):
 
 def _interval_text(interval):
     return f"95 % interval {interval[0]:.2%} to {interval[1]:.2%}"
-
-
-def _bin_confidence(y_true, y_proba, classes):
-    """Faces, their mean probability of the most probable class and how often it is right, in each bin; empty ones 0."""
-    confidence, right = y_proba.max(axis=1), classes[y_proba.argmax(axis=1)] == y_true
-    bins = np.searchsorted(np.arange(1, _BINS) / _BINS, confidence)
-    counts, confident, accurate = (np.bincount(bins, weight, _BINS) for weight in (None, confidence, right))
-    return counts, confident / np.maximum(counts, 1), accurate / np.maximum(counts, 1)
 
 
 def _find_confused_pairs(confusion, labels):

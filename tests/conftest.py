@@ -1,4 +1,5 @@
 import pytest
+import torch
 from hypothesis import settings
 
 from ferkit import FERClassifier
@@ -31,3 +32,12 @@ def fitted(faces):
     """A small fitted model with string labels."""
     model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=2, batch_size=64, random_state=0)
     return model.fit(faces.data, faces.target_names[faces.target])
+
+
+@pytest.fixture
+def one_thread():
+    """Sums are rounded differently by another number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

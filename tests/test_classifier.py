@@ -528,15 +528,6 @@ def test_grid_over_backbones(tiny, faces):
     assert set(search.cv_results_["param_backbone"]) == {"cnn", "resnet18"}
 
 
-@pytest.fixture
-def one_thread():
-    """Sums are rounded differently by another number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 @pytest.mark.parametrize("backbone", ["cnn", "mobilenet_v3_small"])
 def test_workers_give_the_scores_of_one_process(backend, backbone, tiny, faces, one_thread):

@@ -2,6 +2,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -439,3 +440,35 @@ def test_one_epoch_is_the_first():
     curve.figure.canvas.draw()
     low, high = curve.get_xlim()
     assert [tick for tick in curve.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_images_are_made_of_what_is_shown_alone(monkeypatch):
+    faces = make_faces(60, as_frame=True, random_state=0)
+    model = Pipeline([("parse", PixelParser()), ("classify", FERClassifier("cnn_small", max_epochs=1))])
+    model.fit(faces.frame["pixels"], faces.target)
+    parsed, transform = [], PixelParser.transform
+
+    def count(self, X):
+        parsed.append(len(X))
+        return transform(self, X)
+
+    monkeypatch.setattr(PixelParser, "transform", count)
+    display = PredictionsDisplay.from_estimator(
+        model, faces.frame["pixels"], faces.target, n_images=5, order="mistakes"
+    )
+    assert parsed == [60, 5], "all to predict them, five to show them"
+    wrong = [true != predicted for true, predicted in zip(display.y_true, display.y_pred, strict=True)]
+    assert wrong == sorted(wrong, reverse=True)
+
+
+def test_frames_keep_their_column_names(recwarn, faces):
+    frame = pd.DataFrame(faces.data, columns=[f"p{number}" for number in range(faces.data.shape[1])])
+    model = FERClassifier("cnn_small", max_epochs=1).fit(frame, faces.target)
+    PredictionsDisplay.from_estimator(model, frame, faces.target, n_images=3)
+    assert not [warning for warning in recwarn if "feature names" in str(warning.message)]
+
+
+def test_labels_longer_than_the_figure(faces):
+    labels = ["a" * 200, "b"]
+    display = PredictionsDisplay.from_predictions(faces.data[:2], labels, np.eye(2), labels=labels)
+    assert display.axes_.shape == (2, 1)

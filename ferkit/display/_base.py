@@ -4,7 +4,7 @@ Colours are Okabe and Ito's, which colour-blind people can tell apart; lines dif
 """
 
 import numpy as np
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from .._images import as_rows, check_images, resolve_shape
 from ..classifier import FERClassifier
@@ -27,7 +27,7 @@ def new_grid(n_images, height, labels):
     if not n_images:
         raise ValueError("Expected at least one image to show, got none.")
     width = max(1.45, 0.6 + 0.075 * max(len(str(label)) for label in labels))
-    columns = min(8, n_images, int(12 / width))
+    columns = min(8, n_images, max(1, int(12 / width)))
     rows = -(-n_images // columns)
     figure, axes = new_axes(rows, columns, max(width * columns, 3), height * rows)
     for ax in axes.flat:
@@ -94,22 +94,3 @@ def last_step(estimator):
         raise ValueError(f"Expected a FERClassifier, or a pipeline that ends in one; got a {type(last).__name__}.")
     check_is_fitted(last)
     return last
-
-
-def check_labels(y, labels, *same_length):
-    """True labels as an array: as many as there are of all else, and of the same type as ``labels``."""
-    y = column_or_1d(np.asarray(y))
-    check_consistent_length(y, *same_length)
-    if len(y) and len(labels) and isinstance(y[0], str) != isinstance(labels[0], str):
-        raise ValueError(f"Labels are numbers here and strings there: {y[0]!r} came, expected such as {labels[0]!r}.")
-    return y
-
-
-def check_proba(y_proba, labels):
-    """Probabilities as an array with a column for each label."""
-    y_proba = np.asarray(y_proba)
-    if y_proba.shape[1:] != (len(labels),):
-        raise ValueError(f"Expected probabilities of shape (n, {len(labels)}), for each label; got {y_proba.shape}.")
-    if not ((y_proba >= 0) & (y_proba <= 1 + 1e-6)).all():  # rounding lets float32 exceed 1
-        raise ValueError("Expected probabilities from 0 to 1, got others: pass what predict_proba returns.")
-    return y_proba

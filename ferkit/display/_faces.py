@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.utils import _safe_indexing
 
+from .._predictions import check_labels, check_proba
 from ._base import (
     COLORS,
-    check_labels,
-    check_proba,
     new_axes,
     new_grid,
     seen_images,
@@ -310,19 +310,13 @@ class PredictionsDisplay:
             If ``order`` is something else.
         """
         y = check_labels(y, estimator.classes_, X, images)
-        rows = np.random.default_rng(random_state).permutation(len(y))
-        if order == "random":
-            rows = rows[:n_images]  # the others need no prediction
-        X = np.asarray(X)[rows]
-        return cls.from_predictions(
-            seen_images(estimator, X) if images is None else np.asarray(images)[rows],
-            y[rows],
-            estimator.predict_proba(X),
-            labels=estimator.classes_,
-            n_images=n_images,
-            order=order,
-            random_state=random_state,
-        )
+        if order == "random":  # the others need no prediction
+            rows = np.random.default_rng(random_state).permutation(len(y))[:n_images]
+            X, y, images = _safe_indexing(X, rows), y[rows], None if images is None else to_images(images)[rows]
+        y_proba = estimator.predict_proba(X)
+        rows = _choose(y, y_proba, estimator.classes_, n_images, order, random_state)
+        shown = seen_images(estimator, _safe_indexing(X, rows)) if images is None else to_images(images)[rows]
+        return cls(shown, y[rows], estimator.classes_[y_proba[rows].argmax(axis=1)], y_proba[rows].max(axis=1)).plot()
 
     @classmethod
     def from_predictions(cls, images, y_true, y_proba, *, labels, n_images=32, order="random", random_state=0):
@@ -356,15 +350,9 @@ class PredictionsDisplay:
         """
         images, y_proba = to_images(images), check_proba(y_proba, labels)
         y_true = check_labels(y_true, labels, images, y_proba)
-        y_pred, probability = np.asarray(labels)[y_proba.argmax(axis=1)], y_proba.max(axis=1)
-        if order == "mistakes":
-            rows = np.lexsort((-probability, y_pred == y_true))
-        elif order == "random":
-            rows = np.random.default_rng(random_state).permutation(len(y_true))
-        else:
-            raise ValueError(f'order must be "random" or "mistakes", got {order!r}.')
-        rows = rows[:n_images]
-        return cls(images[rows], y_true[rows], y_pred[rows], probability[rows]).plot()
+        rows = _choose(y_true, y_proba, labels, n_images, order, random_state)
+        y_pred = np.asarray(labels)[y_proba[rows].argmax(axis=1)]
+        return cls(images[rows], y_true[rows], y_pred, y_proba[rows].max(axis=1)).plot()
 
     def plot(self):
         """Draw.
@@ -378,3 +366,14 @@ class PredictionsDisplay:
         for ax, face in zip(self.axes_.flat, faces, strict=False):
             show_prediction(ax, *face)
         return self
+
+
+def _choose(y_true, y_proba, labels, n_images, order, random_state):
+    """Rows of the predictions to show."""
+    if order == "random":
+        rows = np.random.default_rng(random_state).permutation(len(y_true))
+    elif order == "mistakes":
+        rows = np.lexsort((-y_proba.max(axis=1), np.asarray(labels)[y_proba.argmax(axis=1)] == y_true))
+    else:
+        raise ValueError(f'order must be "random" or "mistakes", got {order!r}.')
+    return rows[:n_images]

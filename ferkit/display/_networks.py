@@ -5,8 +5,9 @@ from copy import deepcopy
 import numpy as np
 
 from .._images import check_images
+from .._predictions import check_labels
 from ..backbones._inspect import find_last_maps
-from ._base import check_labels, last_step, new_axes, new_grid, show_prediction
+from ._base import last_step, new_axes, new_grid, show_prediction
 
 __all__ = ["BackboneDisplay", "FilterDisplay", "GradCAMDisplay"]
 

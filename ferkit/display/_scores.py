@@ -1,7 +1,6 @@
 """How good predictions are: what is taken for what, at which threshold, and how sure."""
 
 import numpy as np
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     ConfusionMatrixDisplay,
     auc,
@@ -12,7 +11,8 @@ from sklearn.metrics import (
 )
 from sklearn.utils.multiclass import unique_labels
 
-from ._base import COLORS, DASHES, check_labels, check_proba, new_axes
+from .._predictions import bin_confidence, check_labels, check_proba
+from ._base import COLORS, DASHES, new_axes
 
 __all__ = ["ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]
 
@@ -453,12 +453,7 @@ class ReliabilityDisplay:
         ReliabilityDisplay
         """
         y_proba = check_proba(y_proba, labels)
-        right = np.asarray(labels)[y_proba.argmax(axis=1)] == check_labels(y_true, labels, y_proba)
-        confidence = y_proba.max(axis=1).clip(max=1)  # rounding lets float32 exceed it
-        accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=n_bins)
-        # as calibration_curve sorts them, with the upper edge in the bin
-        counts = np.bincount(np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence), minlength=n_bins)
-        return cls(accuracy, mean_confidence, counts).plot()
+        return cls(*bin_confidence(check_labels(y_true, labels, y_proba), y_proba, labels, n_bins)).plot()
 
     @property
     def expected_calibration_error(self):
