@@ -41,7 +41,7 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from ferkit import FERClassifier, ImageAugmenter
-from ferkit.backbones._table import BACKBONES
+from ferkit.backbones._registry import BACKBONES
 
 SEED = 0
 EPOCHS = 2

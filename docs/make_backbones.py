@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ferkit.backbones import list_backbones, resolve_backbone, summarize
 from ferkit.backbones._inspect import build_meta
-from ferkit.backbones._table import BACKBONES
+from ferkit.backbones._registry import BACKBONES
 
 HEADER = """\
 # Backbones

@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 
 from ferkit import FERClassifier
 from ferkit.datasets import sample_faces
-from ferkit.display import LearningCurveDisplay
+from ferkit.display import HistoryDisplay
 
 faces = sample_faces(1000, random_state=0)
 
@@ -46,5 +46,5 @@ print(f"stopped after {len(model.history_)} of 60 epochs")
 print("movement of the head:", [round(step, 2) for step in model.net_.history[1:, "movement"]][:5], "…")
 
 # %%
-LearningCurveDisplay.from_estimator(model)
+HistoryDisplay.from_estimator(model)
 plt.show()

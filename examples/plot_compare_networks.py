@@ -23,7 +23,7 @@ for backbone in ("cnn_small", "cnn", "resnet18"):
     model = FERClassifier(backbone, max_epochs=5, batch_size=64, augment=None, random_state=0)
     model.fit(train.data, train.target)
     report = evaluate(model, test.data, test.target)
-    cost = summarize(model.net_.module_.backbone, (1, 48, 48))
+    cost = summarize(model.network_.backbone, (1, 48, 48))
     runs.append(
         {
             "name": backbone,

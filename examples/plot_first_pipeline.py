@@ -15,8 +15,8 @@ from ferkit.display import ConfusionDisplay
 # %%
 # ``sample_faces`` gives some faces of FER2013 where the variable ``FERKIT_DATA`` says where it is, and draws them
 # otherwise. For all of FER2013, ``load_fer2013("fer2013.csv", usage="Training", decode=False)``.
-train = sample_faces(2400, class_weights="fer2013", as_frame=True, random_state=0)
-test = sample_faces(300, usage="PublicTest", class_weights="fer2013", as_frame=True, random_state=0)
+train = sample_faces(2400, proportions="fer2013", as_frame=True, random_state=0)
+test = sample_faces(300, usage="PublicTest", proportions="fer2013", as_frame=True, random_state=0)
 
 # %%
 # The sampler acts in ``fit`` alone; augmentation is drawn afresh for every batch.

@@ -14,7 +14,7 @@ from sklearn.metrics import recall_score
 from ferkit import FERClassifier, Pipeline
 from ferkit.datasets import sample_faces
 
-train = sample_faces(1500, class_weights="fer2013", random_state=0)
+train = sample_faces(1500, proportions="fer2013", random_state=0)
 test = sample_faces(700, usage="PublicTest", random_state=0)
 print(dict(zip(train.target_names.tolist(), np.bincount(train.target).tolist(), strict=True)))
 

@@ -18,13 +18,13 @@ from ferkit import FERClassifier
 from ferkit.datasets import sample_faces
 
 # %%
-# The network that knows faces. ``net_.module_.backbone`` is an ordinary PyTorch module.
+# The network that knows faces. ``network_.backbone`` is an ordinary PyTorch module.
 faces = sample_faces(3140, random_state=0)
 emotions = faces.target_names[faces.target]
 X, X_few, y, y_few = train_test_split(faces.data, emotions, test_size=140, stratify=emotions, random_state=0)
 expert = FERClassifier("cnn_small", max_epochs=10, random_state=0).fit(X, y)
 weights = Path(tempfile.mkdtemp(), "faces.pth")
-torch.save(expert.net_.module_.backbone.state_dict(), weights)
+torch.save(expert.network_.backbone.state_dict(), weights)
 
 # %%
 # The new question: does a face look pleased? Its head for two classes starts from nothing, all else from the file.
@@ -34,8 +34,8 @@ is_pleased = np.isin(y_few, ["happy", "surprise"])
 is_pleased_test = np.isin(test.target_names[test.target], ["happy", "surprise"])
 ways = {
     "from scratch": {},
-    "head alone": {"weights": weights, "freeze": "backbone", "lr": 1e-2},
-    "head, then all": {"weights": weights, "freeze": "backbone", "unfreeze_at": 10, "backbone_lr_scale": 0.1},
+    "head alone": {"weights": weights, "frozen_epochs": "all", "lr": 1e-2},
+    "head, then all": {"weights": weights, "frozen_epochs": 10, "backbone_lr_scale": 0.1},
     "all, lower layers slower": {"weights": weights, "layer_decay": 0.7},
 }
 scores, seconds = {}, {}

@@ -24,7 +24,7 @@ from skorch.utils import to_tensor
 from torch import nn
 
 from ._processes import Processes
-from .backbones._table import set_dropout
+from .backbones._registry import set_dropout
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
@@ -108,8 +108,8 @@ class Standardized(nn.Module):
                 if torch.allclose(self(features).float(), logits.float(), atol=1e-4, rtol=1e-2):
                     return
         raise ValueError(
-            "freeze needs a backbone that ends in one linear layer or 1×1 convolution, without which nothing of it "
-            "depends on the number of classes."
+            "frozen_epochs needs a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 "
+            "convolution: pass frozen_epochs=0, or another backbone."
         )
 
 

@@ -76,11 +76,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         others such as "IMAGENET1K_V1", or the path of a state dict, .pth or .safetensors. A head for other classes
         starts anew. Published ones are taken from torchvision's cache, or fetched, and images are standardised as they
         expect. None trains from scratch.
-    freeze : {"backbone"} or None, default=None
-        "backbone" trains the head alone, on features that are computed once, from images as they are, so that an epoch
-        costs next to nothing. Batch norm stays as it is.
-    unfreeze_at : int, default=None
-        Epoch (counted from 0) from which on a frozen backbone is trained with its head; None never does.
+    frozen_epochs : int or "all", default=0
+        Number of epochs that train only the head; after them all layers train. "all" never trains the backbone. Frozen
+        epochs use features that are computed once from the images without augmentation, so they cost almost nothing.
+        Batch norm does not change in them.
     backbone_lr_scale : float, default=1.0
         Factor on the learning rate below the head.
     layer_decay : float, default=1.0
@@ -153,7 +152,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         weights change), ``valid_loss`` and ``valid_accuracy`` (of what predicts; nan where nothing is held back),
         ``lr`` (at its start) and ``seconds``.
     net_ : skorch.NeuralNetClassifier
-        The trained net; ``net_.module_`` is the PyTorch module.
+        The trained skorch net.
+    network_ : torch.nn.Module
+        The trained PyTorch module. It takes pixels as `fit` did, (n, channels, height, width), and returns logits;
+        ``network_.backbone`` is the network without the input preparation.
     image_shape_ : tuple of int
         (height, width, channels).
     augment_ : ImageAugmenter or None
@@ -194,8 +196,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "backbone": [str, callable],
         "backbone_params": [dict, None],
         "weights": [str, PathLike, None],
-        "freeze": [StrOptions({"backbone"}), None],
-        "unfreeze_at": [Interval(Integral, 1, None, closed="left"), None],
+        "frozen_epochs": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left")],
         "backbone_lr_scale": [Interval(Real, 0, None, closed="left")],
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "image_shape": [tuple, list, None],
@@ -229,8 +230,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         *,
         backbone_params=None,
         weights=None,
-        freeze=None,
-        unfreeze_at=None,
+        frozen_epochs=0,
         backbone_lr_scale=1.0,
         layer_decay=1.0,
         image_shape=None,
@@ -260,8 +260,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.backbone = backbone
         self.backbone_params = backbone_params
         self.weights = weights
-        self.freeze = freeze
-        self.unfreeze_at = unfreeze_at
+        self.frozen_epochs = frozen_epochs
         self.backbone_lr_scale = backbone_lr_scale
         self.layer_decay = layer_decay
         self.image_shape = image_shape
@@ -331,8 +330,6 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             vars(self).pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
         if self.early_stopping and not self.validation_fraction:
             raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
-        if self.unfreeze_at is not None and not self.freeze:
-            raise ValueError('unfreeze_at needs something frozen: pass freeze="backbone".')
         soft = _is_soft(y)
         if soft:
             self.classes_, y = _check_soft_targets(y)
@@ -486,11 +483,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if build_params["in_channels"] != len(mean):
             mean, std = _fit_channels(mean, std, build_params["in_channels"])
         build = partial(backbone.build, **build_params)
-        fine_tuned = state is not None or self.freeze or self.backbone_lr_scale != 1
+        fine_tuned = state is not None or self.frozen_epochs or self.backbone_lr_scale != 1
         head = find_head(build) if fine_tuned else ()
-        frozen_epochs = 0
-        if self.freeze:
-            frozen_epochs = inf if self.unfreeze_at is None else self.unfreeze_at
         params = {
             "module": Standardized,
             "module__build": build,
@@ -499,7 +493,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             "module__std": std,
             "module__input_size": None if self.input_size is None else check_size(self.input_size, "input_size"),
             "module__dropout": self.dropout,
-            "frozen_epochs": frozen_epochs,
+            "frozen_epochs": inf if self.frozen_epochs == "all" else self.frozen_epochs,
             "classes": np.arange(len(self.classes_)),
             "max_epochs": self.max_epochs,
             "batch_size": self.batch_size,
@@ -529,7 +523,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if self.backbone_lr_scale != 1 or self.layer_decay != 1:
             net.rate_scales = scale_rates(network, head, self.backbone_lr_scale, self.layer_decay)
             net.initialize_optimizer()
-        self._check_network(net, build, head if self.freeze else ())
+        self._check_network(net, build, head if self.frozen_epochs else ())
         self.net_ = net
 
     def _read_weights(self, backbone, X, weight):
@@ -588,7 +582,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.optimizer_ = backbone.optimizer if self.optimizer == "auto" else self.optimizer
         optimizer, arguments, weight_decay, lr_unit = _OPTIMIZERS[self.optimizer_]
         adam_lr = backbone.lr / _OPTIMIZERS[backbone.optimizer][3]
-        keeps_layers = self.weights is not None and (not self.freeze or self.unfreeze_at is not None)
+        keeps_layers = self.weights is not None and self.frozen_epochs != "all"
         auto_lr = adam_lr * lr_unit * (0.1 if keeps_layers else 1.0)
         self.lr_ = float(auto_lr if self.lr == "auto" else self.lr)
         return {
@@ -735,6 +729,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
+
+    @property
+    def network_(self):
+        return self.net_.module_
 
     @property
     def device_(self):

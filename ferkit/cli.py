@@ -482,7 +482,7 @@ def _write_settings(model, name, usage, interrupted, out_dir):
 
     from ferkit.backbones import summarize
 
-    module = model.net_.module_
+    module = model.network_
     size = module.input_size or model.image_shape_[:2]
     summary = summarize(module.backbone, (len(module.mean), *size))
     settings = {
@@ -563,13 +563,13 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
         ClassDistributionDisplay,
         ConfusionDisplay,
         FacesDisplay,
-        LearningCurveDisplay,
+        HistoryDisplay,
         PredictionsDisplay,
     )
 
     labels, (train, test) = _order(model, faces), parts.values()
     figures = {
-        "learning_curve": LearningCurveDisplay.from_estimator(model).figure_,
+        "learning_curve": HistoryDisplay.from_estimator(model).figure_,
         "class_distribution": ClassDistributionDisplay.from_targets(
             {name: y[rows] for name, rows in parts.items()}, labels=labels
         ).figure_,
@@ -696,7 +696,7 @@ def _load_or_draw(data, drop_errors):
 def _drawn_faces(n):
     from ferkit.datasets import make_faces
 
-    return make_faces(n, class_weights="fer2013", random_state=0)
+    return make_faces(n, proportions="fer2013", random_state=0)
 
 
 def _load(data, drop_errors, usage=None):

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._files import find_paths
 from ._images import as_rows
-from ._predictions import bin_confidence, check_labels, check_proba
+from ._validation import bin_confidence, check_labels, check_proba
 from .classifier import FERClassifier
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]

@@ -8,7 +8,7 @@ from torchvision.models import get_model, list_models
 import ferkit.backbones
 from ferkit.backbones import CNN, find_sizes, list_backbones, register_backbone, resolve_backbone, summarize
 from ferkit.backbones._inspect import build_meta, find_head
-from ferkit.backbones._table import BACKBONES, set_dropout
+from ferkit.backbones._registry import BACKBONES, set_dropout
 
 # ferkit's own, and one of each family
 FIXED_SIZE = ["vit_b_32", "maxvit_t"]
@@ -117,7 +117,7 @@ def test_resnet18_fer_looks_at_small_faces_in_full():
 
 
 def test_registered_backbones_are_like_all_others(monkeypatch, tiny, faces):
-    monkeypatch.setattr(ferkit.backbones._table, "BACKBONES", dict(BACKBONES))
+    monkeypatch.setattr(ferkit.backbones._registry, "BACKBONES", dict(BACKBONES))
     register_backbone("mine", partial(CNN, widths=(8,)), optimizer="sgd", lr=0.05, reference="me")
     assert "mine" in list_backbones()
     model = tiny("mine").fit(faces.data, faces.target)

@@ -19,7 +19,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 import ferkit
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, Pipeline, PixelParser
 from ferkit.backbones import CNN
-from ferkit.backbones._table import BACKBONES
+from ferkit.backbones._registry import BACKBONES
 from ferkit.datasets import make_faces
 
 
@@ -570,7 +570,7 @@ def test_saved_models_predict_the_same(way, fitted, faces, tmp_path):
 
 def test_a_saved_model_is_as_large_as_its_weights(tmp_path, faces):
     model = FERClassifier(max_epochs=1, random_state=0, validation_fraction=0.5).fit(faces.data, faces.target)
-    weights = sum(value.nbytes for value in model.net_.module_.state_dict().values())
+    weights = sum(value.nbytes for value in model.network_.state_dict().values())
     assert joblib.dump(model, tmp_path / "m.joblib")
     assert (tmp_path / "m.joblib").stat().st_size < weights + 30_000
 

@@ -22,7 +22,7 @@ from ferkit.display import (
     FacesDisplay,
     FilterDisplay,
     GradCAMDisplay,
-    LearningCurveDisplay,
+    HistoryDisplay,
     PrecisionRecallDisplay,
     PredictionsDisplay,
     ReliabilityDisplay,
@@ -206,7 +206,7 @@ def test_augmentation_repeats(faces):
 def test_filters_are_those_of_the_first_convolution(fitted, faces):
     display = FilterDisplay.from_estimator(Pipeline([("model", fitted)]))
     shown = [ax.images[0].get_array() for ax in display.axes_.flat if ax.images]
-    weights = fitted.net_.module_.backbone.features[0][0].weight.detach().numpy()
+    weights = fitted.network_.backbone.features[0][0].weight.detach().numpy()
     assert np.allclose(shown, weights[:, 0])
     assert len({ax.images[0].get_clim() for ax in display.axes_.flat}) == 1, "one scale"
 
@@ -248,7 +248,7 @@ def test_a_backbone_without_convolutions_is_refused(tiny, faces, display_class):
 )
 def test_grad_cam_finds_the_last_maps_and_changes_nothing(tiny, faces, names, backbone, layer, size):
     model = tiny(backbone, precision="bfloat16").fit(faces.data[:14], names[:14])
-    network, proba = model.net_.module_, model.predict_proba(faces.data[:4])
+    network, proba = model.network_, model.predict_proba(faces.data[:4])
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.zero_grad()
     display = GradCAMDisplay.from_estimator(model, faces.images[:4], names[:4])
@@ -285,7 +285,7 @@ def test_grad_cam_shows_where_the_evidence_is(tiny, freeze_weights):
     images = np.zeros((40, 48, 48), dtype=np.uint8)
     images[:20, :8, :8] = images[20:, -8:, -8:] = 255
     model = tiny(Corners, augment=None, tta=None, max_epochs=1, lr=1e-4).fit(images, [0] * 20 + [1] * 20)
-    model.net_.module_.requires_grad_(not freeze_weights)
+    model.network_.requires_grad_(not freeze_weights)
     display = GradCAMDisplay.from_estimator(model, images[[0, -1]])
     assert display.y_pred.tolist() == [0, 1]
     for heat, corner in zip(display.heat, [slice(8), slice(-8, None)], strict=True):
@@ -348,7 +348,7 @@ DISPLAYS = {
     "filters": lambda model, X, y: FilterDisplay.from_estimator(model),
     "Grad-CAM": lambda model, X, y: GradCAMDisplay.from_estimator(model, X[:10], y[:10]),
     "Grad-CAM of one": lambda model, X, y: GradCAMDisplay.from_estimator(model, X[:1], y[:1]),
-    "learning curve": lambda model, X, y: LearningCurveDisplay.from_estimator(model),
+    "learning curve": lambda model, X, y: HistoryDisplay.from_estimator(model),
     "precision and recall": lambda model, X, y: PrecisionRecallDisplay.from_estimator(model, X, y),
     "predictions": lambda model, X, y: PredictionsDisplay.from_estimator(model, X, y),
     "one prediction": lambda model, X, y: PredictionsDisplay.from_estimator(model, X, y, n_images=1),
@@ -399,7 +399,7 @@ def test_rocs_need_two_labels():
         RocDisplay.from_predictions(["a", "a"], np.eye(2), labels=["a", "b"])
 
 
-@pytest.mark.parametrize("display", [FilterDisplay, GradCAMDisplay, LearningCurveDisplay])
+@pytest.mark.parametrize("display", [FilterDisplay, GradCAMDisplay, HistoryDisplay])
 def test_what_looks_into_a_network_needs_a_fitted_one(display, faces):
     arguments = (faces.data[:2],) if display is GradCAMDisplay else ()
     with pytest.raises(NotFittedError):
@@ -436,7 +436,7 @@ def test_augmented_floats_are_on_the_scale_of_the_original(faces):
 
 
 def test_one_epoch_is_the_first():
-    curve = LearningCurveDisplay([{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}]).plot().axes_[0]
+    curve = HistoryDisplay([{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}]).plot().axes_[0]
     curve.figure.canvas.draw()
     low, high = curve.get_xlim()
     assert [tick for tick in curve.get_xticks() if low <= tick <= high] == [1]

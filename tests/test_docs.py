@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import ferkit.datasets
 import ferkit.display
 import ferkit.report
-from ferkit.backbones._table import BACKBONES
+from ferkit.backbones._registry import BACKBONES
 from ferkit.cli import app
 from ferkit.datasets import make_faces
 

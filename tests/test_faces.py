@@ -54,7 +54,7 @@ def test_noise_is_a_fraction_of_the_pixel_range():
 
 
 @pytest.mark.parametrize(
-    ("n_samples", "class_weights", "expected"),
+    ("n_samples", "proportions", "expected"),
     [
         (70, None, [10] * 7),
         (9, None, [2, 2, 1, 1, 1, 1, 1]),
@@ -62,13 +62,13 @@ def test_noise_is_a_fraction_of_the_pixel_range():
         (10, np.arange(7) / 21, [0, 1, 1, 1, 2, 2, 3]),
     ],
 )
-def test_class_weights(n_samples, class_weights, expected):
-    target = make_faces(n_samples, size=16, class_weights=class_weights, random_state=0).target
+def test_class_weights(n_samples, proportions, expected):
+    target = make_faces(n_samples, size=16, proportions=proportions, random_state=0).target
     np.testing.assert_array_equal(np.bincount(target, minlength=7), expected)
 
 
 def test_class_weights_of_fer2013():
-    target = make_faces(2871, size=16, class_weights="fer2013", random_state=0).target
+    target = make_faces(2871, size=16, proportions="fer2013", random_state=0).target
     np.testing.assert_allclose(np.bincount(target), np.array(TRAINING_COUNTS) / 10, atol=1)
 
 
@@ -96,12 +96,12 @@ def test_frame_is_a_fer2013_csv():
         ({"noise": -0.1}, "'noise' parameter of make_faces must be a float"),
         ({"noise": float("nan")}, "'noise' parameter of make_faces must be a float"),
         ({"random_state": "zero"}, "'random_state' parameter of make_faces"),
-        ({"class_weights": "balanced"}, "'class_weights' parameter of make_faces must be .*'fer2013'.* Got 'balanced'"),
-        ({"class_weights": [1, 2, 3]}, r"7 non-negative numbers.*angry, disgust.*got \[1, 2, 3\]. Pass None"),
-        ({"class_weights": [1, 1, 1, 1, 1, 1, -1]}, "7 non-negative numbers"),
-        ({"class_weights": [1, 1, 1, 1, 1, 1, np.nan]}, "7 non-negative numbers"),
-        ({"class_weights": [0] * 7}, "not all 0"),
-        ({"class_weights": list(EMOTIONS)}, "7 non-negative numbers"),
+        ({"proportions": "balanced"}, "'proportions' parameter of make_faces must be .*'fer2013'.* Got 'balanced'"),
+        ({"proportions": [1, 2, 3]}, r"7 non-negative numbers.*angry, disgust.*got \[1, 2, 3\]. Pass None"),
+        ({"proportions": [1, 1, 1, 1, 1, 1, -1]}, "7 non-negative numbers"),
+        ({"proportions": [1, 1, 1, 1, 1, 1, np.nan]}, "7 non-negative numbers"),
+        ({"proportions": [0] * 7}, "not all 0"),
+        ({"proportions": list(EMOTIONS)}, "7 non-negative numbers"),
     ],
 )
 def test_bad_arguments(arguments, message):

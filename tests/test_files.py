@@ -70,7 +70,7 @@ def test_files_are_decoded_a_batch_at_a_time(files, tiny, monkeypatch):
 def test_everything_else_works_on_files_too(files, tiny, one_thread):
     paths, faces = files
     weight = np.linspace(0, 2, 120)
-    options = {"validation_fraction": 0.25, "class_weight": "balanced", "freeze": "backbone", "max_epochs": 2}
+    options = {"validation_fraction": 0.25, "class_weight": "balanced", "frozen_epochs": "all", "max_epochs": 2}
     from_files = tiny(**options).fit(paths, faces.target, sample_weight=weight)
     from_pixels = tiny(**options).fit(faces.data, faces.target, sample_weight=weight)
     np.testing.assert_array_equal(from_files.predict_proba(paths), from_pixels.predict_proba(paths))

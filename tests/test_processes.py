@@ -50,7 +50,7 @@ class Plain(torch.nn.Sequential):
 MODELS = {
     "plain": {"backbone": Plain, "augment": None, "mixup": 0, "ema_decay": 0.9, "precision": "float32", "lr": 1e-3},
     "default": {"backbone": "cnn_small", "validation_fraction": 0.25, "class_weight": "balanced"},
-    "frozen": {"backbone": "cnn_small", "freeze": "backbone", "unfreeze_at": 1, "random_state": None},
+    "frozen": {"backbone": "cnn_small", "frozen_epochs": 1, "random_state": None},
 }
 
 

@@ -23,7 +23,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
 
 from ferkit import evaluate
-from ferkit.display import ClassDistributionDisplay, FacesDisplay, LearningCurveDisplay, PredictionsDisplay
+from ferkit.display import ClassDistributionDisplay, FacesDisplay, HistoryDisplay, PredictionsDisplay
 from ferkit.report import Report, compare_reports
 
 
@@ -292,7 +292,7 @@ def test_a_model_does_not_beat_itself(fitted, faces):
 
 
 def test_learning_curve_shows_each_epoch(fitted):
-    loss, accuracy = LearningCurveDisplay.from_estimator(fitted).axes_
+    loss, accuracy = HistoryDisplay.from_estimator(fitted).axes_
     assert loss.lines[0].get_xdata().tolist() == [1, 2]
     assert accuracy.lines[0].get_ydata().tolist() == [row["train_accuracy"] for row in fitted.history_]
     assert len(loss.lines) == 1, "no validation, no second line"

@@ -5,7 +5,7 @@ from ferkit import PixelParser
 from ferkit.datasets import make_faces, sample_faces
 
 SPLITS = ["Training", "PublicTest", "PrivateTest"]
-TABLE = make_faces(700, class_weights="fer2013", as_frame=True, random_state=0)
+TABLE = make_faces(700, proportions="fer2013", as_frame=True, random_state=0)
 
 
 @pytest.fixture(params=["drawn", "FER2013"])
@@ -21,7 +21,7 @@ def source(request, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("usage", SPLITS)
 def test_takes_faces_of_the_split(source, usage):
-    faces = sample_faces(20, usage=usage, class_weights="fer2013", as_frame=True, random_state=0)
+    faces = sample_faces(20, usage=usage, proportions="fer2013", as_frame=True, random_state=0)
     assert faces.images.shape == (20, 48, 48)
     assert set(faces.usage) == set(faces.frame["Usage"]) == {usage}
     np.testing.assert_array_equal(PixelParser().fit_transform(faces.frame["pixels"]), faces.data)
@@ -46,7 +46,7 @@ def test_no_face_is_taken_twice(source):
 def test_shares_of_emotions(source):
     wanted = [3, 0, 2, 0, 0, 0, 5]
     np.testing.assert_array_equal(
-        np.bincount(sample_faces(10, class_weights=wanted, random_state=0).target, minlength=7), wanted
+        np.bincount(sample_faces(10, proportions=wanted, random_state=0).target, minlength=7), wanted
     )
 
 

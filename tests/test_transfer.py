@@ -29,7 +29,7 @@ def source():
 
 
 def weights_of(model):
-    state = model.net_.module_.backbone.state_dict()
+    state = model.network_.backbone.state_dict()
     return {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
@@ -55,8 +55,8 @@ def torch_home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("weights", ["imagenet", "IMAGENET1K_V1", "DEFAULT"])
 def test_published_weights_come_from_the_cache(weights, torch_home, tiny, faces):
-    model = tiny("resnet18", weights=weights, freeze="backbone").fit(faces.data, faces.target)
-    module = model.net_.module_
+    model = tiny("resnet18", weights=weights, frozen_epochs="all").fit(faces.data, faces.target)
+    module = model.network_
     assert changed(torch_home, weights_of(model)) == {"fc.weight", "fc.bias"}
     np.testing.assert_allclose(module.mean.ravel(), 255 * np.array([0.485, 0.456, 0.406]), rtol=1e-5)
     np.testing.assert_allclose(module.std.ravel(), 255 * np.array([0.229, 0.224, 0.225]), rtol=1e-5)
@@ -84,7 +84,7 @@ def test_published_weights_as_torchvision_converts_them(backbone, tmp_path, monk
             if not name.endswith("num_batches_tracked")
         }
     torch.save(state, folder / get_model_weights(backbone).DEFAULT.url.rpartition("/")[2])
-    model = tiny(backbone, weights="imagenet", freeze="backbone").fit(faces.data[:35], faces.target[:35])
+    model = tiny(backbone, weights="imagenet", frozen_epochs="all").fit(faces.data[:35], faces.target[:35])
     learnt = changed(network.state_dict(), weights_of(model))
     assert learnt <= find_head(resolve_backbone(backbone).build, in_channels=3)
 
@@ -98,19 +98,19 @@ def test_a_damaged_file_in_the_cache(torch_home, tmp_path, tiny, faces):
 
 def test_gray_images_see_the_network_as_if_repeated_to_rgb(torch_home, tiny, faces):
     """As they are by default; with in_channels=1 by summing the filters of the first layer."""
-    params = {"weights": "imagenet", "freeze": "backbone", **FREE}
+    params = {"weights": "imagenet", "frozen_epochs": "all", **FREE}
     model = tiny("resnet18", **params).fit(faces.data, faces.target)
     rgb = np.repeat(faces.images[..., None], 3, axis=3)
     colour = tiny("resnet18", **params).fit(rgb, faces.target)
     np.testing.assert_allclose(model.predict_proba(faces.data), colour.predict_proba(rgb), atol=1e-5)
     summed = tiny("resnet18", backbone_params={"in_channels": 1}, **params).fit(faces.data, faces.target)
-    stem = summed.net_.module_.backbone.conv1.weight
+    stem = summed.network_.backbone.conv1.weight
     torch.testing.assert_close(stem, torch_home["conv1.weight"].sum(1, keepdim=True))
 
 
 @pytest.mark.parametrize("scale", [1, 1 / 255, 1 / 250])
 def test_weights_get_pixels_as_they_expect_them(scale, torch_home, tiny, faces):
-    params = {"weights": "imagenet", "freeze": "backbone", **FREE}
+    params = {"weights": "imagenet", "frozen_epochs": "all", **FREE}
     expected = tiny("resnet18", **params).fit(faces.data, faces.target).predict_proba(faces.data)
     X = faces.data * np.float32(scale)
     got = tiny("resnet18", **params).fit(X, faces.target).predict_proba(X)
@@ -164,7 +164,7 @@ def test_files_of_weights(suffix, save, classes, source, tiny, faces, tmp_path):
     save(state, path)
     rows = faces.target < classes
     for weights in (path, str(path)):
-        model = tiny(weights=weights, freeze="backbone").fit(faces.data[rows], faces.target[rows])
+        model = tiny(weights=weights, frozen_epochs="all").fit(faces.data[rows], faces.target[rows])
         assert {name: value.shape for name, value in weights_of(model).items() if name.startswith("head")} == {
             "head.weight": (classes, 16),
             "head.bias": (classes,),
@@ -246,11 +246,9 @@ def test_timm_weights(tiny, faces, monkeypatch):
         return published if pretrained else create(name, **params)
 
     monkeypatch.setattr(timm, "create_model", download)
-    model = tiny("timm/resnet10t", weights="imagenet", freeze="backbone").fit(faces.data, faces.target)
+    model = tiny("timm/resnet10t", weights="imagenet", frozen_epochs="all").fit(faces.data, faces.target)
     assert changed(published.state_dict(), weights_of(model)) == {"fc.weight", "fc.bias"}
-    np.testing.assert_allclose(
-        model.net_.module_.mean.ravel(), 255 * np.array(published.pretrained_cfg["mean"]), rtol=1e-5
-    )
+    np.testing.assert_allclose(model.network_.mean.ravel(), 255 * np.array(published.pretrained_cfg["mean"]), rtol=1e-5)
 
     def refuse(*args, **params):
         raise ConnectionError("no network")
@@ -279,7 +277,7 @@ def test_epochs_of_a_frozen_backbone_never_call_it(faces):
         FERClassifier(
             Counted,
             backbone_params={"widths": (8,)},
-            freeze="backbone",
+            frozen_epochs="all",
             validation_fraction=0.2,
             max_epochs=epochs,
             batch_size=64,
@@ -293,7 +291,7 @@ def test_the_head_of_a_frozen_backbone_learns(source, tiny, tmp_path):
     path, other = tmp_path / "faces.pth", make_faces(400, random_state=5)
     torch.save(weights_of(source), path)
     is_glad = np.isin(other.target_names[other.target], ["happy", "surprise"])
-    model = tiny(weights=path, freeze="backbone", max_epochs=40, lr=1e-2, validation_fraction=0.25, mixup=0)
+    model = tiny(weights=path, frozen_epochs="all", max_epochs=40, lr=1e-2, validation_fraction=0.25, mixup=0)
     history = model.fit(other.data, is_glad).history_
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert history[-1]["valid_accuracy"] > max(is_glad.mean(), 1 - is_glad.mean()) + 0.05
@@ -309,9 +307,9 @@ class Watch(Callback):
 
 
 @pytest.mark.parametrize("ema_decay", [0.995, None])
-def test_unfreeze_at(ema_decay, tiny, faces):
+def test_all_layers_train_after_the_frozen_epochs(ema_decay, tiny, faces):
     watch = Watch()
-    model = tiny(freeze="backbone", unfreeze_at=2, max_epochs=4, ema_decay=ema_decay, callbacks=[watch])
+    model = tiny(frozen_epochs=2, max_epochs=4, ema_decay=ema_decay, callbacks=[watch])
     model.fit(faces.data, faces.target)
     first, second, third, fourth = watch.states
     head = {"backbone.head.weight", "backbone.head.bias"}
@@ -323,18 +321,18 @@ def test_unfreeze_at(ema_decay, tiny, faces):
     assert rates[1] > rates[2] > rates[3], "one schedule over both phases"
 
 
-@pytest.mark.parametrize("unfreeze_at", [None, 1, 2])
-def test_partial_fit_keeps_to_the_epochs_of_freezing(unfreeze_at, tiny, faces):
-    model = tiny(freeze="backbone", unfreeze_at=unfreeze_at).fit(faces.data, faces.target)
+@pytest.mark.parametrize("frozen_epochs", ["all", 1, 2])
+def test_partial_fit_keeps_to_the_frozen_epochs(frozen_epochs, tiny, faces):
+    model = tiny(frozen_epochs=frozen_epochs).fit(faces.data, faces.target)
     before = weights_of(model)
     model.partial_fit(faces.data, faces.target)
     head_alone = changed(before, weights_of(model)) == {"head.weight", "head.bias"}
-    assert head_alone == (unfreeze_at != 1)
+    assert head_alone == (frozen_epochs != 1)
 
 
 @pytest.mark.parametrize("backbone", ["resnet50v2", "googlenet", "densenet121", "mobilenet_v3_small", "swin_t"])
 def test_every_kind_of_head_is_trained_alone(backbone, tiny, faces):
-    model = tiny(backbone, freeze="backbone", max_epochs=2, ema_decay=None, augment=None, mixup=0)
+    model = tiny(backbone, frozen_epochs="all", max_epochs=2, ema_decay=None, augment=None, mixup=0)
     first = weights_of(model.fit(faces.data[:35], faces.target[:35]))
     model.partial_fit(faces.data[:35], faces.target[:35])
     learnt = changed(first, weights_of(model))
@@ -358,12 +356,12 @@ class Masked(torch.nn.Module):
         return (self.head(x), self.auxiliary(x)) if self.training else self.head(x)
 
 
-@pytest.mark.parametrize("params", [{}, {"freeze": "backbone"}, {"backbone_lr_scale": 0.1}], ids=str)
+@pytest.mark.parametrize("params", [{}, {"frozen_epochs": "all"}, {"backbone_lr_scale": 0.1}], ids=str)
 def test_networks_of_ones_own(params, tiny, faces):
     model = tiny(Masked, **params).fit(faces.data, faces.target)
     assert np.isfinite(model.predict_proba(faces.data)).all()
-    if params.get("freeze"):
-        assert model.net_.module_.head == "head"
+    if params.get("frozen_epochs"):
+        assert model.network_.head == "head"
 
 
 class Stubborn(CNN):
@@ -371,7 +369,7 @@ class Stubborn(CNN):
         super().__init__(10, in_channels, widths=(8,))
 
 
-@pytest.mark.parametrize("params", [{}, {"freeze": "backbone"}], ids=str)
+@pytest.mark.parametrize("params", [{}, {"frozen_epochs": "all"}], ids=str)
 def test_a_network_with_other_outputs_is_refused(params, tiny, faces):
     with pytest.raises(ValueError, match=r"logits of shape \(2, 10\) for two images, expected \(2, 7\)"):
         tiny(Stubborn, **params).fit(faces.data, faces.target)
@@ -380,9 +378,12 @@ def test_a_network_with_other_outputs_is_refused(params, tiny, faces):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"unfreeze_at": 2}, 'pass freeze="backbone"'),
-        ({"freeze": "backbone", "backbone": "squeezenet1_1"}, "ends in one linear layer"),
-        ({"freeze": "backbone", "backbone": "timm/deit_tiny_distilled_patch16_224", "input_size": 224}, "ends in one"),
+        ({"frozen_epochs": -1}, "frozen_epochs"),
+        ({"frozen_epochs": "all", "backbone": "squeezenet1_1"}, "only class-dependent layer is its last"),
+        (
+            {"frozen_epochs": "all", "backbone": "timm/deit_tiny_distilled_patch16_224", "input_size": 224},
+            "only class-dependent",
+        ),
         ({"weights": "imagenet", "backbone": "resnet18", "backbone_params": {"in_channels": 2}}, "must be 1 or 3"),
     ],
     ids=str,
@@ -398,7 +399,7 @@ def test_what_does_not_go_together(params, message, torch_home, tiny, faces):
 def rates_of(model):
     """The optimizer's rate for each parameter."""
     rates = {parameter: group["lr"] for group in model.net_.optimizer_.param_groups for parameter in group["params"]}
-    return {name: rates[parameter] for name, parameter in model.net_.module_.backbone.named_parameters()}
+    return {name: rates[parameter] for name, parameter in model.network_.backbone.named_parameters()}
 
 
 @pytest.mark.parametrize("backbone", ["cnn", "resnet18", "googlenet", "mobilenet_v3_small", "timm/resnet10t"])

@@ -3,9 +3,9 @@
 Nothing here knows scikit-learn. A builder is called as ``builder(num_classes=…, in_channels=…, **backbone_params)``.
 """
 
+from ._cnn import CNN, VGGFER
 from ._inspect import Layer, Summary, find_sizes, summarize
-from ._own import CNN, VGGFER
-from ._table import Backbone, list_backbones, register_backbone, resolve_backbone
+from ._registry import Backbone, list_backbones, register_backbone, resolve_backbone
 
 __all__ = [
     "CNN",

@@ -1,7 +1,7 @@
 """FER data: what users have, what Kaggle has for them, faces that ferkit draws, and what is in it twice."""
 
+from ._drawing import make_faces
 from ._duplicates import Duplicates, find_duplicates
-from ._faces import make_faces
 from ._fer2013 import load_fer2013
 from ._ferplus import load_ferplus
 from ._fetch import fetch_fer2013, get_data_home

@@ -28,20 +28,20 @@ def make_frame(faces):
     return pd.DataFrame({"emotion": faces.target, "pixels": pixels, "Usage": faces.usage})
 
 
-def count_classes(n_samples, class_weights):
+def apportion(n_samples, proportions):
     """How many of ``n_samples`` faces each emotion gets: whole numbers as close to the weights as can be."""
-    if class_weights is None:
-        class_weights = np.ones(len(EMOTIONS))
-    elif isinstance(class_weights, str):
-        class_weights = TRAINING_COUNTS
+    if proportions is None:
+        proportions = np.ones(len(EMOTIONS))
+    elif isinstance(proportions, str):
+        proportions = TRAINING_COUNTS
     try:
-        weights = np.asarray(class_weights, dtype=float)
+        weights = np.asarray(proportions, dtype=float)
     except (TypeError, ValueError):
         weights = np.empty(0)
     if weights.shape != (len(EMOTIONS),) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
         raise ValueError(
-            f"Expected class_weights of {len(EMOTIONS)} non-negative numbers, not all 0, in the order "
-            f"{', '.join(EMOTIONS)}; got {class_weights!r}. Pass None for balanced classes or 'fer2013' for FER2013's "
+            f"Expected proportions of {len(EMOTIONS)} non-negative numbers, not all 0, in the order "
+            f"{', '.join(EMOTIONS)}; got {proportions!r}. Pass None for balanced classes or 'fer2013' for FER2013's "
             "imbalance."
         )
     shares = n_samples * weights / weights.sum()

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ferkit.datasets._base import USAGES, count_classes, make_bunch, make_frame
-from ferkit.datasets._faces import make_faces
+from ferkit.datasets._base import USAGES, apportion, make_bunch, make_frame
+from ferkit.datasets._drawing import make_faces
 from ferkit.datasets._fetch import fetch_fer2013
 
 __all__ = ["sample_faces"]
@@ -21,13 +21,13 @@ SPLITS = USAGES[:3]
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "usage": [StrOptions(set(SPLITS))],
-        "class_weights": [None, StrOptions({"fer2013"}), "array-like"],
+        "proportions": [None, StrOptions({"fer2013"}), "array-like"],
         "as_frame": ["boolean"],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-def sample_faces(n_samples=1000, *, usage="Training", class_weights=None, as_frame=False, random_state=None):
+def sample_faces(n_samples=1000, *, usage="Training", proportions=None, as_frame=False, random_state=None):
     """Take some faces of one split, of FER2013 if the environment says where it is, else drawn.
 
     An example written with it runs anywhere, and on real faces with the variable ``FERKIT_DATA`` set to a folder that
@@ -40,7 +40,7 @@ def sample_faces(n_samples=1000, *, usage="Training", class_weights=None, as_fra
         Number of faces.
     usage : {"Training", "PublicTest", "PrivateTest"}, default="Training"
         The split. Those of different splits are different rows; FER2013 has some photographs in two.
-    class_weights : None, "fer2013" or array-like of shape (7,), default=None
+    proportions : None, "fer2013" or array-like of shape (7,), default=None
         How frequent the emotions are, as in :func:`make_faces`. FER2013 gives at most as many as it has: 56 of its
         PublicTest faces show disgust.
     as_frame : bool, default=False
@@ -74,7 +74,7 @@ def sample_faces(n_samples=1000, *, usage="Training", class_weights=None, as_fra
     rng = np.random.RandomState(seed)
     home = os.environ.get("FERKIT_DATA")
     if not home:
-        faces = make_faces(n_samples, class_weights=class_weights, random_state=rng)
+        faces = make_faces(n_samples, proportions=proportions, random_state=rng)
         faces.usage[:] = usage
         faces.DESCR = f"{n_samples:,} faces of one split, {usage}, drawn by make_faces.\n"
     else:
@@ -85,7 +85,7 @@ def sample_faces(n_samples=1000, *, usage="Training", class_weights=None, as_fra
             )
         everyone = fetch_fer2013(data_home=home, usage=usage, download_if_missing=False)
         order = rng.permutation(len(everyone.target))
-        counts = count_classes(n_samples, class_weights)
+        counts = apportion(n_samples, proportions)
         chosen = [order[everyone.target[order] == code][:count] for code, count in enumerate(counts)]
         chosen = rng.permutation(np.concatenate(chosen))
         faces = make_bunch(

@@ -2,7 +2,7 @@
 
 from ._faces import AugmentationDisplay, ClassDistributionDisplay, FacesDisplay, PredictionsDisplay
 from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
-from ._runs import ComparisonDisplay, LearningCurveDisplay
+from ._runs import ComparisonDisplay, HistoryDisplay
 from ._scores import ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "FacesDisplay",
     "FilterDisplay",
     "GradCAMDisplay",
-    "LearningCurveDisplay",
+    "HistoryDisplay",
     "PrecisionRecallDisplay",
     "PredictionsDisplay",
     "ReliabilityDisplay",

@@ -5,7 +5,7 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
-from .._predictions import check_labels, check_proba
+from .._validation import check_labels, check_proba
 from ._base import (
     COLORS,
     new_axes,

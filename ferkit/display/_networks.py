@@ -5,7 +5,7 @@ from copy import deepcopy
 import numpy as np
 
 from .._images import check_images
-from .._predictions import check_labels
+from .._validation import check_labels
 from ..backbones._inspect import find_last_maps
 from ._base import last_step, new_axes, new_grid, show_prediction
 
@@ -152,7 +152,7 @@ class FilterDisplay:
         from torch import nn
 
         last = last_step(estimator)
-        for module in last.net_.module_.modules():
+        for module in last.network_.modules():
             if isinstance(module, nn.Conv2d):
                 return cls(module.weight.detach().float().cpu().numpy()).plot()
         raise ValueError(f"The backbone {last.backbone!r} has no convolution whose filters could be shown.")
@@ -276,7 +276,7 @@ class GradCAMDisplay:
         probabilities = model.predict_proba(rows)
         best = probabilities.argmax(axis=1)
 
-        network = deepcopy(model.net_.module_).eval()
+        network = deepcopy(model.network_).eval()
         layer = layer or find_last_maps(network.backbone, (len(network.mean), *(network.input_size or shape[:2])))
         maps = LayerGradCam(network, network.backbone.get_submodule(layer)).attribute(
             torch.tensor(images.transpose(0, 3, 1, 2), device=model.device_).float(),

@@ -4,10 +4,10 @@ import numpy as np
 
 from ._base import COLORS, last_step, new_axes
 
-__all__ = ["ComparisonDisplay", "LearningCurveDisplay"]
+__all__ = ["ComparisonDisplay", "HistoryDisplay"]
 
 
-class LearningCurveDisplay:
+class HistoryDisplay:
     """Loss and accuracy of each epoch.
 
     Parameters
@@ -22,9 +22,9 @@ class LearningCurveDisplay:
 
     Examples
     --------
-    >>> from ferkit.display import LearningCurveDisplay
+    >>> from ferkit.display import HistoryDisplay
     >>> epochs = [{"epoch": n, "train_loss": 1 / n, "train_accuracy": 1 - 1 / n} for n in (1, 2, 3)]
-    >>> LearningCurveDisplay(epochs).plot().axes_[0].get_ylabel()
+    >>> HistoryDisplay(epochs).plot().axes_[0].get_ylabel()
     'loss'
     """
 
@@ -42,7 +42,7 @@ class LearningCurveDisplay:
 
         Returns
         -------
-        LearningCurveDisplay
+        HistoryDisplay
         """
         return cls(last_step(estimator).history_).plot()
 
@@ -51,7 +51,7 @@ class LearningCurveDisplay:
 
         Returns
         -------
-        LearningCurveDisplay
+        HistoryDisplay
         """
         from matplotlib.ticker import MaxNLocator, PercentFormatter
 

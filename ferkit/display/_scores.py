@@ -11,7 +11,7 @@ from sklearn.metrics import (
 )
 from sklearn.utils.multiclass import unique_labels
 
-from .._predictions import bin_confidence, check_labels, check_proba
+from .._validation import bin_confidence, check_labels, check_proba
 from ._base import COLORS, DASHES, new_axes
 
 __all__ = ["ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]

@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import nn
 
-from ._own import CNN, VGGFER
+from ._cnn import CNN, VGGFER
 from ._weights import timm_weights, torchvision_weights
 
 OPTIMIZERS = ("sgd", "adam", "adamw")

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ferkit.datasets._base import EMOTIONS, USAGES, count_classes, make_bunch, make_frame
+from ferkit.datasets._base import EMOTIONS, USAGES, apportion, make_bunch, make_frame
 
 # What a muscle can do, as displacements from the face at rest. The unit is half the height of a head.
 _ACTIONS = (
@@ -300,14 +300,14 @@ def _draw(f, size):
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "size": [Interval(Integral, 16, None, closed="left")],
-        "class_weights": [None, StrOptions({"fer2013"}), "array-like"],
+        "proportions": [None, StrOptions({"fer2013"}), "array-like"],
         "noise": [Interval(Real, 0, None, closed="left")],
         "as_frame": ["boolean"],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-def make_faces(n_samples=1000, *, size=48, class_weights=None, noise=0.025, as_frame=False, random_state=None):
+def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_frame=False, random_state=None):
     """Draw faces with the seven expressions of FER2013.
 
     The faces come in FER2013's format, with its codes and splits and without a download, for examples, tests and
@@ -321,7 +321,7 @@ def make_faces(n_samples=1000, *, size=48, class_weights=None, noise=0.025, as_f
         Number of faces.
     size : int, default=48
         Height and width of a face in pixels, at least 16. A larger face shows more detail.
-    class_weights : None, "fer2013" or array-like of shape (7,), default=None
+    proportions : None, "fer2013" or array-like of shape (7,), default=None
         How frequent the emotions are: equally (None), as in the training split of FER2013 (16 times as many happy
         faces as disgusted ones), or in proportion to seven non-negative numbers in the order of ``target_names``. The
         counts are exact but for rounding.
@@ -356,21 +356,21 @@ def make_faces(n_samples=1000, *, size=48, class_weights=None, noise=0.025, as_f
     Raises
     ------
     ValueError
-        If a parameter is out of its range, or ``class_weights`` are not seven non-negative numbers that differ from 0
+        If a parameter is out of its range, or ``proportions`` are not seven non-negative numbers that differ from 0
         somewhere.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ferkit.datasets import make_faces
-    >>> faces = make_faces(1000, class_weights="fer2013", random_state=0)
+    >>> faces = make_faces(1000, proportions="fer2013", random_state=0)
     >>> faces.images.shape
     (1000, 48, 48)
     >>> dict(zip(faces.target_names.tolist(), np.bincount(faces.target).tolist()))
     {'angry': 139, 'disgust': 15, 'fear': 143, 'happy': 251, 'sad': 168, 'surprise': 111, 'neutral': 173}
     """
     random_state = check_random_state(random_state)
-    counts = count_classes(n_samples, class_weights)
+    counts = apportion(n_samples, proportions)
     target = random_state.permutation(np.repeat(np.arange(len(EMOTIONS), dtype=np.int64), counts))
     rng = np.random.default_rng(random_state.randint(2**31, size=4))  # draws float32, several times as fast
     traits = _draw_traits(target, rng)
