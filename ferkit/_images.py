@@ -1,63 +1,69 @@
-"""What a batch of images is: the one place that knows shapes.
+"""Shapes and pixel ranges of images. No other module reshapes them.
 
-Between steps images are rows, ``(n_samples, height * width * channels)``, which is what scikit-learn and
-imbalanced-learn take. Stacks of images are flattened on the way in, and networks get ``(n, channels, height, width)``
-views of the rows.
+Between steps images are rows, ``(n_samples, height * width * channels)``, because scikit-learn and imbalanced-learn
+accept little else. Stacks of images are flattened on the way in. Networks get ``(n, channels, height, width)`` views of
+the rows.
 """
 
+import warnings
 from math import isqrt
 from numbers import Integral
+from types import SimpleNamespace
 
 import numpy as np
+import torch
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ._files import check_paths, find_paths
 
-__all__ = ["as_rows", "check_images", "check_shape", "check_size", "pixel_statistics", "resolve_shape"]
+__all__ = [
+    "as_rows",
+    "check_images",
+    "check_shape",
+    "check_size",
+    "group_copies",
+    "match_range",
+    "pixel_range",
+    "pixel_statistics",
+    "read_images",
+    "resolve_shape",
+    "to_rows",
+    "to_tensor",
+]
 
 CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
+UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
+OVERSHOOT = 0.25  # of a range: bicubic resizing leaves it by less
 
 
 def check_images(estimator, X, *, reset, lazy=False):
     """Validate ``X`` on behalf of ``estimator``; return ``(rows, (height, width, channels))``.
 
-    ``rows`` is (n_samples, n_pixels), uint8 where ``X`` was uint8 and float32 otherwise. With ``reset=True`` the
-    estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_``; otherwise ``X`` must agree. Files
-    are decoded at once, or stay :class:`ferkit._files.ImageFiles` with ``lazy``.
+    Like `read_images`, but the estimator learns ``n_features_in_``, ``feature_names_in_`` and ``image_shape_`` with
+    ``reset=True``; otherwise ``X`` must agree with them.
     """
     if not reset and _is_checked(estimator, X):
         return X, estimator.image_shape_
-    paths = find_paths(X)
-    if paths is not None:
-        return _check_files(estimator, paths, reset, lazy), estimator.image_shape_
-    if _holds_strings(X):
-        raise ValueError(
-            "Expected images, got strings. If they hold pixel values, put a PixelParser before this step; if they are "
-            "paths, make them pathlib.Path objects."
-        )
+    image_shape = estimator.image_shape if reset else estimator.image_shape_
     shape = getattr(X, "shape", ())
-    if not reset and shape == estimator.image_shape_[:2] != (1, estimator.n_features_in_):
-        raise ValueError(f"One image of shape {_text(shape)} came, expected a stack of them: pass image[None].")
-    rows, shape = as_rows(X, estimator.image_shape if reset else estimator.image_shape_)
-    rows = validate_data(estimator, rows, reset=reset, dtype=[np.float32, np.uint8], order="C")
-    if reset:
-        estimator.image_shape_ = shape or resolve_shape(rows.shape[1], estimator.image_shape)
-    return rows, estimator.image_shape_
+    if not reset and shape == image_shape[:2] != (1, estimator.n_features_in_):
+        raise ValueError(f"Expected a stack of images, got one image of shape {_text(shape)}: pass image[None].")
 
+    def check(rows, **options):
+        return validate_data(estimator, rows, reset=reset, **options)
 
-def _check_files(estimator, paths, reset, lazy):
-    shape = estimator.image_shape if reset else estimator.image_shape_
-    files = check_paths(paths, None if shape is None else check_shape(shape))
-    if -1 in files.image_shape:
-        raise ValueError(f"Files are brought to image_shape, which must say their size, got {_text(shape)}.")
+    rows, image_shape = read_images(X, image_shape, lazy=lazy, check=check)
     if reset:
-        estimator.image_shape_, estimator.n_features_in_ = files.image_shape, files.shape[1]
-        vars(estimator).pop("feature_names_in_", None)
-    return files if lazy else files[:]
+        estimator.image_shape_ = image_shape
+        if not isinstance(rows, np.ndarray) or find_paths(X) is not None:  # files have no column names
+            estimator.n_features_in_ = rows.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+    return rows, image_shape
 
 
 def _is_checked(estimator, X):
-    """Whether `X` is what comes out of a check: scikit-learn's takes a tenth of the time that one face needs."""
+    """Whether `X` needs no validation: scikit-learn's takes a tenth of the time that predicting one face takes."""
     return (
         type(X) is np.ndarray
         and X.dtype == np.uint8
@@ -68,14 +74,39 @@ def _is_checked(estimator, X):
     )
 
 
+def read_images(X, image_shape=None, *, lazy=False, check=check_array):
+    """Return images in any accepted form as ``(rows, (height, width, channels))``.
+
+    ``rows`` is (n_samples, n_pixels), uint8 if ``X`` is uint8 and float32 otherwise. Files are decoded; with ``lazy``
+    they stay :class:`ferkit._files.ImageFiles`. ``check`` validates the rows like scikit-learn's ``check_array``.
+    """
+    paths = find_paths(X)
+    if paths is not None:
+        files = check_paths(paths, None if image_shape is None else check_shape(image_shape))
+        if -1 in files.image_shape:
+            raise ValueError(
+                f"Expected an image_shape that says the size to bring files to, got {_text(image_shape)}: replace -1."
+            )
+        return files if lazy else files[:], files.image_shape
+    if _holds_strings(X):
+        raise ValueError(
+            "Expected images, got strings. If they hold pixel values, put a PixelParser before this step; if they are "
+            "paths, make them pathlib.Path objects."
+        )
+    rows, shape = as_rows(X, image_shape)
+    rows = check(rows, dtype=[np.float32, np.uint8], order="C")
+    return rows, shape or resolve_shape(rows.shape[1], image_shape)
+
+
 def _holds_strings(X):
     is_column = isinstance(X, (list, tuple)) or getattr(X, "ndim", 2) == 1
     return is_column and isinstance(next(iter(X), None), str)
 
 
 def as_rows(X, image_shape=None):
-    """Flatten a stack of images; return ``(X as rows, shape)``, ``shape`` None where ``X`` was 2-D already."""
-    if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) >= 2:
+    """Flatten a stack of images; return ``(X as rows, shape)``, where ``shape`` is None if ``X`` was 2-D already."""
+    X = _as_list(X)
+    if isinstance(X, (list, tuple)) and len(X) and (np.ndim(X[0]) >= 2 or isinstance(X[0], np.ndarray)):
         odd = next((row for row, image in enumerate(X) if np.shape(image) != np.shape(X[0])), None)
         if odd is not None:
             raise ValueError(
@@ -88,9 +119,25 @@ def as_rows(X, image_shape=None):
     n_pixels = int(np.prod(shape))
     if image_shape is not None:
         expected = check_shape(image_shape)
-        if any(side not in (-1, came) for side, came in zip(expected, shape, strict=True)):
-            raise ValueError(f"Images of shape {_text(shape)} came, expected image_shape={_text(image_shape)}.")
+        if any(side not in (-1, given) for side, given in zip(expected, shape, strict=True)):
+            raise ValueError(f"Expected images of image_shape={_text(image_shape)}, got shape {_text(shape)}.")
     return images.reshape(len(X), n_pixels), shape
+
+
+def _as_list(X):
+    """Images that are the cells of a column, or of a frame of one column; anything else unchanged."""
+    column = X
+    if hasattr(X, "columns"):
+        if len(X.columns) != 1:
+            return X
+        column = X[X.columns[0]]
+    column = column.to_numpy() if hasattr(column, "to_numpy") else column
+    if not isinstance(column, np.ndarray) or (column is X and column.dtype != object):
+        return X
+    if column.ndim > 1:  # polars: a column of arrays
+        return column
+    is_image = column.dtype == object and len(column) and (np.ndim(column[0]) or hasattr(column[0], "getbands"))
+    return [_as_array(image) for image in column] if is_image else X
 
 
 def _as_array(X):
@@ -121,11 +168,39 @@ def _stack_shape(X):
     )
 
 
+# rows and tensors
+
+
+def to_tensor(rows, shape):
+    """View rows of (height, width, channels) as a tensor (n, channels, height, width) that shares their memory."""
+    height, width, channels = shape
+    tensor = torch.from_numpy(rows if rows.flags.writeable else _writeable(rows))
+    return tensor.view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def to_rows(images):
+    """Turn a tensor (n, channels, height, width) into rows, a NumPy array (n, pixels)."""
+    return images.permute(0, 2, 3, 1).flatten(1).cpu().numpy()
+
+
+def _writeable(rows):
+    """The same memory as an array that PyTorch takes without a warning; nothing writes to it.
+
+    Silencing the warning instead would not do: ``warnings.catch_warnings`` changes all threads.
+    """
+    interface = rows.__array_interface__
+    interface = {**interface, "data": (interface["data"][0], False)}
+    return np.asarray(SimpleNamespace(__array_interface__=interface, owner=rows))
+
+
+# shapes
+
+
 def resolve_shape(n_pixels, image_shape=None):
     """(height, width, channels) of rows of ``n_pixels`` values.
 
     Without ``image_shape``, k² values are a gray k×k image and 3k² values an RGB one. ``image_shape`` is (height,
-    width) or (height, width, channels), of which one may be −1.
+    width) or (height, width, channels); one of them may be −1.
     """
     if image_shape is None:
         for channels in (1, 3):
@@ -148,12 +223,12 @@ def resolve_shape(n_pixels, image_shape=None):
 
 
 def check_shape(image_shape):
-    """(height, width, channels) of a parameter ``image_shape``, of which one may be −1."""
+    """(height, width, channels) of a parameter ``image_shape``, where one may be −1."""
     shape = tuple(image_shape) if np.iterable(image_shape) else ()
     valid = all(isinstance(side, (int, np.integer)) and (side > 0 or side == -1) for side in shape)
     if len(shape) not in (2, 3) or not valid or shape.count(-1) > 1:
         raise ValueError(
-            "image_shape must be (height, width) or (height, width, channels), positive integers of which one may be "
+            "image_shape must be (height, width) or (height, width, channels), positive integers where one may be "
             f"-1, got {image_shape!r}."
         )
     return tuple(int(side) for side in (*shape, 1)[:3])
@@ -167,10 +242,60 @@ def check_size(size, name):
     return tuple(map(int, pair))
 
 
-def pixel_statistics(rows, channels, weight=None):
-    """Mean and standard deviation of the pixels of each channel, float64 (channels,); a flat channel's is 1.
+def _text(shape):
+    return "(" + ", ".join(map(str, shape)) + ")"
 
-    ``weight`` is that of each row; an integer stands for so many of it.
+
+# pixels
+
+
+def pixel_range(rows):
+    """The range that pixels are on: (0, 1), (0, 255), or their lowest and highest value."""
+    if not isinstance(rows, np.ndarray):  # files
+        return BYTES
+    low, high = float(rows.min()), float(rows.max())
+    if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return UNIT
+    # floats as dark as 32 are more likely on another scale than all but black
+    if rows.dtype == np.uint8 or (low >= -255 * OVERSHOOT and 32 <= high <= 255 * (1 + OVERSHOOT)):
+        return BYTES
+    return low, high
+
+
+def match_range(rows, expected):
+    """Bring pixels to the range that an estimator was fitted on, if it is certain how; otherwise warn.
+
+    ``expected`` is what `pixel_range` returned for the training images.
+    """
+    if expected == BYTES and (not isinstance(rows, np.ndarray) or rows.dtype == np.uint8):
+        return rows
+    rows = rows[:]  # decodes files
+    given = pixel_range(rows)
+    if given == expected:
+        return rows
+    is_bytes = given == BYTES and (rows.dtype == np.uint8 or bool((rows == np.rint(rows)).all()))
+    if (given, expected) == (UNIT, BYTES):
+        return rows * np.float32(255)
+    if is_bytes and expected == UNIT:
+        return rows / np.float32(255)
+    span = expected[1] - expected[0]
+    is_outside = rows.min() < expected[0] - span * OVERSHOOT or rows.max() > expected[1] + span * OVERSHOOT
+    loses_sign = expected[0] < 0 <= rows.min() and given in (UNIT, BYTES)
+    gains_sign = expected == BYTES and rows.min() < 0
+    if is_outside or loses_sign or gains_sign:
+        warnings.warn(
+            f"Expected pixels on the scale of the training images, from {expected[0]:g} to {expected[1]:g}, got "
+            f"{rows.min():g} to {rows.max():g}: scale these images as the training images were, or the predictions "
+            "are wrong.",
+            stacklevel=3,
+        )
+    return rows
+
+
+def pixel_statistics(rows, channels, weight=None):
+    """Mean and standard deviation of the pixels of each channel, float64 (channels,); 1 for a flat channel.
+
+    ``weight`` is the weight of each row. An integer weight counts like that many copies of the row.
     """
     shift = rows[0].reshape(-1, channels).mean(axis=0, dtype=np.float64)
     total, squares = np.zeros(channels), np.zeros(channels)
@@ -185,5 +310,8 @@ def pixel_statistics(rows, channels, weight=None):
     return shift + total / n, np.where(std > 0, std, 1.0)
 
 
-def _text(shape):
-    return "(" + ", ".join(map(str, shape)) + ")"
+def group_copies(rows):
+    """Number of each row's group of identical images, int (n,), by first appearance. Files are told by their path."""
+    keys = rows.paths if not isinstance(rows, np.ndarray) else (hash(row.tobytes()) for row in rows)
+    groups = {}
+    return np.array([groups.setdefault(key, len(groups)) for key in keys])

@@ -10,7 +10,7 @@ from imblearn.utils import check_target_type
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval
 
-from ._images import CHUNK, check_images
+from ._images import CHUNK, check_images, to_rows, to_tensor
 
 __all__ = ["ImageAugmenter"]
 
@@ -159,17 +159,15 @@ class ImageAugmenter(BaseSampler):
     def _fit_resample(self, X, y):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         generator = torch.Generator().manual_seed(seed)
-        height, width, channels = self.image_shape_
         n, low, high = len(X), float(X.min()), float(X.max())
         out = np.empty(((1 + self.n_copies) * n, X.shape[1]), dtype=X.dtype)
         out[:n] = X
         for copy in range(1, 1 + self.n_copies):
             for start in range(0, n, CHUNK):
-                rows = torch.tensor(X[start : start + CHUNK], dtype=torch.float32)
-                images = rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
-                drawn = self(images, generator=generator).clamp_(low, high).permute(0, 2, 3, 1).flatten(1).numpy()
+                images = to_tensor(X[start : start + CHUNK], self.image_shape_).float()
+                drawn = to_rows(self(images, generator=generator).clamp_(low, high))
                 drawn = drawn if X.dtype.kind == "f" else np.rint(drawn)
-                out[copy * n + start : copy * n + start + len(rows)] = drawn
+                out[copy * n + start : copy * n + start + len(images)] = drawn
         return out, np.tile(y, 1 + self.n_copies)
 
     def __call__(self, images, *, generator=None):

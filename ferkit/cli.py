@@ -393,8 +393,8 @@ def _print_predictions(table, names):
 def _build_model(
     backbone, epochs, batch_size, lr, input_size, augment, mixup, balanced, validation, device, seed, more
 ):
-    from ferkit._training import resolve_device
     from ferkit.backbones import resolve_backbone
+    from ferkit.training import resolve_device
 
     _usable("--backbone", resolve_backbone, backbone)
     _usable("--device", resolve_device, device)

@@ -3,7 +3,6 @@
 from numbers import Integral
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from sklearn.base import (
     BaseEstimator,
@@ -16,7 +15,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._images import CHUNK, check_images, check_shape, check_size, pixel_statistics, resolve_shape
+from ._images import (
+    CHUNK,
+    check_images,
+    check_shape,
+    check_size,
+    match_range,
+    pixel_range,
+    pixel_statistics,
+    resolve_shape,
+    to_rows,
+    to_tensor,
+)
 from ._pixels import common_count, parse_pixels
 
 __all__ = ["ImageNormalizer", "ImageResizer", "PixelParser"]
@@ -224,17 +234,16 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
             If these are no images, or not of the shape seen in `fit`.
         """
         check_is_fitted(self)
-        X, (height, width, channels) = check_images(self, X, reset=False)
+        X, shape = check_images(self, X, reset=False)
         out = np.empty((len(X), self._n_features_out), dtype=X.dtype)
         antialias = self.antialias and self.interpolation != "nearest"
         mode = "nearest-exact" if self.interpolation == "nearest" else self.interpolation
         for start in range(0, len(X), CHUNK):
-            rows = torch.tensor(X[start : start + CHUNK], dtype=torch.float32)
-            images = rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
+            images = to_tensor(X[start : start + CHUNK], shape).float()
             images = F.interpolate(images, self._size, mode=mode, antialias=antialias)
             if X.dtype == np.uint8:
                 images = images.round_().clamp_(0, 255)  # bicubic overshoots
-            out[start : start + CHUNK] = images.permute(0, 2, 3, 1).flatten(1).numpy()
+            out[start : start + CHUNK] = to_rows(images)
         return out
 
 
@@ -259,6 +268,9 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
     ----------
     offset_, scale_ : ndarray of shape (channels,)
         ``(X - offset_) / scale_`` is what "dataset" and "minmax" return.
+    pixel_range_ : tuple of float
+        Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. "dataset" and "minmax"
+        convert images between the first two, and warn about another range that cannot match.
     image_shape_ : tuple of int
         (height, width, channels).
     n_features_in_ : int
@@ -303,6 +315,7 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
             If these are no images, or a parameter is out of its range.
         """
         X, (_, _, channels) = check_images(self, X, reset=True)
+        self.pixel_range_ = pixel_range(X)
         if self.method == "dataset":
             self.offset_, self.scale_ = pixel_statistics(X, channels)
         elif self.method == "minmax":
@@ -332,6 +345,7 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         check_is_fitted(self)
         X, (_, _, channels) = check_images(self, X, reset=False)
         if self.method in ("dataset", "minmax"):
+            X = match_range(X, self.pixel_range_)
             pixels = X.reshape(len(X), -1, channels) - self.offset_.astype(np.float32)
             pixels /= self.scale_.astype(np.float32)
             return pixels.reshape(len(X), -1)

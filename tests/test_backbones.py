@@ -7,8 +7,9 @@ from torchvision.models import get_model, list_models
 
 import ferkit.backbones
 from ferkit.backbones import CNN, find_sizes, list_backbones, register_backbone, resolve_backbone, summarize
-from ferkit.backbones._inspect import build_meta, find_head
+from ferkit.backbones._inspect import build_meta
 from ferkit.backbones._registry import BACKBONES, set_dropout
+from ferkit.training._transfer import find_head
 
 # ferkit's own, and one of each family
 FIXED_SIZE = ["vit_b_32", "maxvit_t"]

@@ -128,7 +128,7 @@ def test_user_networks(tiny, faces):
 def test_data_larger_than_the_device_trains_the_same(tiny, faces, monkeypatch):
     weight = np.linspace(0.5, 2, 210)
     whole = tiny().fit(faces.data, faces.target, weight)
-    monkeypatch.setattr("ferkit.classifier.resident_bytes", lambda device: 100_000)
+    monkeypatch.setattr("ferkit.training._data.resident_bytes", lambda device: 100_000)
     assert same(tiny().fit(faces.data, faces.target, weight), whole, faces)
 
 
@@ -452,7 +452,7 @@ def test_predict_checks_what_comes(fitted, faces):
         fitted.predict(faces.data[:, :100])
     with pytest.raises(ValueError, match="NaN"):
         fitted.predict(np.full((1, 2304), np.nan))
-    with pytest.raises(ValueError, match=r"One image of shape \(48, 48\) came"):
+    with pytest.raises(ValueError, match=r"got one image of shape \(48, 48\)"):
         fitted.predict(faces.images[0])
     with pytest.raises(ValueError, match="0 sample"):
         fitted.predict(np.empty((0, 48, 48), np.uint8))

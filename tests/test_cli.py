@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from ferkit import FERClassifier, Pipeline, PixelParser
-from ferkit._progress import ProgressBar
 from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
+from ferkit.training._progress import ProgressBar
 
 FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predictions", "samples"}
 
@@ -262,13 +262,13 @@ def test_drop_errors_trains_on_the_rest(csv, tmp_path):
 
 
 def test_ctrl_c_saves_what_there_is(csv, tmp_path, monkeypatch, capsys):
-    import ferkit._progress
+    import ferkit.training._progress
 
     def interrupt(self, net, **kwargs):
         if len(net.history) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ferkit._progress.ProgressBar, "on_epoch_end", interrupt)
+    monkeypatch.setattr(ferkit.training._progress.ProgressBar, "on_epoch_end", interrupt)
     assert run("train", csv, "--epochs", 9, "--out", tmp_path / "a") == 1
     assert "Interrupted after 2 epochs" in capsys.readouterr().out
     assert len(joblib.load(tmp_path / "a/model.joblib").history_) == 2

@@ -42,13 +42,13 @@ def test_channels_first_and_last_are_the_same_image():
         ((5, 15), None, r"15 values are neither square gray"),
         ((5, 12), (5, -1), r"12 values do not fit image_shape=\(5, -1\)"),
         ((5, 12), (4, 4), r"do not fit image_shape=\(4, 4\), which holds 16"),
-        ((5, 12), (-1, -1), r"of which one may be -1"),
+        ((5, 12), (-1, -1), r"where one may be -1"),
         ((5, 12), (4,), r"must be \(height, width\)"),
         ((5, 12), (0, 4), r"positive integers"),
         ((5, 3, 8, 3), None, r"channels in axis 1 or in axis 3"),
         ((5, 8, 8, 4), None, r"Expected images as \(n, pixels\)"),
         ((5, 2, 2, 2, 2), None, r"Expected images as"),
-        ((5, 4, 3), (3, 4), r"shape \(4, 3, 1\) came, expected image_shape=\(3, 4\)"),
+        ((5, 4, 3), (3, 4), r"image_shape=\(3, 4\), got shape \(4, 3, 1\)"),
     ],
 )
 def test_wrong_shapes_say_what_was_expected(shape, image_shape, message):
@@ -58,7 +58,7 @@ def test_wrong_shapes_say_what_was_expected(shape, image_shape, message):
 
 def test_another_shape_after_fit_is_refused():
     model = ImageResizer(4).fit(np.zeros((2, 6, 4), np.uint8))
-    with pytest.raises(ValueError, match=r"shape \(4, 6, 1\) came"):
+    with pytest.raises(ValueError, match=r"got shape \(4, 6, 1\)"):
         model.transform(np.zeros((2, 4, 6), np.uint8))
     with pytest.raises(ValueError, match="features"):
         model.transform(np.zeros((2, 25), np.uint8))

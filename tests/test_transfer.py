@@ -14,8 +14,8 @@ from torchvision.models import get_model, get_model_weights
 
 from ferkit import FERClassifier
 from ferkit.backbones import CNN, resolve_backbone
-from ferkit.backbones._inspect import find_head
 from ferkit.datasets import make_faces
+from ferkit.training._transfer import find_head
 
 FREE = {"augment": None, "mixup": 0, "tta": None, "precision": "float32"}
 
@@ -186,9 +186,9 @@ def test_weights_help(source, tiny, tmp_path):
 
 def test_weights_of_another_network(source, tiny, faces, tmp_path):
     torch.save(weights_of(source), tmp_path / "faces.pth")
-    with pytest.raises(ValueError, match=r"of another network than CNN: .*expected"):
+    with pytest.raises(ValueError, match=r"to another network than CNN: .*expected"):
         tiny(backbone_params={"widths": (8, 20)}, weights=tmp_path / "faces.pth").fit(faces.data, faces.target)
-    with pytest.raises(ValueError, match=r"of another network than ResNet: conv1.weight is missing"):
+    with pytest.raises(ValueError, match=r"to another network than ResNet: conv1.weight is missing"):
         tiny("resnet18", weights=tmp_path / "faces.pth").fit(faces.data, faces.target)
 
 
@@ -196,7 +196,7 @@ def test_weights_of_another_network(source, tiny, faces, tmp_path):
 def test_damaged_files_of_weights(suffix, tiny, faces, tmp_path):
     (tmp_path / f"faces.{suffix}").write_bytes(b"\xff" * 100)
     model = tiny(weights=tmp_path / f"faces.{suffix}")
-    with pytest.raises(ValueError, match="is damaged, or no file of weights"):
+    with pytest.raises(ValueError, match="is damaged, or is not a file of weights"):
         model.fit(faces.data, faces.target)
     assert not hasattr(model, "net_")
 
@@ -302,7 +302,7 @@ class Watch(Callback):
         self.states = getattr(self, "states", [])
 
     def on_epoch_end(self, net, **kwargs):
-        state = net.averaging_.trained.state_dict() if net.averaging_ else net.module_.state_dict()
+        state = net.average_.trained.state_dict() if net.average_ else net.module_.state_dict()
         self.states.append({name: value.clone() for name, value in state.items()})
 
 
@@ -337,7 +337,8 @@ def test_every_kind_of_head_is_trained_alone(backbone, tiny, faces):
     model.partial_fit(faces.data[:35], faces.target[:35])
     learnt = changed(first, weights_of(model))
     assert learnt
-    assert learnt <= find_head(resolve_backbone(backbone).build, in_channels=1)
+    hidden = {"classifier.0.weight", "classifier.0.bias"} if backbone == "mobilenet_v3_small" else set()
+    assert learnt <= find_head(resolve_backbone(backbone).build, in_channels=1) | hidden
 
 
 class Masked(torch.nn.Module):
@@ -371,7 +372,7 @@ class Stubborn(CNN):
 
 @pytest.mark.parametrize("params", [{}, {"frozen_epochs": "all"}], ids=str)
 def test_a_network_with_other_outputs_is_refused(params, tiny, faces):
-    with pytest.raises(ValueError, match=r"logits of shape \(2, 10\) for two images, expected \(2, 7\)"):
+    with pytest.raises(ValueError, match=r"logits of shape \(2, 7\) for two images, got \(2, 10\)"):
         tiny(Stubborn, **params).fit(faces.data, faces.target)
 
 
@@ -476,8 +477,8 @@ def test_soft_targets_pull_predictions_to_their_shares(tiny, faces):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.full((210, 7), 0.2), "row 0 is .*divide each"),
-        (np.vstack([np.eye(7)[[0] * 209], [2, -1, 0, 0, 0, 0, 0]]), "row 209 is"),
+        (np.full((210, 7), 0.2), "in row 0: divide each"),
+        (np.vstack([np.eye(7)[[0] * 209], [2, -1, 0, 0, 0, 0, 0]]), "in row 209"),
         (np.full((210, 2), np.nan), "NaN"),
         (np.full((9, 2), 0.5), "inconsistent numbers"),
     ],

@@ -1,4 +1,4 @@
-"""What can be known of a network without training it: its head, the sizes it takes, its layers and their cost.
+"""What can be known of a network without training it: the sizes it takes, its layers and their cost.
 
 Everything is computed on PyTorch's meta device, where tensors have shapes and no values, so that it takes no memory
 and hardly any time.
@@ -62,15 +62,6 @@ def build_meta(build, **arguments):
                 return build(**arguments)
         except Exception:  # it computes with values while it is built
             return build(**arguments).to("meta")
-
-
-def find_head(build, **arguments):
-    """Names of the parameters whose shape depends on the number of classes: a set that keeps their order."""
-    two, three = (
-        {name: parameter.shape for name, parameter in build_meta(build, num_classes=n, **arguments).named_parameters()}
-        for n in (2, 3)
-    )
-    return {name: shape for name, shape in two.items() if three[name] != shape}.keys()
 
 
 def find_sizes(build, **arguments):

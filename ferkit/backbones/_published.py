@@ -1,0 +1,58 @@
+"""Weights that torchvision and timm publish."""
+
+import warnings
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+
+
+def torchvision_weights(name, weights):
+    """(state dict, mean, standard deviation) of published weights, from torchvision's cache or its site."""
+    import torchvision
+
+    published = torchvision.models.get_model_weights(name)
+    try:
+        entry = published.DEFAULT if weights == "imagenet" else published[weights]
+    except KeyError:
+        raise ValueError(
+            f'torchvision has no weights {weights!r} for {name}: there are "imagenet", '
+            f"{', '.join(repr(entry.name) for entry in published)}, or pass a path to a .pth or .safetensors file."
+        ) from None
+    place = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
+    from_tensorflow = name in ("googlenet", "inception_v3")  # and standardised as there
+    params = {"aux_logits": True} if from_tensorflow else {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on GoogLeNet's auxiliary heads
+            state = torchvision.models.get_model(name, weights=entry, progress=False, **params).state_dict()
+    except (URLError, OSError) as error:
+        raise OSError(
+            f"The weights {entry} could not be downloaded ({error}): download {entry.url} on another machine and put "
+            f"it to {place}"
+        ) from error
+    except Exception as error:
+        raise OSError(f"The weights in {place} are damaged: delete that file, or put {entry.url} there") from error
+    if from_tensorflow:
+        return state, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    transforms = entry.transforms()
+    return state, transforms.mean, transforms.std
+
+
+def timm_weights(name, weights):
+    """(state dict, mean, standard deviation) of weights that timm publishes: "imagenet" or one of its tags."""
+    try:
+        import timm
+    except ImportError:
+        raise ImportError(f'The weights of timm/{name} need timm: pip install "ferkit[timm]"') from None
+    tagged = name if weights == "imagenet" else f"{name.partition('.')[0]}.{weights}"
+    try:
+        network = timm.create_model(tagged, pretrained=True)
+    except RuntimeError as error:
+        raise ValueError(f"timm has no weights {weights!r} for {name}: {error}") from error
+    except Exception as error:  # of whatever library timm downloads with
+        raise OSError(
+            f"The weights of timm/{tagged} could not be downloaded ({error}): download them on another machine and "
+            "pass the path of the .safetensors file as weights"
+        ) from error
+    return network.state_dict(), network.pretrained_cfg["mean"], network.pretrained_cfg["std"]

@@ -1,0 +1,201 @@
+"""From the parameters of a classifier to a net that is ready to train."""
+
+from functools import partial
+from math import inf
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.helper import predefined_split
+from skorch.utils import noop
+from torch.optim import lr_scheduler
+
+from .._images import check_size
+from ..backbones import find_sizes, resolve_backbone
+from ..backbones._registry import OPTIMIZERS
+from ._devices import Processes, resolve_device
+from ._module import FERModule
+from ._net import FERNet
+from ._progress import ProgressBar
+from ._transfer import choose_head, find_head, load_weights, match_channels, read_start, scale_rates
+
+MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epochs
+_PATIENCE = 10  # epochs, of early_stopping=True
+
+_NET_SETTINGS = ("max_epochs", "batch_size", "lr", "frozen_epochs", "precision", "augment", "mixup", "ema_decay", "tta")
+# what net_params cannot set, because ferkit's batches stay on the device
+_RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
+
+
+def resolve_settings(params):
+    """Return FERClassifier's parameters as a namespace in which "auto" and "all" are resolved.
+
+    ``augment`` must be resolved already: training calls it and does not know what it is.
+    """
+    settings = SimpleNamespace(**params)
+    settings.backbone_name, settings.backbone = settings.backbone, resolve_backbone(settings.backbone)
+    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # NumPy's will not do
+    if settings.mixup == "auto":
+        settings.mixup = 0.2 if settings.max_epochs >= MIXUP_EPOCHS else 0.0
+    recommended = settings.backbone
+    if settings.optimizer == "auto":
+        settings.optimizer = recommended.optimizer
+    optimizer = OPTIMIZERS[settings.optimizer]
+    if settings.lr == "auto":
+        settings.lr = recommended.lr / OPTIMIZERS[recommended.optimizer].lr_scale * optimizer.lr_scale
+        if settings.weights is not None and settings.frozen_epochs != "all":
+            settings.lr *= 0.1
+    settings.lr = float(settings.lr)
+    if settings.weight_decay == "auto":
+        settings.weight_decay = optimizer.weight_decay
+    if settings.frozen_epochs == "all":
+        settings.frozen_epochs = inf
+    return settings
+
+
+def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None):
+    """Build a net for these images, with its starting weights, optimizer, schedule and callbacks.
+
+    Parameters
+    ----------
+    settings : SimpleNamespace
+        What `resolve_settings` returned.
+    rows : ndarray or ImageFiles
+        The training images. Their pixels give the mean and standard deviation.
+    image_shape : tuple of int
+        (height, width, channels).
+    n_classes : int
+        Number of classes.
+    weight : ndarray, default=None
+        Weight of each image.
+    valid : ImageSet, default=None
+        Images to score after every epoch.
+
+    Returns
+    -------
+    FERNet
+        Initialized.
+    """
+    net_params = _check_net_params(settings.net_params or {})
+    state, mean, std = read_start(settings, rows, image_shape[2], weight)
+    build_params = {"in_channels": len(mean), **(settings.backbone_params or {})}
+    mean, std = match_channels(mean, std, build_params["in_channels"])
+    build = partial(settings.backbone.build, **build_params)
+    fine_tunes = state is not None or settings.frozen_epochs or settings.backbone_lr_scale != 1
+    head = find_head(build) if fine_tunes else ()
+    params = {
+        "module": FERModule,
+        "module__build": build,
+        "module__num_classes": n_classes,
+        "module__mean": mean,
+        "module__std": std,
+        "module__input_size": None if settings.input_size is None else check_size(settings.input_size, "input_size"),
+        "module__dropout": settings.dropout,
+        "classes": np.arange(n_classes),
+        "train_split": valid and predefined_split(valid),
+        "device": resolve_device(settings.device),
+        **{name: vars(settings)[name] for name in _NET_SETTINGS},
+        **_optimizer_params(settings, net_params),
+        **net_params,
+    }
+    steps = params["max_epochs"] * -(-len(rows) // params["batch_size"])
+    net = FERNet(**{"callbacks": _callbacks(settings, steps, valid), **params}).initialize()
+    network = net.module_.backbone
+    if state is not None:
+        load_weights(network, head, state)
+    if settings.backbone_lr_scale != 1 or settings.layer_decay != 1:
+        net.rate_scales = scale_rates(network, head, settings.backbone_lr_scale, settings.layer_decay)
+        net.initialize_optimizer()
+    images = _check_network(net, settings.backbone_name, build, image_shape, n_classes)
+    if settings.frozen_epochs:
+        with torch.random.fork_rng([]), net.autocast():
+            choose_head(net.module_, head, images, with_hidden=state is None)
+    return net
+
+
+def _check_net_params(net_params):
+    refused = [name for name in net_params if name.split("__")[0] in _RESERVED or name == "optimizer__param_groups"]
+    if refused:
+        raise ValueError(
+            f"net_params can't set {', '.join(refused)}: ferkit's batches stay on the device, and its groups of "
+            "parameters come from weight_decay, backbone_lr_scale and layer_decay."
+        )
+    return net_params
+
+
+def _optimizer_params(settings, net_params):
+    """What skorch needs to build the optimizer and the loss, unless ``net_params`` names others."""
+    params = {}
+    if "optimizer" not in net_params:
+        optimizer = OPTIMIZERS[settings.optimizer]
+        params |= {"optimizer": optimizer.build, "optimizer__weight_decay": settings.weight_decay}
+        params |= {f"optimizer__{name}": value for name, value in optimizer.arguments.items()}
+    if "criterion" not in net_params:
+        params |= {
+            "criterion": torch.nn.CrossEntropyLoss,
+            "criterion__reduction": "none",
+            "criterion__label_smoothing": settings.label_smoothing,
+        }
+    return params
+
+
+def _callbacks(settings, steps, valid):
+    schedules = {
+        "onecycle": {"policy": _one_cycle, "total_steps": steps, "step_every": "batch"},
+        "cosine": {"policy": lr_scheduler.CosineAnnealingLR, "T_max": steps, "step_every": "batch"},
+        "plateau": {
+            "policy": lr_scheduler.ReduceLROnPlateau,
+            "patience": 5,
+            "monitor": "valid_loss" if valid else "train_loss",
+        },
+    }
+    callbacks = []
+    if settings.lr_schedule:
+        callbacks.append(("schedule", LRScheduler(**schedules[settings.lr_schedule])))
+    if settings.early_stopping:
+        is_default = isinstance(settings.early_stopping, (bool, np.bool_))
+        patience = _PATIENCE if is_default else int(settings.early_stopping)
+        stopping = EarlyStopping("valid_accuracy", patience, lower_is_better=False, load_best=True, sink=noop)
+        callbacks.append(("stopping", stopping))
+    if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
+        callbacks.append(("progress", ProgressBar()))
+    return callbacks + (settings.callbacks or [])
+
+
+def _one_cycle(optimizer, **params):
+    """OneCycleLR whose peak is each group's own rate."""
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    return lr_scheduler.OneCycleLR(optimizer, peaks, cycle_momentum=False, **params)
+
+
+def _check_network(net, name, build, image_shape, n_classes):
+    """Raise unless the network takes images of this size, and returns logits; return the two images it was tried on.
+
+    Many networks are too deep for small faces.
+    """
+    module, (height, width, channels) = net.module_, image_shape
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        with torch.random.fork_rng([]), torch.no_grad(), net.autocast():
+            images = torch.rand(2, channels, height, width, device=net.device) * module.std.mean()
+            logits = module.train()(images)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        sizes = find_sizes(build, in_channels=len(module.mean))
+        size = module.input_size or (height, width)
+        if size[0] == size[1] and size[0] in sizes:
+            raise
+        needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it takes no others."
+        raise ValueError(
+            f"The backbone {name!r} can't take images of {size[0]}×{size[1]} ({error}): {needed}"
+        ) from error
+    finally:
+        for buffer_name, buffer in module.named_buffers():
+            buffer.copy_(buffers[buffer_name])
+    shape = tuple((logits[0] if isinstance(logits, tuple) else logits).shape)
+    if shape != (2, n_classes):
+        raise ValueError(
+            f"Expected logits of shape {(2, n_classes)} for two images, got {shape} from the backbone {name!r}: it "
+            "must take num_classes."
+        )
+    return images

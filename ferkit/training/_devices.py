@@ -1,0 +1,106 @@
+"""Where a network is trained: device, precision, memory budget, random stream and processes."""
+
+from contextlib import contextmanager
+from threading import RLock
+
+import torch
+
+_RANDOM_STREAM = RLock()  # PyTorch has one for the whole process
+
+
+def resolve_device(device):
+    """Name of the device: "auto" is CUDA, then Apple's MPS, then the CPU; "accelerate" is the process's own."""
+    if device == "accelerate":
+        return Processes().device
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, is_available in available.items() if is_available)
+    kind = device.partition(":")[0]
+    if kind not in available:
+        raise ValueError(f'device must be "auto", "cpu", "cuda", "cuda:<n>", "mps" or "accelerate", got {device!r}.')
+    if not available[kind]:
+        raise ValueError(f'device={device!r} is not available to PyTorch here: use "auto" or "cpu".')
+    return device
+
+
+def resolve_precision(precision, device):
+    """The torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float32."""
+    if precision != "auto":
+        return getattr(torch, precision)
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device == "cpu":
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+def resident_bytes(device):
+    """How many bytes of the device's memory the images of a fit may take; the rest is for the network."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.startswith("cuda") else float("inf")
+
+
+@contextmanager
+def seeded(seed, device):
+    """Seed PyTorch's random stream and restore it afterwards. Other threads wait meanwhile."""
+    device = torch.device(device)
+    with _RANDOM_STREAM, torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+        torch.manual_seed(seed)
+        yield
+
+
+class Processes:
+    """The processes of one training, started by ``accelerate launch``. Each trains on its share of every batch.
+
+    Raises
+    ------
+    ImportError
+        If accelerate is not installed.
+    """
+
+    def __init__(self):
+        try:
+            from accelerate import Accelerator
+        except ImportError:
+            raise ImportError('device="accelerate" needs accelerate: pip install "ferkit[accelerate]"') from None
+        self.accelerator = Accelerator(mixed_precision="no")  # ferkit casts by itself
+
+    @property
+    def device(self):
+        device = self.accelerator.device
+        return str(device) if device.type == "cuda" else device.type  # there is no second CPU
+
+    @property
+    def is_main(self):
+        return self.accelerator.is_main_process
+
+    def agree(self, value):
+        """Return the main process's value."""
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
+
+    def share(self, batch):
+        """Return the rows of a batch that this process trains on; all of them if there are too few to share."""
+        number, count = self.accelerator.process_index, self.accelerator.num_processes
+        return batch[number::count] if len(batch) >= 2 * count else batch
+
+    def reseed(self, generator):
+        """Return a generator that differs between processes."""
+        return generator.clone_state().manual_seed(generator.initial_seed() + 1 + self.accelerator.process_index)
+
+    def wrap(self, module):
+        """Return the module with gradients that are averaged over all processes."""
+        return self.accelerator.prepare_model(module)
+
+    def average(self, values):
+        """Return the mean of a tensor over all processes."""
+        return self.accelerator.reduce(values, "mean")
+
+    def send(self, tensors):
+        """Overwrite the tensors of all processes with the main process's."""
+        from accelerate.utils import broadcast
+
+        for tensor in tensors:
+            tensor.data.copy_(broadcast(tensor.data))

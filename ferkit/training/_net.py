@@ -1,0 +1,307 @@
+"""The skorch net: loss, training step, evaluation, and the life cycle of one training.
+
+skorch keeps the loop, the history and the callbacks. Its default loop asks the device for the loss after every batch,
+which on 48×48 images costs more than the network; here losses leave the device once per epoch.
+"""
+
+from contextlib import nullcontext
+from copy import deepcopy
+from traceback import walk_tb
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skorch import NeuralNetClassifier
+from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
+from skorch.dataset import unpack_data
+from skorch.utils import to_tensor
+
+from ._averaging import Averaging
+from ._data import Batches
+from ._devices import resolve_precision
+from ._module import FERModule
+from ._transfer import cached_features
+
+_DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
+_ONE_FIT = ("schedule", "stopping", "progress")  # callbacks that belong to one complete fit
+
+
+class FERNet(NeuralNetClassifier):
+    """skorch's net with augmentation, mixup, soft losses, weight averaging and test-time views.
+
+    Whenever no training epoch is running, ``module_`` holds the averaged weights, which are the ones that predict.
+    Callbacks that save or restore weights therefore see the right ones. Outside of training the module is in evaluation
+    mode, so that threads which predict at the same time do not change it.
+    """
+
+    def __init__(
+        self,
+        module,
+        *,
+        augment=None,
+        mixup=0,
+        ema_decay=None,
+        tta=None,
+        precision="auto",
+        rate_scales=None,
+        frozen_epochs=0,
+        generator=None,
+        processes=None,
+        **kwargs,
+    ):
+        super().__init__(module, **kwargs)
+        self.augment = augment
+        self.mixup = mixup
+        self.ema_decay = ema_decay
+        self.tta = tta
+        self.precision = precision
+        self.rate_scales = rate_scales
+        self.frozen_epochs = frozen_epochs
+        self.generator = generator
+        self.processes = processes
+
+    @property
+    def _default_callbacks(self):
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("train_accuracy", PassthroughScoring("train_accuracy", on_train=True, lower_is_better=False)),
+            ("valid_loss", PassthroughScoring("valid_loss")),
+            ("valid_accuracy", PassthroughScoring("valid_accuracy", lower_is_better=False)),
+        ]
+
+    def check_data(self, X, y=None):
+        """Accept the data, which the estimator has checked."""
+
+    def get_params_for_optimizer(self, prefix, named_parameters):
+        named_parameters = list(named_parameters)
+        _, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
+        groups = {}
+        for name, parameter in named_parameters:
+            scale = (self.rate_scales or {}).get(name.removeprefix("backbone."), 1.0)
+            groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+        lr = kwargs.pop("lr", self.lr)
+        return (
+            [
+                # weight decay is for weights: on biases and batch norm it only costs accuracy (He et al., CVPR 2019)
+                {"params": parameters, "lr": lr * scale} | ({} if is_weight else {"weight_decay": 0.0})
+                for (scale, is_weight), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
+            ],
+        ), kwargs
+
+    def autocast(self):
+        dtype = resolve_precision(self.precision, self.device)
+        if dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype)
+
+    def get_iterator(self, dataset, training=False):
+        processes = self.sharing_processes_ if training else None
+        return Batches(dataset, self.batch_size, shuffle=training, generator=self.generator, processes=processes)
+
+    # training
+
+    def partial_fit(self, X, y=None, classes=None, **fit_params):
+        """Train like skorch's ``partial_fit``, but note in ``interrupted_`` whether Ctrl-C ended the training.
+
+        skorch swallows KeyboardInterrupt, because its own EarlyStopping raises it too.
+        """
+        self.interrupted_, self.average_ = False, None
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        except KeyboardInterrupt as interrupt:
+            self.interrupted_ = not _is_early_stopping(interrupt)
+            if self.average_:
+                self.module_ = self.average_.finish()  # which the interrupt may have cut short
+            if self.history and "train_loss" not in self.history[-1]:
+                del self.history[-1]  # the epoch that was interrupted
+            if not self.history:
+                raise
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        self.mixup_rng_ = np.random.default_rng(self.generator.initial_seed())
+        # all processes draw the same order of images, but different augmentation
+        self.augment_generator_ = self.processes.reseed(self.generator) if self.processes else self.generator
+        epochs = self.max_epochs if epochs is None else epochs
+        frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
+        if frozen:
+            with cached_features(self, X) as features:
+                self._train_phase(features, frozen, None, FERModule.get_head)  # too little work to share
+        if frozen < epochs:
+            self._train_phase(X, epochs - frozen, self.processes)
+        return self
+
+    def _train_phase(self, X, epochs, processes, part=lambda module: module):
+        self.average_ = Averaging(self.module_, self.ema_decay, part) if self.ema_decay else None
+        self.sharing_processes_ = processes
+        self.train_forward_ = processes.wrap(self.module_).__call__ if processes else self.infer
+        try:
+            super().fit_loop(X, epochs=epochs)
+        finally:
+            if self.average_:
+                self.module_ = self.average_.finish()
+
+    def release(self):
+        """Drop what belongs to one training and not into a saved model, and switch to evaluation mode."""
+        for name in (
+            "generator", "mixup_rng_", "augment_generator_", "average_", "train_forward_", "sharing_processes_",
+            "processes", "train_split",
+        ):  # fmt: skip
+            setattr(self, name, None)
+        self._set_training(False)
+        return self
+
+    def end_schedule(self):
+        """Drop what belongs to one complete fit: its callbacks, and momenta that would double a saved model's size."""
+        self.callbacks = [entry for entry in self.callbacks if not (type(entry) is tuple and entry[0] in _ONE_FIT)]
+        self.callbacks_ = [entry for entry in self.callbacks_ if entry[0] not in _ONE_FIT]
+        return self.initialize_optimizer()
+
+    def get_state(self):
+        """Copy everything that training changes, for `set_state`."""
+        return deepcopy((self.module_.state_dict(), self.optimizer_.state_dict())), len(self.history)
+
+    def set_state(self, state):
+        """Return to a state as if no epoch had followed it."""
+        (weights, optimizer), n_epochs = state
+        self.module_.load_state_dict(weights)
+        self.optimizer_.load_state_dict(optimizer)
+        del self.history[n_epochs:]
+
+    def move_to(self, device):
+        """Move the network and its optimizer."""
+        self.device = device
+        self.module_.to(device)
+        self.criterion_.to(device)
+        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # which casts its tensors to their parameters'
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "module_"):
+            self._set_training(False)
+
+    def on_epoch_begin(self, net, **kwargs):
+        super().on_epoch_begin(net, **kwargs)
+        if self.average_:
+            self.module_ = self.average_.trained  # before callbacks that freeze layers look for them
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        if iterator is None:
+            return
+        if training:
+            self.history.record("lr", max(group["lr"] for group in self.optimizer_.param_groups))
+        scores = []
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            scores.append(torch.stack([step["loss"].detach(), step["accuracy"]]))
+            self.history.record_batch(f"{prefix}_batch_size", len(step["y_pred"]))
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        if training and self.average_:
+            self.module_ = self.average_.average
+        scores = torch.stack(scores)
+        scores = (self.processes.average(scores) if self.processes else scores).tolist()
+        if not np.isfinite(scores).all():
+            raise ValueError(_DIVERGED)
+        for row, (loss, accuracy) in zip(self.history[-1]["batches"][-len(scores) :], scores, strict=True):
+            row[f"{prefix}_loss"], row[f"{prefix}_accuracy"] = loss, accuracy
+        self.history.record(f"{prefix}_batch_count", len(scores))
+
+    def check_weights(self):
+        """Raise unless all weights are finite. No loss shows the damage that the last step does."""
+        if not all(parameter.isfinite().all() for parameter in self.module_.parameters()):
+            raise ValueError(_DIVERGED)
+
+    def train_step(self, batch, **fit_params):
+        step = super().train_step(batch, **fit_params)
+        if self.average_:
+            self.average_.update()
+        return step
+
+    def train_step_single(self, batch, **fit_params):
+        self._set_training(True)
+        images, y = unpack_data(batch)
+        weight = None
+        if isinstance(images, dict):
+            images, weight = images["images"], images["sample_weight"]
+        images = images.float()
+        if self.augment is not None and images.ndim == 4:
+            images = self.augment(images, generator=self.augment_generator_)
+        share = 1.0
+        if self.mixup:
+            # the batch is in random order, so its reverse is a random partner for each image
+            share = self.mixup_rng_.beta(self.mixup, self.mixup)
+            images = torch.lerp(images.flip(0), images, share)
+        with self.autocast():
+            outputs = self.train_forward_(images)
+        outputs = [logits.float() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        loss = sum(
+            (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)
+            for head, logits in enumerate(outputs)
+        )
+        loss.backward()
+        logits = outputs[0].detach()
+        return {"loss": loss, "y_pred": logits, "accuracy": _accuracy(logits, y if share >= 0.5 else y.flip(0))}
+
+    def _loss(self, logits, y, weight, share):
+        def mean_loss(y, weight):
+            losses = self.criterion_(logits, y)
+            if weight is None:
+                return losses.mean()
+            if losses.shape != weight.shape:
+                raise ValueError(
+                    f"With weights, criterion must return a loss for each of the {len(y)} rows, got shape "
+                    f'{tuple(losses.shape)}: pass net_params={{"criterion__reduction": "none", …}}.'
+                )
+            return (losses * weight).mean()
+
+        loss = mean_loss(y, weight)
+        if share == 1.0:
+            return loss
+        return share * loss + (1 - share) * mean_loss(y.flip(0), None if weight is None else weight.flip(0))
+
+    # validation and prediction
+
+    def validation_step(self, batch, **fit_params):
+        _, y = unpack_data(batch)
+        probabilities = self.evaluation_step(batch)
+        logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
+        loss = F.nll_loss(logs, y) if y.ndim == 1 else -(y * logs).sum(1).mean()
+        return {"loss": loss, "y_pred": probabilities, "accuracy": _accuracy(probabilities, y)}
+
+    def evaluation_step(self, batch, training=False):
+        """Return probabilities, averaged over the test-time views."""
+        images, _ = unpack_data(batch)
+        images = to_tensor(images, device=self.device)
+        views = [images, images.flip(3)] if self.tta == "flip" and images.ndim == 4 else [images]
+        if len(views) * len(images) <= self.batch_size:
+            views = [torch.cat(views)]  # reading the weights dominates the cost of a small batch, so read them once
+        if self.module_.training != training:
+            self._set_training(training)
+        with torch.inference_mode(), self.autocast():
+            probabilities = torch.cat([_first(self.infer(view)).float().softmax(1) for view in views])
+        return probabilities.unflatten(0, (-1, len(images))).mean(0)
+
+    def _get_predict_nonlinearity(self):
+        return lambda probabilities: probabilities
+
+
+def _is_early_stopping(interrupt):
+    """Whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
+    *_, (frame, _) = walk_tb(interrupt.__traceback__)
+    if frame.f_code is not EarlyStopping.on_epoch_end.__code__:
+        return False
+    stopping = frame.f_locals["self"]
+    return stopping.misses_ == stopping.patience
+
+
+def _first(outputs):
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def _accuracy(scores, y):
+    return (scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))).float().mean()

@@ -1,0 +1,235 @@
+"""Transfer learning: starting weights, the head, frozen epochs on cached features, and learning rates by layer."""
+
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import takewhile
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from skorch.helper import predefined_split
+from torch import nn
+
+from .._files import ImageFiles
+from .._images import BYTES, UNIT, pixel_range, pixel_statistics
+from ..backbones._inspect import build_meta
+from ._data import Batches
+
+_STATISTICS_FILES = 4096  # that many decoded files are enough for the mean and deviation of the pixels
+
+# starting weights
+
+
+def read_start(settings, rows, channels, row_weight):
+    """(state dict or None, mean, standard deviation): starting weights and the pixels that they expect."""
+    if isinstance(rows, ImageFiles):
+        some = slice(None, None, -(-len(rows) // _STATISTICS_FILES))
+        rows, row_weight = rows[some], None if row_weight is None else row_weight[some]
+    own, weights, backbone = pixel_statistics(rows, channels, row_weight), settings.weights, settings.backbone
+    if weights is None:
+        return None, *own
+    if isinstance(weights, PathLike) or "." in weights:
+        return read_weights(weights), *own
+    if backbone.pretrained is None:
+        raise ValueError(
+            f"There are no published weights for the backbone {settings.backbone_name!r}, got weights={weights!r}: "
+            "pass the path of a .pth or .safetensors file."
+        )
+    state, mean, std = backbone.pretrained(weights)
+    scale = {BYTES: 255.0, UNIT: 1.0}.get(pixel_range(rows))
+    if scale is None:  # images that are standardized already
+        return state, *(np.resize(part, 3) for part in own)
+    return state, np.multiply(mean, scale), np.multiply(std, scale)
+
+
+def match_channels(mean, std, channels):
+    """Convert pixel statistics to another number of channels: gray to RGB or the other way round."""
+    if len(mean) == channels:
+        return mean, std
+    if (len(mean), channels) == (1, 3):
+        return np.repeat(mean, 3), np.repeat(std, 3)
+    if (len(mean), channels) == (3, 1):
+        return np.mean(mean, keepdims=True), np.mean(std, keepdims=True)
+    raise ValueError(f"in_channels must be 1 or 3, got {channels}.")
+
+
+def load_weights(network, head, state):
+    """Copy a state dict into a network, except a ``head`` (names of its parameters) for other classes.
+
+    A stem for RGB images becomes one for gray images by summing its filters. That is what the RGB stem computes for an
+    image with three equal channels.
+
+    Raises
+    ------
+    ValueError
+        If the state dict belongs to another network.
+    """
+    own = network.state_dict()
+    # prefixes of nn.DataParallel and of FERModule
+    state = {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in state.items()}
+    fitting, wrong = {}, []
+    for name, tensor in state.items():
+        if name not in own:
+            if name.partition(".")[0] in {part.partition(".")[0] for part in own}:
+                wrong.append(f"{name} is unknown")  # a whole additional part, such as auxiliary heads, is not needed
+            continue
+        expected = own[name].shape
+        if tensor.shape == expected:
+            fitting[name] = tensor
+        elif tensor.ndim == 4 and tensor.shape[1] == 3 and expected == (len(tensor), 1, *tensor.shape[2:]):
+            fitting[name] = tensor.sum(dim=1, keepdim=True)
+        elif name not in head:
+            wrong.append(f"{name} is of shape {tuple(tensor.shape)}, expected {tuple(expected)}")
+    given = state.keys() | head | {name for name in own if name.endswith("num_batches_tracked")}
+    wrong += [f"{name} is missing" for name in own if name not in given]
+    if wrong:
+        raise ValueError(
+            f"These weights belong to another network than {type(network).__name__}: {', '.join(wrong[:3])}"
+            + (f" and {len(wrong) - 3:,} more" if len(wrong) > 3 else "")
+        )
+    own.update(fitting)  # keeps the version that each layer's state dict has
+    network.load_state_dict(own)
+
+
+def read_weights(path):
+    """Read the state dict in a .pth, .pt or .safetensors file, without running anything in it."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of weights at {path.absolute()}")
+    load = partial(torch.load, map_location="cpu", weights_only=True)
+    if path.suffix.lower() == ".safetensors":
+        try:
+            from safetensors.torch import load_file as load
+        except ImportError:
+            raise ImportError(f'Reading {path.name} needs safetensors: pip install "ferkit[timm]"') from None
+    try:
+        state = load(path)
+    except Exception as error:  # each format has its own; torch's message advises an unsafe way to load
+        raise ValueError(
+            f"{path} is damaged, or is not a file of weights that can be read safely: expected a state dict, saved as "
+            "torch.save(network.state_dict(), path)"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict: expected torch.save(network.state_dict(), path)")
+    return state
+
+
+# the head
+
+
+def find_head(build, **arguments):
+    """Names of the parameters whose shape depends on the number of classes, as a set that keeps their order."""
+    two, three = (
+        {name: parameter.shape for name, parameter in build_meta(build, num_classes=n, **arguments).named_parameters()}
+        for n in (2, 3)
+    )
+    return {name: shape for name, shape in two.items() if three[name] != shape}.keys()
+
+
+@torch.no_grad()
+def choose_head(module, head, images, *, with_hidden):
+    """Choose the part of a backbone that frozen epochs train: it must compute the logits from its input by itself.
+
+    That is the last layer. ``with_hidden`` extends it to the module around it, such as an ``nn.Sequential``, if that
+    holds linear layers directly before the last one: they would otherwise stay at their random start. The choice is
+    checked on two ``images``.
+    """
+    module.eval()
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in head)
+    for layer in reversed(layers):  # auxiliary heads come before the one that predicts
+        module.head, hidden = layer, _find_hidden(module, layer, images) if with_hidden else None
+        if hidden:
+            module.head = layer.rpartition(".")[0]
+            if not module.head:
+                raise ValueError(
+                    f"frozen_epochs would leave {hidden!r}, a hidden layer of the head, at its random start: put the "
+                    "layers of the head in one nn.Sequential, or pass frozen_epochs=0."
+                )
+        with suppress(Exception):  # some parts are not called, or need more than one input
+            features, logits = compute_features(module, images)
+            if torch.allclose(module(features).float(), logits.float(), atol=1e-4, rtol=1e-2):
+                return
+    raise ValueError(
+        "frozen_epochs needs a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 "
+        "convolution: pass frozen_epochs=0, or another backbone."
+    )
+
+
+def _find_hidden(module, layer, images):
+    """Name of the linear layer in the same module that is called directly before ``layer``, or None.
+
+    Layers without parameters and batch norm may come between.
+    """
+    called, handles = [], []
+    for name, part in module.backbone.named_modules():
+        if any(True for _ in part.parameters(recurse=False)) and not isinstance(part, nn.BatchNorm1d):
+            note = partial(lambda name, part, inputs: called.append((name, part, inputs[0].ndim)), name)
+            handles.append(part.register_forward_pre_hook(note))
+    try:
+        module(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    before = list(takewhile(lambda call: call[0] != layer, called))
+    if not before or len(before) == len(called):
+        return None
+    name, part, n_dims = before[-1]
+    parent = layer.rpartition(".")[0]
+    is_near = name.startswith(f"{parent}.") if parent else "." not in name
+    return name if isinstance(part, nn.Linear) and n_dims == 2 and is_near else None
+
+
+# frozen epochs
+
+
+def compute_features(module, images):
+    """(features, logits): what enters the head for these images, as rows, and what the whole module returns."""
+    inputs = []
+    handle = module.get_head().register_forward_pre_hook(lambda head, given: inputs.append(given[0]))
+    try:
+        logits = module(images)
+    finally:
+        handle.remove()
+    return inputs[0].flatten(1), logits
+
+
+@contextmanager
+def cached_features(net, images):
+    """Yield a set of images as features for the head. Meanwhile the net's validation set is one of features too."""
+    split = net.train_split
+    _, valid = net.get_split_datasets(images)
+    if valid is not None:
+        net.train_split = predefined_split(valid.with_features(_compute_all(net, valid)))
+    try:
+        yield images.with_features(_compute_all(net, images))
+    finally:
+        net.train_split = split
+
+
+def _compute_all(net, images):
+    net._set_training(False)
+    features = []
+    for batch, _ in Batches(images, net.batch_size):
+        with torch.no_grad(), net.autocast():
+            features.append(compute_features(net.module_, batch["images"] if isinstance(batch, dict) else batch)[0])
+    return torch.cat(features).float()
+
+
+# learning rates
+
+
+def scale_rates(network, head, backbone_lr_scale, layer_decay):
+    """Factor on the learning rate of each parameter, by name; ``head`` holds the names above the backbone."""
+    depths, depth, last = {}, -1, None
+    for name, parameter in network.named_parameters():
+        layer = name.rpartition(".")[0]
+        if parameter.ndim > 1 and layer != last:  # a new layer; norms and biases behind it belong to it
+            depth, last = depth + 1, layer
+        depths[name] = max(depth, 0)
+    return {
+        name: layer_decay ** (depth - depths[name]) * (1.0 if name in head else backbone_lr_scale) for name in depths
+    }
