@@ -316,9 +316,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             vars(self).pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
         if self.early_stopping and not self.validation_fraction:
             raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
-        soft_classes, y = _check_soft_targets(y) if _is_soft(y) else (None, y)
-        rows, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
-        self.classes_, y = _encode_labels(y) if soft_classes is None else (soft_classes, y)
+        soft = _is_soft(y)
+        if soft:
+            self.classes_, y = _check_soft_targets(y)
+        rows, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True, soft=soft)
+        if not soft:
+            self.classes_, y = _encode_labels(y)
         if len(self.classes_) < 2:
             raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]}.")
         self.pixel_range_ = pixel_range(rows)
@@ -403,9 +406,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                 raise
         return self._keep(net)
 
-    def _check_training_data(self, X, y, sample_weight, *, reset):
+    def _check_training_data(self, X, y, sample_weight, *, reset, soft=False):
         rows, _ = check_images(self, X, reset=reset, lazy=True)
-        if np.ndim(y) != 2 or np.shape(y)[1] == 1:  # soft targets are checked already
+        if not soft:
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
         check_consistent_length(rows, y)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
 from skorch.callbacks import Callback
 from torchvision.models import get_model, get_model_weights
 
@@ -288,13 +289,13 @@ def test_epochs_of_a_frozen_backbone_never_call_it(faces):
 
 
 def test_the_head_of_a_frozen_backbone_learns(source, tiny, tmp_path):
-    path, other = tmp_path / "faces.pth", make_faces(400, random_state=5)
+    path, other = tmp_path / "faces.pth", make_faces(600, random_state=5)
     torch.save(weights_of(source), path)
     is_glad = np.isin(other.target_names[other.target], ["happy", "surprise"])
     model = tiny(weights=path, frozen_epochs="all", max_epochs=40, lr=1e-2, validation_fraction=0.25, mixup=0)
-    history = model.fit(other.data, is_glad).history_
+    history = model.fit(other.data[:300], is_glad[:300]).history_
     assert history[-1]["train_loss"] < history[0]["train_loss"]
-    assert history[-1]["valid_accuracy"] > max(is_glad.mean(), 1 - is_glad.mean()) + 0.05
+    assert roc_auc_score(is_glad[300:], model.predict_proba(other.data[300:])[:, 1]) > 0.58
 
 
 class Watch(Callback):

@@ -142,7 +142,7 @@ def choose_head(module, head, images, *, with_hidden):
     layers = dict.fromkeys(name.rpartition(".")[0] for name in head)
     for layer in reversed(layers):  # auxiliary heads come before the one that predicts
         module.head, hidden = layer, _find_hidden(module, layer, images) if with_hidden else None
-        if hidden:
+        if hidden and hidden not in layers:  # and not another head
             module.head = layer.rpartition(".")[0]
             if not module.head:
                 raise ValueError(
