@@ -45,9 +45,14 @@ def resident_bytes(device):
 def seeded(seed, device):
     """Seed PyTorch's random stream and restore it afterwards. Other threads wait meanwhile."""
     device = torch.device(device)
+    gradients, autocast = torch.is_grad_enabled(), torch.is_autocast_enabled(device.type)
     with _RANDOM_STREAM, torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
-        torch.manual_seed(seed)
-        yield
+        try:
+            torch.manual_seed(seed)
+            yield
+        finally:  # Ctrl-C may hit PyTorch while it restores them itself
+            torch.set_grad_enabled(gradients)
+            torch.set_autocast_enabled(device.type, autocast)
 
 
 class Processes:

@@ -1,0 +1,110 @@
+"""Ctrl-C at random moments: always a KeyboardInterrupt, and the estimator is either not fitted or usable."""
+
+import gc
+import pickle
+import signal
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.exceptions import NotFittedError
+from skorch.callbacks import EarlyStopping
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+
+STOPPING = {"validation_fraction": 0.3, "early_stopping": 30}
+MODES = {
+    "fit": {},
+    "last weights": {"ema_decay": None},
+    "early stopping": STOPPING,
+    "frozen": {"frozen_epochs": "all"},
+    "frozen, early stopping": {"frozen_epochs": "all", **STOPPING},
+    "frozen, then all": {"frozen_epochs": 2, **STOPPING},
+    "progress bar": {"verbose": 1},
+    "files": {},
+    "own early stopping": {"callbacks": [EarlyStopping("train_loss", patience=30)]},
+    "first partial_fit": {},
+    "partial_fit": {},
+}
+
+
+@contextmanager
+def sigint_after(seconds):
+    """Send this process SIGINT; yields a list that then has an entry."""
+    sent = []
+
+    def send(number, frame):
+        sent.append(True)
+        signal.raise_signal(signal.SIGINT)
+
+    handler = signal.signal(signal.SIGALRM, send)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield sent
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def start(mode, tiny, X, y):
+    """An estimator and the call to interrupt."""
+    model = tiny(**{"max_epochs": 4, "batch_size": 32, **MODES[mode]})
+    if mode == "partial_fit":
+        model.partial_fit(X, y, classes=range(7))
+    if "partial_fit" in mode:
+        return model, lambda: model.partial_fit(X, y, classes=range(7))
+    return model, lambda: model.fit(X, y)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("moments", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", MODES)
+def test_ctrl_c_at_any_moment(mode, moments, tiny, faces, tmp_path, one_thread, capsys):
+    X, y = faces.data[:84], faces.target[:84]
+    if mode == "files":
+        X = [tmp_path / f"{row}.png" for row in range(len(y))]
+        for path, image in zip(X, faces.images, strict=False):
+            Image.fromarray(image).save(path)
+    _, call = start(mode, tiny, X, y)
+    call()
+    begin = time.perf_counter()
+    _, call = start(mode, tiny, X, y)
+    begin = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - begin
+    rng = np.random.default_rng(0)
+    # a quarter falls into the first tenth, before the first epoch
+    delays = seconds * rng.uniform(0.001, np.where(np.arange(moments) % 4, 0.95, 0.1))
+    interrupted = 0
+    for delay in delays:
+        model, call = start(mode, tiny, X, y)
+        before = model.predict_proba(X) if mode == "partial_fit" else None
+        gc.collect()  # Python itself swallows what is raised while __del__ runs
+        sent = []
+        try:
+            with sigint_after(delay) as sent:
+                call()
+                swallowed = bool(sent)
+            assert not swallowed, f"SIGINT after {delay:.3f} s of {seconds:.3f} s was swallowed"
+        except KeyboardInterrupt:
+            interrupted += 1
+            assert sent
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+        try:
+            proba = model.predict_proba(X)
+        except NotFittedError:
+            assert mode != "partial_fit"
+            continue
+        np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+        assert len(model.history_) >= 1
+        assert not model.network_.training
+        assert all("train_loss" in row for row in model.net_.history)
+        pickle.loads(pickle.dumps(model))
+        if before is not None and len(model.history_) == 1:
+            np.testing.assert_array_equal(proba, before)
+    assert interrupted > moments / 3
