@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from imblearn.over_sampling import RandomOverSampler
+from PIL import Image
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
@@ -369,7 +370,150 @@ def test_progress_shows_epochs_and_scores(tiny, faces, capsys):
     assert capsys.readouterr().out == ""
 
 
+# parameters after fit
+
+
+def test_tta_acts_on_a_fitted_model(tiny, faces):
+    model = tiny(precision="float32").fit(faces.data, faces.target)
+    mirrored = faces.images[:, :, ::-1]
+    assert np.allclose(model.predict_proba(faces.images), model.predict_proba(mirrored), atol=1e-5)
+    model.set_params(tta=None)
+    one, other = model.predict_proba(faces.images), model.predict_proba(mirrored)
+    assert not np.allclose(one, other, atol=1e-3)
+    model.tta = "flip"
+    np.testing.assert_allclose(model.predict_proba(faces.images), (one + other) / 2, atol=1e-5)
+
+
+def test_precision_acts_on_a_fitted_model(tiny, faces):
+    model = tiny(precision="float32").fit(faces.data, faces.target)
+    exact = model.predict_proba(faces.data)
+    model.set_params(precision="bfloat16")
+    assert model.precision_ == "bfloat16"
+    rounded = model.predict_proba(faces.data)
+    assert not np.array_equal(rounded, exact)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(faces.data), rounded)
+    model.set_params(precision="float32")
+    np.testing.assert_array_equal(model.predict_proba(faces.data), exact)
+
+
+def test_batch_size_acts_on_a_fitted_model(tiny, faces):
+    class Count(CNN):
+        sizes = []  # noqa: RUF012
+
+        def forward(self, x):
+            self.sizes.append(len(x))
+            return super().forward(x)
+
+    model = tiny(Count, backbone_params={"widths": (4,)}, tta=None).fit(faces.data, faces.target)
+    for batch_size in (7, np.int64(30)):
+        Count.sizes.clear()
+        model.set_params(batch_size=batch_size).predict(faces.data)
+        assert max(Count.sizes) == batch_size
+
+
+def test_device_acts_on_a_fitted_model(tiny, faces):
+    model = tiny().fit(faces.data, faces.target)
+    expected = model.predict_proba(faces.data)
+    np.testing.assert_array_equal(model.set_params(device="cpu").predict_proba(faces.data), expected)
+    with pytest.raises(ValueError, match="device must be"):
+        model.set_params(device="abacus").predict(faces.data)
+    model.set_params(device="auto").partial_fit(faces.data, faces.target)
+    assert model.device_ in ("cpu", "cuda", "mps")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_fitted_model_moves_between_devices(tiny, faces):
+    model = tiny(device="cpu", precision="float32").partial_fit(faces.data, faces.target, classes=range(7))
+    expected = model.predict_proba(faces.data)
+    np.testing.assert_allclose(model.set_params(device="cuda").predict_proba(faces.data), expected, atol=1e-3)
+    model.partial_fit(faces.data, faces.target)
+    assert model.device_.startswith("cuda")
+    model.set_params(device="cpu").partial_fit(faces.data, faces.target)
+
+
+@pytest.mark.parametrize("params", [{"tta": "rotate"}, {"precision": "int8"}, {"batch_size": 0}], ids=str)
+def test_bad_parameters_are_refused_at_predict_too(params, tiny, faces):
+    model = tiny().fit(faces.data, faces.target)
+    with pytest.raises(ValueError, match=next(iter(params))):
+        model.set_params(**params).predict(faces.data)
+
+
+def test_numpy_integers_are_integers(tiny, faces):
+    params = {"batch_size": 32, "max_epochs": 2, "early_stopping": 2, "frozen_epochs": 1, "input_size": 32}
+    numbers = {name: np.int64(value) for name, value in params.items()}
+    for schedule in ("onecycle", "cosine", "plateau", None):
+        plain, numpy = (
+            tiny(**values, validation_fraction=0.2, lr_schedule=schedule).fit(faces.data, faces.target)
+            for values in (params, numbers)
+        )
+        assert same(plain, numpy, faces)
+
+
+# copies of one image
+
+
+def test_copies_of_one_image_stay_on_one_side(tiny, faces):
+    """An over-sampler before the classifier would otherwise let it see what it is scored on."""
+    rows = np.flatnonzero(np.isin(faces.target, [1, 3]))
+    rows = np.r_[rows, np.repeat(rows[faces.target[rows] == 1], 4)]  # disgust five times
+    X, y = faces.data[rows], faces.target[rows]
+    seen = {}
+
+    class Watch(Callback):
+        def on_epoch_begin(self, net, dataset_train, dataset_valid, **kwargs):
+            for name, part in (("train", dataset_train), ("valid", dataset_valid)):
+                seen[name] = {image.numpy().tobytes() for image in part.X}
+
+    model = tiny(validation_fraction=0.3, callbacks=[Watch()]).fit(X, y)
+    assert seen["valid"]
+    assert not seen["train"] & seen["valid"]
+    assert len(seen["train"] | seen["valid"]) == len(np.unique(X, axis=0))
+    assert same(model, tiny(validation_fraction=0.3).fit(X, y), faces)
+
+
 # partial_fit
+
+
+class Fail(Callback):
+    active = False
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.active:
+            raise OSError("disk full")
+
+
+@pytest.mark.filterwarnings("ignore:Expected pixels on the scale")
+@pytest.mark.parametrize("damage", ["unreadable file", "huge weight", "divergence", "callback"])
+def test_a_partial_fit_that_fails_changes_nothing(damage, tiny, faces, tmp_path):
+    paths = [tmp_path / f"{row}.png" for row in range(70)]
+    for path, image in zip(paths, faces.images, strict=False):
+        Image.fromarray(image).save(path)
+    fail = Fail()
+    X, y, weight = (paths if damage == "unreadable file" else faces.data[:70]), faces.target[:70], np.ones(70)
+    model = tiny(callbacks=[fail], batch_size=16).partial_fit(X, y, classes=range(7))
+    before, state = model.predict_proba(X), [value.clone() for value in model.network_.state_dict().values()]
+    reference = pickle.loads(pickle.dumps(model))
+    if damage == "unreadable file":
+        content = paths[40].read_bytes()
+        paths[40].write_bytes(content[:100])
+    elif damage == "huge weight":
+        weight[3] = 1e39
+    elif damage == "divergence":
+        X = faces.data[:70].astype(float)
+        X[5] = 3e38
+    fail.active = damage == "callback"
+    with pytest.raises((ValueError, OSError)):
+        model.partial_fit(X, y, sample_weight=weight)
+    if damage == "unreadable file":
+        paths[40].write_bytes(content)
+    fail.active = False
+    X = paths if damage == "unreadable file" else faces.data[:70]
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert all(map(torch.equal, state, model.network_.state_dict().values()))
+    assert len(model.history_) == len(model.net_.history) == 1
+    model.partial_fit(X, y)
+    reference.partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), reference.predict_proba(X))
 
 
 def test_partial_fit_goes_on(tiny, faces):
@@ -396,7 +540,7 @@ def test_partial_fit_needs_to_know_the_classes(tiny, faces):
     with pytest.raises(ValueError, match=r"not among the classes .*6"):
         tiny().partial_fit(faces.data, faces.target, classes=range(6))
     model = tiny().partial_fit(faces.data, faces.target, classes=range(7))
-    with pytest.raises(ValueError, match="not what the first call brought"):
+    with pytest.raises(ValueError, match="Expected the classes of the first call"):
         model.partial_fit(faces.data, faces.target, classes=range(8))
 
 

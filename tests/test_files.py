@@ -160,3 +160,27 @@ def test_memory_maps_and_tensors(files, tiny, tmp_path):
     assert isinstance(mapped, np.memmap)
     for X in (mapped, torch.from_numpy(faces.data), torch.from_numpy(faces.images)[:, None]):
         np.testing.assert_array_equal(tiny().fit(X, faces.target).predict_proba(X), expected)
+
+
+COLUMNS = {
+    "polars Array": lambda X: pl.Series("face", X.reshape(len(X), -1), dtype=pl.Array(pl.UInt8, X[0].size)),
+    "polars Array of 48×48": lambda X: pl.Series("face", X, dtype=pl.Array(pl.UInt8, X.shape[1:])),
+    "polars frame": lambda X: pl.DataFrame({"face": pl.Series(X, dtype=pl.Array(pl.UInt8, X.shape[1:]))}),
+    "polars List": lambda X: pl.Series("face", X.reshape(len(X), -1).tolist(), dtype=pl.List(pl.UInt8)),
+    "Series of rows": lambda X: pd.Series(list(X.reshape(len(X), -1))),
+    "Series of images": lambda X: pd.Series(list(X)),
+    "Series of PIL images": lambda X: pd.Series([Image.fromarray(image) for image in X]),
+    "frame of images": lambda X: pd.DataFrame({"face": list(X)}),
+    "objects": lambda X: np.array([*X, None], dtype=object)[:-1],
+}
+
+
+@pytest.mark.parametrize("form", COLUMNS)
+def test_columns_whose_cells_are_images(form, files, tiny):
+    _, faces = files
+    expected = tiny().fit(faces.data, faces.target).predict_proba(faces.data)
+    model = tiny().fit(COLUMNS[form](faces.images), faces.target)
+    assert model.image_shape_ == (40, 40, 1)
+    np.testing.assert_array_equal(model.predict_proba(COLUMNS[form](faces.images)), expected)
+    np.testing.assert_array_equal(model.predict_proba(faces.data), expected)
+    model.partial_fit(COLUMNS[form](faces.images), faces.target)

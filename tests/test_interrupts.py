@@ -40,6 +40,7 @@ def sigint_after(seconds):
         sent.append(True)
         signal.raise_signal(signal.SIGINT)
 
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     handler = signal.signal(signal.SIGALRM, send)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
@@ -47,6 +48,7 @@ def sigint_after(seconds):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def start(mode, tiny, X, y):

@@ -342,6 +342,44 @@ def test_every_kind_of_head_is_trained_alone(backbone, tiny, faces):
     assert learnt <= find_head(resolve_backbone(backbone).build, in_channels=1) | hidden
 
 
+class Hidden(torch.nn.Module):
+    """A head with a hidden layer, in one module or next to the rest."""
+
+    def __init__(self, num_classes, in_channels, together=True):
+        super().__init__()
+        self.features = CNN(16, in_channels, widths=(8, 16))
+        if together:
+            self.head = torch.nn.Sequential(
+                torch.nn.Linear(16, 12), torch.nn.BatchNorm1d(12), torch.nn.ReLU(), torch.nn.Linear(12, num_classes)
+            )
+        else:
+            self.hidden, self.last = torch.nn.Linear(16, 12), torch.nn.Linear(12, num_classes)
+
+    def forward(self, x):
+        x = self.features(x)
+        return self.head(x) if hasattr(self, "head") else self.last(self.hidden(x).relu())
+
+
+@pytest.mark.parametrize("frozen_epochs", ["all", 2])
+def test_hidden_layers_of_a_head_train_with_it(frozen_epochs, tiny, faces):
+    params = {"max_epochs": 2, "ema_decay": None, "augment": None, "lr": 1e-2}
+    model = tiny(Hidden, frozen_epochs=frozen_epochs, **params)
+    first = weights_of(model.fit(faces.data, faces.target))
+    model.set_params(max_epochs=2).fit(faces.data, faces.target)
+    model.net_.frozen_epochs = 9
+    model.partial_fit(faces.data, faces.target)
+    learnt = {name for name in changed(first, weights_of(model)) if "num_batches" not in name}
+    assert {"head.0.weight", "head.0.bias", "head.3.weight", "head.3.bias"} <= learnt
+    assert all(name.startswith("head.") for name in learnt)
+
+
+def test_hidden_layers_that_would_stay_random_are_refused(tiny, faces):
+    model = tiny(Hidden, backbone_params={"together": False}, frozen_epochs="all")
+    with pytest.raises(ValueError, match=r"'hidden', a hidden layer of the head.*one nn.Sequential"):
+        model.fit(faces.data, faces.target)
+    model.set_params(frozen_epochs=0).fit(faces.data, faces.target)
+
+
 class Masked(torch.nn.Module):
     """With what the user's networks have: buffers of infinities, values computed while it is built, logits last."""
 
