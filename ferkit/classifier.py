@@ -553,7 +553,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n,)
             Labels, of the type of ``y`` in `fit`.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     @property
     def network_(self):
