@@ -2,7 +2,7 @@
 
 joblib gives each worker its share of the threads; the search reports their number as a score. The workers are started
 before the timing, because a search that is worth two workers takes longer than their imports. Target: n_jobs=2 is not
-slower. The scores of the two sides may differ, because a different number of threads rounds sums differently and
+slower. The scores of the two sides may differ, because the rounding of sums depends on the number of threads and
 training amplifies the differences.
 
     python benchmarks/grid_search.py [--device cuda] [--data fer2013.csv] [--quick]

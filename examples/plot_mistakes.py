@@ -2,7 +2,7 @@
 Look at mistakes with Grad-CAM
 ==============================
 
-After this example you can list the mistakes of a network and see which regions of a face speak for the prediction.
+After this example you can list the mistakes of a network and see which regions of a face support the prediction.
 Grad-CAM needs ``pip install "ferkit[explain]"``.
 """
 
@@ -30,9 +30,9 @@ for true, predicted, share in confusion.most_confused(3):
 PredictionsDisplay.from_estimator(model, test.data, y_test, n_images=16, order="mistakes")
 
 # %%
-# Bright regions speak for the predicted emotion. If a bright region is not part of the face, the network may have
-# learned something that is only true for these pictures. The last feature maps have 6×6 values because the faces are
-# enlarged; otherwise they would have only 3×3.
+# Bright regions support the predicted emotion. If a bright region is not part of the face, the network may have learned
+# something that is only true for these pictures. The last feature maps have 6×6 values because the faces are enlarged;
+# otherwise they would have only 3×3.
 wrong = np.flatnonzero(model.predict(test.data) != y_test)[:8]
 GradCAMDisplay.from_estimator(model, test.data[wrong], y_test[wrong])
 plt.show()
