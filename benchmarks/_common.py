@@ -1,4 +1,4 @@
-"""What the benchmarks share: their options, a line on the machine, sides timed in turn, peak memory, one table."""
+"""Code shared by the benchmarks: command-line options, alternating timings, peak memory and the result table."""
 
 import os
 import platform
@@ -20,11 +20,11 @@ MB = 1_000_000
 
 
 def parse_arguments(description):
-    """The options that every benchmark has; prints the machine."""
+    """Parse the options of every benchmark and print a description of the machine."""
     parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--data", metavar="fer2013.csv", help="real faces, instead of drawn ones")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs: no measurement")
+    parser.add_argument("--data", metavar="fer2013.csv", help="use real faces instead of drawn ones")
+    parser.add_argument("--quick", action="store_true", help="run with small sizes as a test, not as a measurement")
     arguments = parser.parse_args()
     print(_machine(arguments.device), end="\n\n")
     return arguments
@@ -42,21 +42,24 @@ def _machine(device):
 
 
 def count_cores():
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def get_faces(n, data=None):
-    """Pixels (n, 2304) and codes (n,) of `n` training faces, drawn or, over and over if need be, from a file."""
+    """Return pixels (n, 2304) and labels (n,) of `n` training faces, drawn or from a file.
+
+    If the file has fewer than `n` faces, they are repeated.
+    """
     faces = make_faces(n, random_state=0) if data is None else load_fer2013(data, usage="Training")
     rows = np.arange(n) % len(faces.data)
     return faces.data[rows], faces.target[rows]
 
 
 def alternate(sides, rounds, device="cpu"):
-    """Run the sides in turn, A B A B …, so that whatever else the machine does hits all of them.
+    """Run the sides alternately (A B A B …), so that other load on the machine affects all of them.
 
-    Returns the seconds of each side, one for each round, and what each returned last.
+    Returns the seconds per round and the last result of each side.
     """
     seconds, results = {side: [] for side in sides}, {}
     for _ in range(rounds):
@@ -75,9 +78,10 @@ def _synchronize(device):
 
 
 def measure_peak(prepare, run, *arguments):
-    """Most bytes that ``run(prepare(*arguments))`` held beyond what `prepare` left, in a fresh process. Linux only.
+    """Return the peak memory of ``run(prepare(*arguments))`` in bytes, without the memory in use after `prepare`.
 
-    Not ``ru_maxrss``: a process starts with its parent's, and keeps what the imports and `prepare` needed for a while.
+    It runs in a new process and only on Linux. ``ru_maxrss`` is not suitable: a process starts with the value of its
+    parent, and the value includes temporary memory of the imports and of `prepare`.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(_peak_growth, prepare, run, arguments).result()
@@ -85,11 +89,11 @@ def measure_peak(prepare, run, *arguments):
 
 def _peak_growth(prepare, run, arguments):
     prepared = prepare(*arguments)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _memory("VmRSS")
     result = run(prepared)
     growth = _memory("VmHWM") - before
-    del result  # until here, for it counts as held
+    del result  # kept until here, because it counts as memory in use
     return growth
 
 
@@ -98,16 +102,16 @@ def _memory(field):
 
 
 def speed_row(what, ours, theirs, at_least, *, n_images=None):
-    """Row for how many times as fast ferkit is, from the seconds of each round."""
+    """Return the table row of a speed ratio: how many times as fast ferkit is, from the seconds per round."""
     return _ratio_row(what, ours, theirs, np.divide(theirs, ours), np.greater_equal, at_least, n_images)
 
 
 def time_row(what, ours, theirs, at_most):
-    """Row for how many times as long ferkit takes, from the seconds of each round."""
+    """Return the table row of a time ratio: how many times as long ferkit takes, from the seconds per round."""
     return _ratio_row(what, ours, theirs, np.divide(ours, theirs), np.less_equal, at_most, None)
 
 
-def _ratio_row(what, ours, theirs, ratios, meets, bar, n_images):
+def _ratio_row(what, ours, theirs, ratios, meets, target, n_images):
     def show(seconds):
         return (
             f"{1000 * median(seconds):,.4g} ms" if n_images is None else f"{n_images / median(seconds):,.0f} images/s"
@@ -116,11 +120,11 @@ def _ratio_row(what, ours, theirs, ratios, meets, bar, n_images):
     ratio = median(ratios)
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     sign = "≥" if meets is np.greater_equal else "≤"
-    return what, show(ours), show(theirs), f"{ratio:.2f}", spread, f"{sign} {bar:g}", _yes(meets(ratio, bar))
+    return what, show(ours), show(theirs), f"{ratio:.2f}", spread, f"{sign} {target:g}", _yes(meets(ratio, target))
 
 
 def value_row(what, value, at_most=None, *, form="{:.3g}"):
-    """Row for a single figure of ferkit's."""
+    """Return the table row of a single value of ferkit."""
     if at_most is None:
         return what, form.format(value), "", "", "", "", ""
     return what, form.format(value), "", "", "", "≤ " + form.format(at_most), _yes(value <= at_most)
@@ -131,8 +135,8 @@ def _yes(met):
 
 
 def print_table(rows, sides=("ferkit", "other")):
-    """Print a Markdown table that is aligned as plain text too."""
-    rows = [("", *sides, "ratio", "range", "bar", "met"), *rows]
+    """Print a Markdown table whose columns are also aligned as plain text."""
+    rows = [("", *sides, "ratio", "range", "target", "met"), *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
     for row in rows:

@@ -1,8 +1,9 @@
-"""GridSearchCV over FERClassifier on two cores: n_jobs=2 against n_jobs=1.
+"""Compare GridSearchCV over FERClassifier with n_jobs=2 and n_jobs=1 on two cores.
 
-joblib gives each worker its share of the threads, which the search itself reports as a score. Workers are started
-before the clock is: a search that is worth two of them takes longer than their imports. Bar: not slower. Scores of
-the two may differ by the rounding of sums that another number of threads splits otherwise, which training amplifies.
+joblib gives each worker its share of the threads; the search reports their number as a score. The workers are started
+before the timing, because a search that is worth two workers takes longer than their imports. Target: n_jobs=2 is not
+slower. The scores of the two sides may differ, because the rounding of sums depends on the number of threads and
+training amplifies the differences.
 
     python benchmarks/grid_search.py [--device cuda] [--data fer2013.csv] [--quick]
 """
@@ -37,7 +38,7 @@ def main():
     arguments = parse_arguments(__doc__)
     n_faces, rounds = (256, 2) if arguments.quick else (2048, 3)
     data, target = get_faces(n_faces, arguments.data)
-    print(f"{rounds} searches of 4 fits on each side, of 2 epochs of {n_faces // 2:,} faces each", end="\n\n")
+    print(f"{rounds} searches per side with 4 fits, each with 2 epochs and {n_faces // 2:,} faces", end="\n\n")
 
     alternate({n_jobs: partial(search, n_jobs, data[:128], target[:128], arguments.device) for n_jobs in (1, 2)}, 1)
     seconds, results = alternate(
@@ -47,7 +48,7 @@ def main():
     print()
     for n_jobs, result in results.items():
         print(
-            f"n_jobs={n_jobs}: {result['mean_test_threads'].max():.0f} threads a worker, accuracies",
+            f"n_jobs={n_jobs}: {result['mean_test_threads'].max():.0f} threads per worker, accuracies",
             ", ".join(f"{accuracy:.3f}" for accuracy in result["mean_test_accuracy"]),
         )
     one, two = (result["mean_test_accuracy"] for result in results.values())

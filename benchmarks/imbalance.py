@@ -1,8 +1,8 @@
-"""What helps the rare classes: nothing, class weights, over-sampling, SMOTE or augmentation, over three seeds.
+"""Compare class weights, over-sampling, SMOTE and augmentation with a baseline on imbalanced data, over three seeds.
 
-Each fit trains the default network, without augmentation but where it is named, with as many steps as 8 epochs of
-10,000 training faces have, and is scored on PublicTest. It is a measurement with ``--data`` alone: drawn faces are too
-easy.
+Each fit trains the default network with as many steps as 8 epochs of 10,000 training faces have, and is scored on
+PublicTest. Augmentation is only used in the rows that name it. The results are only meaningful with ``--data``, because
+drawn faces are too easy.
 
     python benchmarks/imbalance.py --data fer2013.csv [--device cuda] [--quick]
 """
@@ -26,7 +26,7 @@ SCORES = {
 }
 PLAIN, AUGMENTED, BALANCED = {"augment": None}, {"augment": "auto"}, {"class_weight": "balanced"}
 WAYS = {
-    "nothing": (None, PLAIN),
+    "baseline": (None, PLAIN),
     "class weights": (None, PLAIN | BALANCED),
     "over-sampling": (RandomOverSampler, PLAIN),
     "SMOTE": (SMOTE, PLAIN),
@@ -42,7 +42,7 @@ def main():
     (X, y), (X_test, y_test) = get_parts(n_train, arguments.data)
     counts = np.bincount(y)
     rows_when_balanced = len(counts) * counts.max()
-    print(f"{n_train:,} faces, {counts[DISGUST]} of disgust; scored on {len(y_test):,}", end="\n\n")
+    print(f"{n_train:,} training faces, {counts[DISGUST]} with disgust; scored on {len(y_test):,} faces", end="\n\n")
     print(f"| {'':27} | " + " | ".join(f"{name:^17}" for name in SCORES) + " |")
     print("| " + " | ".join("-" * width for width in (27, *[17] * len(SCORES))) + " |")
     for way, (sampler, params) in WAYS.items():

@@ -1,14 +1,16 @@
-"""load_fer2013, from a CSV of pixel strings to uint8 with every value checked, against pandas and NumPy row by row.
+"""Compare load_fer2013 with pandas and NumPy on a CSV of pixel strings, and with Pillow on folders of JPEGs.
 
-As many rows as FER2013 has, 35,887, drawn and written to a temporary file, or those of --data. Bars: at least 8 times
-as fast as ``np.array(s.split(), dtype=np.uint8)`` and faster than ``np.fromstring(s, sep=" ", dtype=np.uint8)``, which
-checks nothing. Those two read the file with pandas. All three must agree.
+The CSV has 35,887 rows, as many as FER2013. It is drawn and written to a temporary file; ``--data`` uses a real file.
+load_fer2013 checks every value. Targets: at least 8 times as fast as ``np.array(s.split(), dtype=np.uint8)``, and
+faster than ``np.fromstring(s, sep=" ", dtype=np.uint8)``, which checks nothing. Both alternatives read the file with
+pandas and parse one row at a time. All three results must be equal.
 
-Folders of JPEGs: against Pillow in a loop, which checks no names and sorts out no splits. Faces of 48×48 are decoded
-one after the other, since what Python does around each takes longer than decoding; larger ones by all cores.
+On folders of JPEGs, the alternative is a loop over Pillow, which checks no names and separates no splits. load_fer2013
+decodes 48×48 faces one after the other, because the Python overhead per image is larger than the decoding time. It
+decodes larger images on all cores.
 
-Memory is the peak beyond the imports in a fresh process, the result included, in units of the pixels' own bytes. Bar:
-3 for ferkit, beyond the text; load_fer2013 never holds the text, so nothing is taken off for it.
+Memory is the peak in a new process without the imports, including the result, in multiples of the size of the pixels.
+Target: at most 3 for ferkit, without the text of the CSV. load_fer2013 never holds the text, so nothing is subtracted.
 
     python benchmarks/loading.py [--data fer2013.csv] [--quick]
 """
@@ -73,7 +75,7 @@ def main():
         if path is None:
             path = Path(folder, "fer2013.csv")
             make_faces(n_rows, as_frame=True, random_state=0).frame.to_csv(path, index=False)
-        expected = load_ferkit(path)  # which also brings the file into the system's cache
+        expected = load_ferkit(path)  # also loads the file into the cache of the operating system
         print(f"{rounds} rounds of {len(expected):,} rows", end="\n\n")
 
         readers = {"ferkit": load_ferkit, "split": load_split, "fromstring": load_fromstring}
@@ -81,8 +83,8 @@ def main():
         for result in results.values():
             np.testing.assert_array_equal(result, expected)
         rows = [
-            speed_row("over pandas and np.array(s.split())", seconds["ferkit"], seconds["split"], 8),
-            speed_row("over pandas and np.fromstring(s)", seconds["ferkit"], seconds["fromstring"], 1),
+            speed_row("vs. pandas and np.array(s.split())", seconds["ferkit"], seconds["split"], 8),
+            speed_row("vs. pandas and np.fromstring(s)", seconds["ferkit"], seconds["fromstring"], 1),
         ]
 
         for side, load, n_images in ((48, load_images, n_rows // 4), (224, load_resized, n_rows // 32)):
@@ -90,7 +92,7 @@ def main():
             sides = {"ferkit": partial(load_ferkit, folder_of_images), "Pillow": partial(load, folder_of_images)}
             alternate(sides, 1)
             seconds, _ = alternate(sides, rounds)
-            what = f"{n_images:,} JPEGs of {side}×{side}, over Pillow in a loop"
+            what = f"{n_images:,} JPEGs of {side}×{side}, vs. Pillow in a loop"
             rows.append(speed_row(what, seconds["ferkit"], seconds["Pillow"], 0.8))
 
         def peak_row(what, prepare, run, at_most=None):

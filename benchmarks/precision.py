@@ -1,8 +1,8 @@
-"""What bfloat16 costs in accuracy and gains in time: the same fits in bfloat16 and in float32, over three seeds.
+"""Compare accuracy and training time of the same fits in bfloat16 and in float32, over three seeds.
 
-Each fit trains the default network, for a few epochs on a part of the training faces, and is scored on 3,589 faces: on
-PublicTest with ``--data``, on further drawn ones without. Bar: the mean accuracies differ by less than two standard
-errors of a difference of two accuracies on so many faces.
+Each fit trains the default network for a few epochs on a part of the training faces and is scored on 3,589 faces. These
+are the PublicTest faces with ``--data`` and other drawn faces without it. Target: the mean accuracies differ by less
+than two standard errors of their difference, computed from the spread of the seeds.
 
     python benchmarks/precision.py [--device cuda] [--data fer2013.csv] [--quick]
 """
@@ -31,7 +31,7 @@ def main():
     arguments = parse_arguments(__doc__)
     n_train, epochs, seeds = (512, 1, range(2)) if arguments.quick else (10_000, 8, range(3))
     train, test = get_parts(n_train, arguments.data)
-    print(f"{epochs} epochs on {n_train:,} faces, scored on {len(test[1]):,}", end="\n\n")
+    print(f"{epochs} epochs on {n_train:,} faces, scored on {len(test[1]):,} faces", end="\n\n")
     accuracies, seconds = {"bfloat16": [], "float32": []}, {"bfloat16": [], "float32": []}
     for seed in seeds:
         for precision in accuracies:
@@ -40,7 +40,7 @@ def main():
             model.fit(*train)
             seconds[precision].append(perf_counter() - start)
             accuracies[precision].append(model.score(*test))
-    print("| precision | accuracy of each seed      | mean   | standard deviation | seconds of a fit |")
+    print("| precision | accuracy per seed          | mean   | standard deviation | seconds per fit  |")
     print("| --------- | -------------------------- | ------ | ------------------ | ---------------- |")
     for precision, scores in accuracies.items():
         each, time = ", ".join(f"{score:.2%}" for score in scores), mean(seconds[precision])
@@ -48,7 +48,7 @@ def main():
     error = np.sqrt(sum(stdev(scores) ** 2 for scores in accuracies.values()) / len(seeds))
     difference = mean(accuracies["bfloat16"]) - mean(accuracies["float32"])
     met = "yes" if abs(difference) < 2 * error else "NO"
-    print(f"\nDifference {difference:+.2%}, two standard errors {2 * error:.2%}: within noise, {met}.")
+    print(f"\nDifference {difference:+.2%}, two standard errors {2 * error:.2%}. Target met: {met}.")
 
 
 if __name__ == "__main__":

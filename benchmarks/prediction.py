@@ -1,12 +1,13 @@
-"""FERClassifier.predict_proba against a bare forward loop over the same views, a face and its mirror image.
+"""Compare FERClassifier.predict_proba with a bare forward loop over the same views, a face and its mirror image.
 
-The loop runs the trained network itself, in the same precision and memory format, from rows of uint8 to an array of
-probabilities, and gives it both views at once: 256 images are 128 faces, and one face is a batch of two. Bars: on
-4,096 faces at least 0.95 of its speed; on one face at most 1.3 times as long, in rounds of ten calls.
+The loop runs the same trained network in the same precision and memory format. It converts rows of uint8 to an array of
+probabilities and passes both views in one batch: 256 images are 128 faces, and one face is a batch of two. Targets: at
+least 0.95 times the speed of the loop on 4,096 faces, and at most 1.3 times its time on one face, in rounds of ten
+calls.
 
-Memory is the peak beyond the input, the probabilities included, in a fresh process for each number of rows; what
-grows with the rows should be 28 bytes each. Probabilities may differ between batch sizes by rounding alone: the last
-rows are the largest difference from batches of 256.
+Memory is the peak without the input, including the probabilities, in a new process for each number of rows. It should
+grow by 28 bytes per row. Between batch sizes, probabilities may only differ by rounding. The last rows of the table
+show the largest difference from batches of 256.
 
     python benchmarks/prediction.py [--device cuda] [--data fer2013.csv] [--quick]
 """
@@ -44,7 +45,7 @@ def repeat(run):
 
 
 def prepare_rows(path, n_rows):
-    """A fitted model that has predicted once, and rows for it."""
+    """Return a fitted model that has predicted once, and rows to predict."""
     model = joblib.load(path)
     rows = np.random.default_rng(0).integers(256, size=(n_rows, 2304), dtype=np.uint8)
     model.predict_proba(rows[: model.batch_size])

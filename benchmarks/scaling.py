@@ -1,8 +1,8 @@
-"""Cost as work grows: time and memory of an epoch against the number of faces, their size and the network's parameters.
+"""Measure time and memory of one epoch for different numbers of faces, image sizes and numbers of parameters.
 
-Each row is one epoch of ``FERClassifier.fit``, everything included, and of the bare loop of ``training.py``, in turn;
-their ratio is ferkit's own overhead, which should stay flat. Memory is the peak of the fit beyond the imports, in a
-fresh process. ``--data`` has no part in this: what is drawn costs the same.
+Each row compares one epoch of a complete ``FERClassifier.fit`` with one epoch of the bare loop of ``training.py``; both
+run alternately. Their ratio is the overhead of ferkit, which should stay constant. Memory is the peak of the fit
+without the imports, in a new process. ``--data`` is ignored, because drawn faces cost the same.
 
     python benchmarks/scaling.py [--device cuda] [--quick]
 """
@@ -20,7 +20,7 @@ from ferkit.datasets import make_faces
 
 WIDTHS = (48, 96, 192, 256)
 CASES = [
-    # faces, side, factor on the widths
+    # number of faces, image side, factor on the widths
     (1000, 48, 1),
     (4000, 48, 1),
     (16_000, 48, 1),
@@ -46,7 +46,7 @@ def main():
     device = arguments.device
     training.EPOCHS = 1
     precision = getattr(torch, FERClassifier(max_epochs=1, device=device).fit(*get_drawn(64, 48)).precision_)
-    print("| faces  | size    | parameters | ferkit, s | bare, s | speed over bare | images/s | peak memory, MB |")
+    print("| faces  | size    | parameters | ferkit, s | bare, s | speed vs. bare  | images/s | peak memory, MB |")
     print("| ------ | ------- | ---------- | --------- | ------- | --------------- | -------- | --------------- |")
     for n, side, factor in CASES:
         n = n // 20 if arguments.quick else n

@@ -1,16 +1,16 @@
-"""FERClassifier.fit against the loops that it stands in for, in images a second.
+"""Compare FERClassifier.fit with a bare PyTorch loop and with plain skorch, in images per second.
 
-Over *bare PyTorch*: a loop written out below that does the same arithmetic with the same network, on resident uint8
-images: augmentation, autocast, channels-last, AdamW, a one-cycle schedule, label smoothing, averaged weights. It starts
-from the same seed, so that the losses must agree. FERClassifier has its history and a progress bar, on a terminal
-that is not there, on top. Bar: at least 0.95 of its speed on a CPU, 0.90 on a GPU.
+*Bare PyTorch* is the loop below. It does the same arithmetic with the same network on uint8 images that stay on the
+device: augmentation, autocast, channels-last, AdamW, a one-cycle schedule, label smoothing and averaged weights. It
+starts from the same seed, so the losses must agree. FERClassifier additionally records its history and draws a progress
+bar, which is discarded. Target: at least 0.95 times the speed of the loop on a CPU, 0.90 times on a GPU.
 
-Over *plain skorch*: NeuralNetClassifier in float32 with a DataLoader that changes one PIL image at a time, as users
-write it. On a CPU it has no workers, which would take the cores from the network; on a GPU it has one for each core.
-Bar: at least 2.3 times its speed on a CPU, 10 times on a GPU.
+*Plain skorch* is a NeuralNetClassifier in float32 with a DataLoader that augments one PIL image at a time, as users
+write it. On a CPU the DataLoader has no workers, because they would take cores from the network. On a GPU it has one
+worker per core. Target: at least 2.3 times its speed on a CPU, 10 times on a GPU.
 
-A run is a whole fit of two epochs. The last row is the memory of one epoch over as many faces as FER2013 trains on,
-the images included. Bar: 1.2 GB beyond the imports.
+A run is a complete fit of two epochs. The last row is the peak memory of one epoch on as many faces as FER2013 has for
+training, including the images. Target: at most 1.2 GB without the imports.
 
     python benchmarks/training.py [--device cuda] [--data fer2013.csv] [--quick]
 """
@@ -58,7 +58,8 @@ def fit_ferkit(data, target, device):
 
 
 def fit_bare(data, target, device, precision, **backbone_params):
-    seed = np.random.RandomState(SEED).randint(np.iinfo(np.int32).max)  # FERClassifier's: the same weights and batches
+    # FERClassifier draws its seed in the same way, so both sides have the same weights and batches
+    seed = np.random.RandomState(SEED).randint(np.iinfo(np.int32).max)
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
     side = round(data.shape[1] ** 0.5)
@@ -108,7 +109,7 @@ def fit_bare(data, target, device, precision, **backbone_params):
 
 
 class Faces(Dataset):
-    """Faces changed one at a time, by the same kinds of change as ImageAugmenter's."""
+    """Data set that augments one face at a time, with the same kinds of changes as ImageAugmenter."""
 
     def __init__(self, data, target):
         self.images, self.target = data.reshape(-1, 48, 48), target
@@ -172,23 +173,23 @@ def fit_one_epoch(faces):
 def main():
     arguments = parse_arguments(__doc__)
     device, on_gpu = arguments.device, arguments.device == "cuda"
-    os.environ["FORCE_COLOR"] = "1"  # makes rich draw the progress bar even where there is no terminal
+    os.environ["FORCE_COLOR"] = "1"  # makes rich draw the progress bar without a terminal
     n_images, rounds = (512, (2, 2)) if arguments.quick else (28_709, (5, 3)) if on_gpu else (4096, (9, 5))
     data, target = get_faces(n_images, arguments.data)
     precision = getattr(torch, FERClassifier(device=device, max_epochs=1).fit(data[:256], target[:256]).precision_)
-    print(f"{rounds[0]} and {rounds[1]} fits of {EPOCHS} epochs of {n_images:,} faces, {precision}", end="\n\n")
+    print(f"{rounds[0]} and {rounds[1]} fits with {EPOCHS} epochs and {n_images:,} faces, {precision}", end="\n\n")
 
     rivals = [
         ("bare PyTorch", partial(fit_bare, precision=precision), 0.9 if on_gpu else 0.95),
         ("plain skorch", fit_skorch, 10 if on_gpu else 2.3),
     ]
     rows, losses = [], {}
-    for (rival, fit_rival, bar), n_rounds in zip(rivals, rounds, strict=True):
+    for (rival, fit_rival, at_least), n_rounds in zip(rivals, rounds, strict=True):
         sides = {"ferkit": fit_ferkit, rival: fit_rival}
         alternate({side: partial(fit, data[:256], target[:256], device) for side, fit in sides.items()}, 1, device)
         fits = {side: partial(fit, data, target, device) for side, fit in sides.items()}
         seconds, last = alternate(fits, n_rounds, device)
-        rows.append(speed_row(f"over {rival}", seconds["ferkit"], seconds[rival], bar, n_images=EPOCHS * n_images))
+        rows.append(speed_row(f"vs. {rival}", seconds["ferkit"], seconds[rival], at_least, n_images=EPOCHS * n_images))
         losses |= last
     if not on_gpu:
         n_fer2013 = 1024 if arguments.quick else 28_709

@@ -1,4 +1,4 @@
-"""Sphinx configuration: `make docs` builds the pages into docs/_build."""
+"""Sphinx configuration. `make docs` builds the documentation in docs/_build."""
 
 import os
 import subprocess
@@ -10,13 +10,13 @@ from sphinx_gallery.sorting import ExplicitOrder
 from ferkit import __version__
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.pop("FERKIT_DATA", None)  # no face of a real person in the figures
+os.environ.pop("FERKIT_DATA", None)  # the figures must not show real people
 
 generated = Path(__file__).with_name("generated")
 generated.mkdir(exist_ok=True)
-describe = [sys.executable, "-m", "typer", "ferkit.cli", "utils", "docs", "--name", "ferkit", "--title", "The command"]
+describe = [sys.executable, "-m", "typer", "ferkit.cli", "utils", "docs", "--name", "ferkit", "--title", "Command line"]
 described = subprocess.run(describe, check=True, capture_output=True, text=True).stdout
-(generated / "command.md").write_text(described.replace("# The command", "# The command `ferkit`", 1))
+(generated / "command.md").write_text(described)
 
 project, author, release = "ferkit", "the ferkit developers", __version__
 extensions = [
@@ -30,9 +30,9 @@ extensions = [
 ]
 exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
 templates_path = ["_templates"]
-suppress_warnings = ["config.cache"]  # the gallery's order is an object
+suppress_warnings = ["config.cache"]  # the order of the gallery is an object, which Sphinx cannot store
 
-smartquotes = False  # -- begins an option
+smartquotes = False  # keeps the -- of command-line options
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -69,7 +69,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "generated/examples",
     "doc_module": ("ferkit",),
     "show_memory": False,
-    "write_computation_times": False,  # a page that loads its scripts from elsewhere
+    "write_computation_times": False,  # its page loads scripts from other sites
     "remove_config_comments": True,
     "ignore_repr_types": r"ferkit\.display",
     "abort_on_example_error": True,

@@ -1,8 +1,8 @@
 """
-Augmentation
-============
+Augment training images
+=======================
 
-What ``ImageAugmenter`` does to a face, and what that does to a training.
+After this example you can draw the changes of an ``ImageAugmenter`` and measure their effect on a training.
 """
 
 import matplotlib.pyplot as plt
@@ -15,13 +15,13 @@ train = sample_faces(800, random_state=0)
 test = sample_faces(700, usage="PublicTest", random_state=0)
 
 # %%
-# One change at a time, and all of them together.
+# The figure shows each change separately and all of them together.
 augmenter = ImageAugmenter(rotation=20, translation=0.2, scale=0.3, shear=20, contrast=0.6, erasing=1.0)
 AugmentationDisplay.from_estimator(augmenter, train.images[3])
 
 # %%
-# With few faces a network soon knows them by heart. Augmentation keeps it from that: the training accuracy comes
-# nearer to that on unseen faces.
+# With few training faces, a network soon memorizes them. Augmentation prevents this: the training accuracy comes closer
+# to the accuracy on unseen faces.
 for name, augment in {"without": None, "with": ImageAugmenter(rotation=5, translation=0.05)}.items():
     model = FERClassifier("cnn_small", augment=augment, max_epochs=20, batch_size=64, random_state=0)
     model.fit(train.data, train.target)

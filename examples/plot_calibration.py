@@ -1,9 +1,10 @@
 """
-Calibration
-===========
+Calibrate probabilities
+=======================
 
-Of the faces of which a network is 80 % sure, 80 % should be right. Label smoothing and augmentation make it too modest;
-a sigmoid fitted on other faces puts that right, and leaves what it predicts nearly as it is.
+After this example you can calibrate the probabilities of a trained network. If a network is well calibrated, 80 % of
+the faces that it predicts with a probability of 80 % are correct. Label smoothing and augmentation make the
+probabilities too low. A sigmoid that is fitted on other faces corrects them and hardly changes the predicted classes.
 """
 
 import matplotlib.pyplot as plt
@@ -22,15 +23,17 @@ model = FERClassifier("cnn_small", label_smoothing=0.3, max_epochs=12, batch_siz
 model.fit(X, y)
 
 # %%
-# ``FrozenEstimator`` keeps the network as it is; only the calibration is fitted.
+# ``FrozenEstimator`` keeps the network unchanged, so only the calibration is fitted.
 calibrated = CalibratedClassifierCV(FrozenEstimator(model)).fit(X_others, y_others)
 for name, each in {"as trained": model, "calibrated": calibrated}.items():
     report = evaluate(each, test.data, test.target)
     print(f"{name:10} accuracy {report.accuracy:.1%}, calibration error {report.calibration_error:.3f}")
 
 # %%
+# As trained, the network is underconfident: the accuracy is higher than the confidence.
 ReliabilityDisplay.from_estimator(model, test.data, test.target)
 
 # %%
+# After calibration, confidence and accuracy are closer to each other.
 ReliabilityDisplay.from_estimator(calibrated, test.data, test.target)
 plt.show()

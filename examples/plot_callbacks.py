@@ -1,9 +1,10 @@
 """
-Callbacks and early stopping
+Stop early and use callbacks
 ============================
 
-``validation_fraction`` holds faces back, ``early_stopping`` stops when they get no better, and any callback of skorch
-sees every batch and epoch.
+After this example you can stop a training early and write a skorch callback. ``validation_fraction`` holds out a share
+of the faces. ``early_stopping`` stops when the accuracy on them no longer improves. Any skorch callback can react to
+every batch and epoch.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,7 @@ faces = sample_faces(1000, random_state=0)
 
 
 # %%
-# A callback of one's own: how far the weights move in each epoch.
+# This callback records how far the weights of the head move in each epoch.
 class Movement(Callback):
     def on_train_begin(self, net, **kwargs):
         self.before = None

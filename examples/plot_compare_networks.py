@@ -1,9 +1,9 @@
 """
-Comparing networks
-==================
+Compare networks
+================
 
-Which network suits the data? ``ferkit compare fer2013.csv --backbones cnn,resnet18,googlenet`` trains several alike and
-draws this figure; here is what it does.
+After this example you can train several networks with the same settings and compare their accuracy and cost in a
+figure. ``ferkit compare fer2013.csv --backbones cnn,resnet18,googlenet`` does the same on the command line.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,7 @@ train = sample_faces(2400, random_state=0)
 test = sample_faces(400, usage="PublicTest", random_state=0)
 
 # %%
-# Each is one string. The larger ones want more faces and more time than they get here.
+# Each network is chosen by its name. The larger ones need more faces and more time than in this example.
 runs = []
 for backbone in ("cnn_small", "cnn", "resnet18"):
     model = FERClassifier(backbone, max_epochs=5, batch_size=64, augment=None, random_state=0)

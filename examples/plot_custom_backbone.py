@@ -1,8 +1,9 @@
 """
-A network of one's own
-======================
+Use your own network
+====================
 
-Any ``nn.Module`` class that takes ``num_classes`` and ``in_channels`` goes where a name goes.
+After this example you can train your own network. Pass any ``nn.Module`` class that accepts ``num_classes`` and
+``in_channels`` in place of a name.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ from ferkit.display import BackboneDisplay
 
 
 class Dilated(nn.Module):
-    """Convolutions that see far without pooling."""
+    """Dilated convolutions, which have a large receptive field without pooling."""
 
     def __init__(self, num_classes, in_channels, width=24):
         super().__init__()
@@ -37,7 +38,7 @@ class Dilated(nn.Module):
 
 
 # %%
-# ``backbone_params`` are its arguments; a search takes them too.
+# ``backbone_params`` are the arguments of the class. They can also be searched.
 train = sample_faces(960, random_state=0)
 test = sample_faces(240, usage="PublicTest", random_state=0)
 model = FERClassifier(Dilated, backbone_params={"width": 32}, augment=None, lr=1e-2, max_epochs=10, batch_size=64)
@@ -45,11 +46,11 @@ model.fit(train.data, train.target)
 print(f"{model.score(test.data, test.target):.0%} of unseen faces")
 
 # %%
-# With a name, the rate that suits it and its source, it is like all others.
+# Register the class with a name, a learning rate and a reference. It then works like all other backbones.
 register_backbone("dilated", Dilated, lr=1e-2, reference="this example")
 print("dilated" in list_backbones())
 
 # %%
-# What it costs: pooling late is dear.
+# The figure shows the cost of each layer. The cost is high because the feature maps stay large until the end.
 BackboneDisplay(summarize(Dilated(num_classes=7, in_channels=1), (1, 48, 48)), title="dilated").plot()
 plt.show()

@@ -1,10 +1,10 @@
 """
-A search on a cluster
-=====================
+Search on a cluster
+===================
 
-scikit-learn's searches run on a Dask cluster through joblib; here a cluster of two threads, to show how, with
-``pip install "ferkit[dask]"``. ``Client("scheduler:8786")`` is a real one, of processes on many
-machines.
+After this example you can run a scikit-learn search on a Dask cluster through joblib. It needs
+``pip install "ferkit[dask]"``. The cluster in this example consists of two threads. With ``Client("scheduler:8786")``
+you connect to a real cluster of processes on many machines.
 """
 
 from itertools import chain
@@ -21,8 +21,8 @@ from ferkit.datasets import sample_faces
 faces = sample_faces(900, random_state=0)
 
 # %%
-# The faces and the rows of each fold are sent to every worker once. Each keeps its copy, so that the search goes on
-# when one is lost.
+# The faces and the rows of each fold are sent to every worker once. Every worker keeps its copy, so the search goes on
+# if a worker is lost.
 dask.config.set({"distributed.scheduler.active-memory-manager.start": False})
 splits = list(StratifiedKFold(3).split(faces.data, faces.target))
 search = GridSearchCV(
@@ -41,6 +41,7 @@ if __name__ == "__main__":
     print(search.best_params_)
 
 # %%
+# The figure shows the mean and the standard deviation of the accuracy over the folds.
 scores, spread = (search.cv_results_[f"{which}_test_score"] for which in ("mean", "std"))
 figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.errorbar([params["lr"] for params in search.cv_results_["params"]], scores, spread, marker="o", capsize=4)

@@ -1,9 +1,10 @@
 """
-Duplicates and honest splits
-============================
+Find duplicates and split fairly
+================================
 
-Image searches find the same photograph twice: one in six of FER2013's PublicTest faces stands in Training too
-(``ferkit audit fer2013.csv``). A network knows those by heart, and its score is too good.
+After this example you can find duplicate faces and keep them on one side of a split. Image searches return the same
+photograph more than once: one in six PublicTest faces of FER2013 is also in Training, exactly or nearly
+(``ferkit audit fer2013.csv``). A network memorizes the Training faces, so its score is too high.
 """
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from ferkit import FERClassifier
 from ferkit.datasets import find_duplicates, sample_faces
 
 # %%
-# Faces of which each stands there up to four times, a little brighter or darker.
+# In this data set each face occurs up to four times, a little brighter or darker.
 faces = sample_faces(350, random_state=1)
 rng = np.random.default_rng(0)
 copies = np.repeat(np.arange(350), rng.integers(1, 5, 350))
@@ -24,7 +25,7 @@ found = find_duplicates(X, y)
 print(found)
 
 # %%
-# One photograph, several rows.
+# These rows are copies of one photograph.
 group = np.bincount(found.group).argmax()
 rows = np.flatnonzero(found.group == group)[:4]
 figure, axes = plt.subplots(1, len(rows), figsize=(2 * len(rows), 2.2), layout="constrained", squeeze=False)
@@ -34,7 +35,8 @@ for ax, row in zip(axes.flat, rows, strict=True):
     ax.axis("off")
 
 # %%
-# ``group`` keeps copies on one side of a split. The difference is what a plain split flatters.
+# With ``group``, all copies of a photograph are on one side of the split. The plain split gives a higher score, because
+# the network has seen copies of its test faces.
 model = FERClassifier("cnn_small", augment=None, max_epochs=12, batch_size=64, random_state=0)
 plain = cross_val_score(model, X, y, cv=KFold(3, shuffle=True, random_state=0))
 honest = cross_val_score(model, X, y, cv=GroupKFold(3), groups=found.group)

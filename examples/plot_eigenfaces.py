@@ -1,9 +1,9 @@
 """
-Eigenfaces beside a network
-===========================
+Compare eigenfaces with a network
+=================================
 
-Images are rows between steps, so a classic pipeline is written with the same pieces: principal components and a support
-vector machine, beside a CNN.
+After this example you can compare a classic pipeline with a CNN on the same faces. Images are rows of pixels between
+steps, so ``PCA`` and a support vector machine work without any conversion.
 """
 
 import matplotlib.pyplot as plt
@@ -33,13 +33,14 @@ for model in models.values():
     model.fit(train.data, y)
 
 # %%
-# The first components: mostly where the light comes from and how the head is turned.
+# The first principal components mostly show the direction of the light and the pose of the head.
 figure, axes = plt.subplots(2, 6, figsize=(8, 3), layout="constrained")
 for ax, component in zip(axes.flat, eigenfaces["components"].components_, strict=False):
     ax.imshow(component.reshape(32, 32), cmap="gray")
     ax.axis("off")
 
 # %%
+# The confusion matrices of both models on unseen faces.
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     ConfusionDisplay.from_estimator(

@@ -1,9 +1,10 @@
 """
-Ensembles
-=========
+Combine networks in an ensemble
+===============================
 
-Networks make different mistakes, so that several together are often better than each. scikit-learn's own
-``VotingClassifier`` averages their probabilities, and its ``StackingClassifier`` learns how much to trust each.
+After this example you can combine several networks with the ensembles of scikit-learn. Networks make different
+mistakes, so several of them together are often better than each one. ``VotingClassifier`` averages their probabilities,
+and ``StackingClassifier`` learns how much weight to give to each network.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,7 @@ train = sample_faces(1600, random_state=0)
 test = sample_faces(400, usage="PublicTest", random_state=0)
 
 # %%
-# Members that see the faces differently: another network, another size, another start.
+# The members differ in network, input size or random seed.
 shared = {"augment": None, "max_epochs": 6, "batch_size": 128}
 members = [
     ("small", FERClassifier("cnn_small", random_state=0, **shared)),
@@ -26,8 +27,8 @@ members = [
 ]
 
 # %%
-# ``voting="soft"`` averages probabilities. Stacking fits a linear model to predictions on faces that the members did
-# not see, three-fold.
+# ``voting="soft"`` averages probabilities. Stacking fits a linear model to the predictions of the members in three-fold
+# cross-validation, that is on faces that they were not trained on.
 models = {
     **dict(members),
     "voting": VotingClassifier(members, voting="soft"),
@@ -40,6 +41,7 @@ for name, report in reports.items():
     print(f"{name:10} {report.accuracy:.1%}")
 
 # %%
+# The bars show the accuracy of each member and of both ensembles.
 accuracy = [report.accuracy for report in reports.values()]
 low, high = zip(*(report.interval for report in reports.values()), strict=True)
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")

@@ -1,8 +1,8 @@
 """
-A first pipeline
-================
+Build a first pipeline
+======================
 
-From pixel strings, as FER2013's CSV holds them, to a classification report.
+After this example you can train a pipeline on the pixel strings of the FER2013 CSV and print a classification report.
 """
 
 from imblearn.over_sampling import RandomOverSampler
@@ -13,13 +13,13 @@ from ferkit.datasets import sample_faces
 from ferkit.display import ConfusionDisplay
 
 # %%
-# ``sample_faces`` gives some faces of FER2013 where the variable ``FERKIT_DATA`` says where it is, and draws them
-# otherwise. For all of FER2013, ``load_fer2013("fer2013.csv", usage="Training", decode=False)``.
+# If the environment variable ``FERKIT_DATA`` is set, ``sample_faces`` returns faces of FER2013, otherwise drawn faces.
+# To load all of FER2013, use ``load_fer2013("fer2013.csv", usage="Training", decode=False)``.
 train = sample_faces(2400, proportions="fer2013", as_frame=True, random_state=0)
 test = sample_faces(300, usage="PublicTest", proportions="fer2013", as_frame=True, random_state=0)
 
 # %%
-# The sampler acts in ``fit`` alone; augmentation is drawn afresh for every batch.
+# The sampler only acts in ``fit``. Augmentation makes new random changes for every batch.
 model = Pipeline(
     [
         ("parse", PixelParser()),
@@ -30,8 +30,10 @@ model = Pipeline(
 model.fit(train.frame["pixels"], train.target_names[train.target])
 
 # %%
+# The report gives precision, recall and F1 per class.
 y_test, y_pred = test.target_names[test.target], model.predict(test.frame["pixels"])
 print(classification_report(y_test, y_pred, labels=train.target_names, zero_division=0))
 
 # %%
+# Each row of the confusion matrix shows how the faces of one class were predicted.
 ConfusionDisplay.from_predictions(y_test, y_pred, labels=train.target_names, normalize="true")

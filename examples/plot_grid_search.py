@@ -1,9 +1,9 @@
 """
-Searching for good settings
-===========================
+Search for good settings
+========================
 
-A network is an estimator, so scikit-learn's searches take it: its own parameters, and with ``__`` those of its
-augmentation.
+After this example you can search the parameters of a network and of its augmentation with scikit-learn. Parameters of
+the augmentation are written with ``__``.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,8 @@ search = GridSearchCV(model, grid, cv=2).fit(faces.data, faces.target)
 print(search.best_params_)
 
 # %%
-# How each pair did. What is best for eight epochs of a few drawn faces need not be so for yours.
+# The figure shows the accuracy of each pair of settings. The best setting for eight epochs on a few drawn faces may not
+# be the best one for your data.
 scores = np.empty((3, 3))
 for params, score in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True):
     scores[grid["augment__rotation"].index(params["augment__rotation"]), grid["lr"].index(params["lr"])] = score

@@ -1,9 +1,10 @@
 """
-Rare expressions
-================
+Improve the recall of rare expressions
+======================================
 
-In FER2013 disgust is sixteen times as rare as happy. Class weights or a resampler trade accuracy on frequent
-expressions for recall of rare ones.
+After this example you can compare class weights and resamplers on imbalanced data. In FER2013, happy is sixteen times
+as frequent as disgust. Class weights and resamplers raise the recall of rare expressions and lower the accuracy on
+frequent ones.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,7 @@ test = sample_faces(700, usage="PublicTest", random_state=0)
 print(dict(zip(train.target_names.tolist(), np.bincount(train.target).tolist(), strict=True)))
 
 # %%
-# Resamplers make the training set larger; fewer epochs keep the number of steps the same.
+# Resamplers make the training set larger. Fewer epochs keep the number of training steps the same.
 
 
 def network(max_epochs=9, **params):
@@ -27,7 +28,7 @@ def network(max_epochs=9, **params):
 
 
 ways = {
-    "nothing": network(),
+    "baseline": network(),
     "class weights": network(class_weight="balanced"),
     "over-sampling": Pipeline([("balance", RandomOverSampler(random_state=0)), ("classify", network(max_epochs=5))]),
     "SMOTE": Pipeline([("balance", SMOTE(k_neighbors=3, random_state=0)), ("classify", network(max_epochs=5))]),
@@ -38,7 +39,7 @@ recalls = {
 }
 
 # %%
-# The emotions from rare to frequent.
+# The figure shows the recall of each emotion, from the rarest to the most frequent one.
 order = np.argsort(np.bincount(train.target))
 figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
 for number, (name, recall) in enumerate(recalls.items()):

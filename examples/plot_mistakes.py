@@ -1,9 +1,9 @@
 """
-Mistakes, and where a network looks
-===================================
+Look at mistakes with Grad-CAM
+==============================
 
-The most confident mistakes say more than the accuracy. Grad-CAM shows what in a face spoke for what was predicted; it
-needs ``pip install "ferkit[explain]"``.
+After this example you can list the mistakes of a network and see which regions of a face support the prediction.
+Grad-CAM needs ``pip install "ferkit[explain]"``.
 """
 
 import matplotlib.pyplot as plt
@@ -20,16 +20,19 @@ model = FERClassifier("cnn_small", input_size=96, augment=None, max_epochs=8, ba
 model.fit(train.data, y)
 
 # %%
+# First print the most confused pairs of emotions.
 confusion = ConfusionDisplay.from_estimator(model, test.data, y_test, labels=train.target_names, normalize="true")
 for true, predicted, share in confusion.most_confused(3):
     print(f"{share:.0%} of {true} taken for {predicted}")
 
 # %%
+# The most confident mistakes often show more than the accuracy.
 PredictionsDisplay.from_estimator(model, test.data, y_test, n_images=16, order="mistakes")
 
 # %%
-# Bright is what spoke for the answer. Where that is no part of a face, the network may have learnt something that is
-# true of these pictures alone. Enlarged faces leave the last layer maps of 6×6, unenlarged ones 3×3.
+# Bright regions support the predicted emotion. If a bright region is not part of the face, the network may have learned
+# something that is only true for these pictures. The last feature maps have 6×6 values because the faces are enlarged;
+# otherwise they would have only 3×3.
 wrong = np.flatnonzero(model.predict(test.data) != y_test)[:8]
 GradCAMDisplay.from_estimator(model, test.data[wrong], y_test[wrong])
 plt.show()

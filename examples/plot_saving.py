@@ -1,8 +1,8 @@
 """
-Saving, loading, serving
-========================
+Save, load and serve a model
+============================
 
-A fitted model is one object: pixels in, probabilities out.
+After this example you can save a fitted model, load it again and choose how many faces to predict per call.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ model = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, r
 model.fit(faces.data, names[faces.target])
 
 # %%
-# As large as its weights. Load files from sources that you trust alone: loading one can run code.
+# The file is as large as the weights. Only load files from sources that you trust, because loading a file can run code.
 path = Path(tempfile.mkdtemp(), "model.joblib")
 joblib.dump(model, path)
 again = joblib.load(path)
@@ -32,7 +32,7 @@ same = (again.predict(new.data) == model.predict(new.data)).all()
 print(f"{path.stat().st_size / 1e6:.1f} MB, the same predictions: {same}")
 
 # %%
-# Faces in stacks are cheaper than one at a time.
+# The time per face is shorter if many faces are predicted in one call.
 sizes, milliseconds = [1, 4, 16, 64, 256], []
 for size in sizes:
     times = []
@@ -43,10 +43,11 @@ for size in sizes:
     milliseconds.append(1000 * np.median(times) / size)
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.semilogx(sizes, milliseconds, "o-", color="#0072B2")
-ax.set(xlabel="faces in a call", ylabel="milliseconds for each", ylim=(0, None))
+ax.set(xlabel="faces per call", ylabel="milliseconds per face", ylim=(0, None))
 ax.set_xticks(sizes, sizes)
 ax.grid(alpha=0.3)
 
 # %%
+# The loaded model predicts new faces.
 PredictionsDisplay.from_estimator(again, new.data, names[new.target], n_images=16)
 plt.show()

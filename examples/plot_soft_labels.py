@@ -1,10 +1,11 @@
 """
-Soft labels
-===========
+Train on soft labels
+====================
 
-Ten people who look at a face do not agree. ``fit`` takes the share of votes for each emotion, as FER+ has them for
-FER2013: ``load_ferplus("fer2013new.csv", fer2013="fer2013.csv", target="distribution")``. Here ten voters are simulated
-who take related expressions for one another.
+After this example you can train on the share of votes for each emotion instead of one label per face. Ten people who
+look at the same face often disagree. FER+ provides the votes for FER2013:
+``load_ferplus("fer2013new.csv", fer2013="fer2013.csv", target="distribution")``. This example simulates ten voters who
+confuse related expressions.
 """
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,7 @@ test = sample_faces(1000, usage="PublicTest", random_state=0)
 names = faces.target_names
 
 # %%
-# Angry and disgust, fear and surprise, sad and neutral are mixed up by a third of the voters.
+# One third of the voters confuses angry with disgust, fear with surprise, and sad with neutral.
 taken_for = np.eye(7)
 for a, b in (("angry", "disgust"), ("fear", "surprise"), ("sad", "neutral")):
     a, b = np.flatnonzero(names == a)[0], np.flatnonzero(names == b)[0]
@@ -29,13 +30,14 @@ votes = np.array([rng.multinomial(10, taken_for[code]) for code in faces.target]
 print(pd.DataFrame(votes[:4], columns=names))
 
 # %%
-# A frame's columns become the classes.
+# The columns of the data frame become the classes.
 shared = {"augment": None, "max_epochs": 8, "batch_size": 64, "label_smoothing": 0, "random_state": 0}
 soft = FERClassifier("cnn_small", **shared).fit(faces.data, pd.DataFrame(votes / 10, columns=names))
 hard = FERClassifier("cnn_small", **shared).fit(faces.data, names[votes.argmax(axis=1)])
 
 # %%
-# On unseen faces, the one comes closer to what voters say; the other is too sure of itself.
+# On unseen faces, the network that was trained on shares is closer to the votes. The network that was trained on
+# majorities is overconfident.
 shares = {
     "trained on shares of votes": soft.predict_proba(test.data),  # in the order of the columns
     "trained on majorities": hard.predict_proba(test.data)[:, np.searchsorted(hard.classes_, names)],
@@ -44,7 +46,7 @@ for name, share in shares.items():
     print(f"{name:27} {np.abs(share - taken_for[test.target]).sum(axis=1).mean() / 2:.0%} of the votes misplaced")
 
 # %%
-# How sure they are where a third of the voters mix a face up.
+# The histogram shows the confidence of both networks on the faces that one third of the voters confuses.
 mixed = test.target != np.flatnonzero(names == "happy")
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for color, (name, share) in zip(["#0072B2", "#E69F00"], shares.items(), strict=True):
