@@ -105,8 +105,11 @@ def decode_images(open_files, shape):
 
 def _is_large(open_file):
     """Whether decoding such images takes longer than what Python does around it, for which threads would only queue."""
-    with open_file() as file:
-        return len(file.read(LARGE)) == LARGE
+    try:
+        with open_file() as file:
+            return len(file.read(LARGE)) == LARGE
+    except Exception:  # read_image says what is wrong
+        return False
 
 
 def _try_images(files, shape):

@@ -2,6 +2,7 @@ import csv
 import gzip
 import io
 import random
+import re
 import tarfile
 import tempfile
 import warnings
@@ -333,16 +334,69 @@ def test_several_bad_rows(tmp_path):
     assert np.array_equal(faces.target, np.delete(TARGET, [2, 8, 19]))
 
 
-def test_rows_are_numbered_across_the_whole_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("ferkit.datasets._fer2013.CSV_ROWS", 5)
-    position, text, reason = BAD_ROWS["a value short"]
-    path = write(tmp_path / "fer2013.csv", text)
-    with pytest.raises(ValueError, match=f"^Row {position} {reason}"):
-        load_fer2013(path, usage=USAGE[position])
-    with pytest.warns(UserWarning, match=f"Left out 1 of the 5 faces of .* Row {position} {reason}"):
-        faces = load_fer2013(path, usage="PublicTest", errors="drop")
-    assert np.array_equal(faces.data, PIXELS[[14, 16, 17, 18]])
-    assert np.array_equal(load_fer2013(path, usage="Training").data, PIXELS[:14])  # the others' faults don't matter
+LONG = 24  # times FULL, which is more than the loader parses at a time
+
+
+def test_rows_are_numbered_across_the_whole_table(tmp_path):
+    header, *rows = FULL.splitlines()
+    rows = LONG * rows
+    position = 250
+    rows[position] = rows[position].rpartition(" ")[0] + f",{USAGE[position % N]}"
+    usage = np.tile(USAGE, LONG)
+    path = write(tmp_path / "fer2013.csv", "\n".join([header, *rows]))
+    with pytest.raises(ValueError, match=f"^Row {position} holds 2,303 pixel values"):
+        load_fer2013(path, usage=usage[position])
+    n = np.count_nonzero(usage == usage[position])
+    with pytest.warns(UserWarning, match=f"Left out 1 of the {n} faces of .* Row {position} holds 2,303"):
+        faces = load_fer2013(path, usage=usage[position], errors="drop")
+    kept = [row for row in np.flatnonzero(usage == usage[position]) if row != position]
+    assert np.array_equal(faces.origin, kept)
+    assert np.array_equal(faces.data, np.tile(PIXELS, (LONG, 1))[kept])
+    faces = load_fer2013(path, usage="PublicTest")  # the other usages' faults don't matter
+    assert np.array_equal(faces.origin, np.flatnonzero(usage == "PublicTest"))
+
+
+def quote(line):
+    return re.sub("[^,]+", r'"\g<0>"', line)
+
+
+HEADER, *LINES = FULL.splitlines()
+LINES *= LONG
+ODD_TABLES = {
+    "a row quoted": (HEADER, [*LINES[:3], quote(LINES[3]), *LINES[4:]], "\n"),
+    "a late row quoted": (HEADER, [*LINES[:-1], quote(LINES[-1])], "\n"),
+    "a CR, and a late row quoted": (HEADER, ["\r".join(LINES[:2]), *LINES[2:-1], quote(LINES[-1])], "\n"),
+    "CRs": (HEADER, LINES, "\r"),
+    "header quoted": (quote(HEADER), LINES, "\n"),
+    "a column twice": (HEADER + ",pixels", [line + ",0" for line in LINES], "\n"),
+    "a column twice, quoted first": ('"pixels",emotion,pixels', [f"{STRINGS[0]},0,0"], "\n"),
+    "empty lines": ("\n" + HEADER, LINES, "\n\n\n"),
+    "a column": ("pixels", STRINGS.tolist() * LONG, "\n"),
+    "a column, empty lines": ("pixels", STRINGS.tolist() * LONG, "\n\n"),
+    "a column, empty lines, a late row quoted": ("pixels", [*STRINGS, "", *STRINGS, quote(STRINGS[0])], "\n"),
+}
+
+
+@pytest.mark.parametrize("case", ODD_TABLES)
+def test_every_row_is_loaded_once(case, tmp_path):
+    header, lines, end = ODD_TABLES[case]
+    faces = load_fer2013(write(tmp_path / "fer2013.csv", end.join([header, *lines, ""])))
+    n = len([line for line in end.join(lines).splitlines() if line])
+    assert np.array_equal(faces.data, np.resize(PIXELS, (n, 2304)))
+    assert np.array_equal(faces.origin, range(n))
+    assert "emotion" not in header or np.array_equal(faces.target, np.resize(TARGET, n))
+
+
+@pytest.mark.parametrize("late", [quote, str])
+def test_a_cr_ends_a_row_whatever_follows(late, tmp_path):
+    halves = LINES[1].replace(" ", "\r", 1)
+    path = write(tmp_path / "fer2013.csv", "\n".join([HEADER, LINES[0], halves, *LINES[2:-1], late(LINES[-1])]))
+    with pytest.raises(ValueError, match=r"^Row 1 holds 1 pixel value, expected"):
+        load_fer2013(path)
+    with pytest.warns(UserWarning, match=f"Left out 2 of the {len(LINES) + 1} faces"):
+        faces = load_fer2013(path, errors="drop")
+    assert np.array_equal(faces.origin, np.delete(np.arange(len(LINES) + 1), [1, 2]))
+    assert np.array_equal(faces.data, np.delete(np.tile(PIXELS, (LONG, 1)), 1, axis=0))
 
 
 def damage(content, how):
@@ -368,6 +422,105 @@ def test_a_zip_that_points_before_its_start(tmp_path):
     content[-3] = 44  # where its directory is to be found
     with pytest.raises(ValueError, match="is truncated or damaged"):
         load_fer2013(write(tmp_path / "fer2013.zip", content))
+
+
+GOOD = {
+    "table": {"fer2013.csv": FULL},
+    "lesser table": {"train.csv": table(["emotion", "pixels"])},
+    "zip": {"fer2013.zip": pack_zip({"fer2013.csv": FULL})},
+    "images": images("{emotion}/{i}.png"),
+}
+LINK = None  # to nowhere
+BAD = {
+    "bad gzip": ("a.csv.gz", b"\x1f\x8bgzip"),
+    "truncated gzip": ("a.csv.gz", gzip.compress(FULL.encode())[:5000]),
+    "open quote": ("a.csv", 'emotion,"pixels'),
+    "link to a table": ("a.csv", LINK),
+    "truncated zip": ("a.zip", pack_zip({"fer2013.csv": FULL})[:-500]),
+    "truncated tar": ("a.tar.gz", CHALLENGE["fer2013.tar.gz"][:5000]),
+    "no archive": ("a.tar.gz", "an error page"),
+    "link to an archive": ("a.zip", LINK),
+}
+UNRELATED = {
+    "csv": ("a.csv", "id,votes\n1,2\n"),
+    "bytes": ("a.csv", bytes(range(256))),
+    "zip": ("a.zip", pack_zip({"b.csv": "id,votes\n1,2\n", "c.txt": "c"})),
+}
+
+
+def write_beside(folder, good, name, content):
+    write(folder, GOOD.get(good, {}))
+    folder.mkdir(exist_ok=True)
+    if content is LINK:
+        (folder / name).symlink_to(folder / "nowhere")
+    else:
+        write(folder / name, content)
+    return folder
+
+
+@pytest.mark.parametrize("good", GOOD)
+@pytest.mark.parametrize("bad", BAD)
+def test_a_damaged_file_beside_good_data_is_skipped_and_named(bad, good, tmp_path):
+    name, content = BAD[bad]
+    folder = write_beside(tmp_path / "fer", good, name, content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        faces = load_fer2013(folder)
+    assert len(faces.data) == N
+    is_archive = name in ("a.zip", "a.tar.gz")
+    looked_into = not is_archive or good in ("lesser table", "zip")  # archives are opened only if nothing is better
+    assert len(caught) == looked_into
+    for warning in caught:
+        assert re.match(rf"Skipped files in .*fer that cannot be read: fer/{name} \(.+\)\. ", str(warning.message))
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_damaged_file_alone_is_named(bad, tmp_path):
+    name, content = BAD[bad]
+    error = FileNotFoundError if content is LINK else ValueError
+    with pytest.raises(error, match=f"fer/{name}"):
+        load_fer2013(write_beside(tmp_path / "fer", None, name, content))
+
+
+@pytest.mark.parametrize("good", GOOD)
+@pytest.mark.parametrize("case", UNRELATED)
+def test_unrelated_files_beside_good_data_are_skipped(case, good, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        faces = load_fer2013(write_beside(tmp_path / "fer", good, *UNRELATED[case]))
+    assert len(faces.data) == N
+
+
+def test_a_table_that_breaks_off_gives_way_to_an_equal_one_only(tmp_path):
+    broken = gzip.compress(random.Random(0).randbytes(2_000_000).hex().encode())
+    broken = gzip.compress(FULL.encode() + b"0," + broken)[:-9000]
+    path = write(tmp_path / "fer" / "a.csv.gz", broken).parent
+    write(path / "train.csv", table(["emotion", "pixels"]))
+    with pytest.raises(ValueError, match=r"^fer/a.csv.gz in .*fer is truncated or damaged \(.*\): download it again"):
+        load_fer2013(path)
+    write(path / "fer2013.csv", FULL)
+    with pytest.warns(UserWarning, match=r"^Skipped files in .*fer that cannot be read: fer/a.csv.gz \("):
+        assert np.array_equal(load_fer2013(path).data, PIXELS)
+
+
+def test_a_bad_row_names_its_table_in_a_folder(tmp_path):
+    position, text, reason = BAD_ROWS["a value short"]
+    write(tmp_path / "fer" / "a.csv", text)
+    with pytest.raises(ValueError, match=f"^Row {position} of fer/a.csv {reason}"):
+        load_fer2013(tmp_path / "fer")
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_link_to_no_image_is_named_or_dropped(place, tmp_path):
+    pictures = images("{emotion}/{i}.png")
+    name = sorted(pictures)[place]
+    folder = write(tmp_path / "fer", pictures)
+    (folder / name).unlink()
+    (folder / name).symlink_to(folder / "nowhere")
+    with pytest.raises(ValueError, match=f"^Image fer/{name} cannot be read"):
+        load_fer2013(folder)
+    with pytest.warns(UserWarning, match=f"Left out 1 .*the first: Image fer/{name}"):
+        assert len(load_fer2013(folder, errors="drop").data) == N - 1
 
 
 NOT_FACES = {
@@ -495,20 +648,3 @@ def test_corruption_is_a_value_error_or_a_sound_bunch(form, data):
     if faces.target is not None:
         assert len(faces.target) == n
         assert set(faces.target) <= set(range(7))
-
-
-@pytest.mark.parametrize("odd", [0, 5, 11])
-def test_pandas_takes_over_where_lines_are_not_plain(odd, tmp_path, monkeypatch):
-    monkeypatch.setattr("ferkit.datasets._fer2013.BLOCK_BYTES", 20_000)  # two or three rows
-    pixels = np.random.default_rng(0).integers(256, size=(12, 2304), dtype=np.uint8)
-    lines = [f"{row % 7},{' '.join(map(str, values))},Training" for row, values in enumerate(pixels.tolist())]
-    code, values, usage = lines[odd].split(",")
-    lines[odd] = f'{code},"{values}",{usage}'
-    path = tmp_path / "fer2013.csv"
-    path.write_text("emotion,pixels,Usage\n" + "\n".join(lines) + "\n")
-    faces = load_fer2013(path)
-    np.testing.assert_array_equal(faces.data, pixels)
-    np.testing.assert_array_equal(faces.target, np.arange(12) % 7)
-    path.write_text(path.read_text() + "3,1 2 3,Training\n")
-    with pytest.raises(ValueError, match=r"^Row 12 holds 3 pixel values"):
-        load_fer2013(path)

@@ -1,5 +1,6 @@
 """FER2013 as users have it: a CSV, an archive or a folder of images, told apart by what they hold."""
 
+import csv
 import errno
 import gzip
 import lzma
@@ -10,15 +11,16 @@ import tarfile
 import warnings
 import zipfile
 import zlib
+from codecs import BOM_UTF8
 from collections import Counter, defaultdict
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BufferedReader, BytesIO
+from itertools import chain, islice
 from pathlib import Path
 from reprlib import repr as short_repr
 
 import numpy as np
-import pandas as pd
 
 from ferkit._files import IMAGE_SUFFIXES, decode_images
 from ferkit._pixels import parse_pixels
@@ -28,8 +30,8 @@ __all__ = ["load_fer2013"]
 
 SIDE = 48
 N_PIXELS = SIDE * SIDE
-BLOCK_BYTES = 1_000_000  # of a table, cut into lines at a time: more would not stay in the cache
-CSV_ROWS = 2048  # rows read, parsed and forgotten at a time: the text of the whole file is five times its pixels
+BLOCK_BYTES = 250_000  # read at a time; more would not stay in the cache
+BLOCK_ROWS = 512  # parsed at a time; the text of the whole table is five times the size of its pixels
 
 NAMES = {
     "angry": ("angry", "anger"),
@@ -56,8 +58,9 @@ GZIP_MAGIC, ZIP_MAGICS = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 # What the readers of archives and tables raise on damaged data; RuntimeError is zipfile's "encrypted".
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
-    pd.errors.ParserError, UnicodeError, RuntimeError,
+    csv.Error, UnicodeError, RuntimeError,
 )  # fmt: skip
+NOT_AS_NAMED = (csv.Error, tarfile.ReadError)  # a file that is no table or no archive, whatever its name says
 
 DESCR = """\
 FER2013, facial expression recognition
@@ -137,6 +140,7 @@ def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=Fa
     -----
     UserWarning
         With ``errors="drop"``, how many rows or images were left out, and why the first was.
+        Names the files of a folder that were skipped because they cannot be read.
 
     References
     ----------
@@ -165,24 +169,30 @@ def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=Fa
             f"Found nothing at {path.absolute()}: expected fer2013.csv, an archive of it, or a folder with it or with "
             "images as train/<emotion>/<file>"
         )
+    unread = {}  # name to error, of files that may hold faces
     try:
         with ExitStack() as stack:
             members = _list_members(path, stack)
-            tables = _list_tables(members, stack)
+            tables = _list_tables(members, stack, unread)
             images = [name for name in members if _is_image(name)]
+            faces = None
             if tables:
-                name, columns = min(tables.items(), key=lambda table: (-len(table[1]), table[0].count("/"), table[0]))
-                faces = _read_table(members[name], name, columns, wanted, decode, errors)
+                faces = _read_best_table(tables, members, path, wanted, decode, errors, unread)
             elif images and decode:
                 faces = _read_images(members, images, path, wanted, errors, verbose)
             elif images:
                 raise ValueError(f"{path} holds images, which have no pixel strings: load it with decode=True")
-            else:
+            elif not unread:
                 raise ValueError(_describe_miss(path, members))
     except (*DAMAGE, OSError) as error:
-        if getattr(error, "errno", None) not in (None, errno.EINVAL):  # rights or the disk are to blame, not the data
-            raise
-        raise ValueError(f"{path} is truncated or damaged ({error}): download it again") from error
+        _raise_damage(path, error)
+    for name, error in unread.items():
+        # The files of a folder come from anywhere, those of an archive from one download.
+        if faces is None or not (path.is_dir() or isinstance(error, NOT_AS_NAMED)):
+            _raise_damage(path if name == path.name else f"{name} in {path}", error)
+    if unread:
+        listed = _listed([f"{name} ({error})" for name, error in unread.items()])
+        warnings.warn(f"Skipped files in {path} that cannot be read: {listed}. Download or remove them.", stacklevel=2)
 
     data, target, usages, origin, faults = faces
     first = next((f", the first: {where} {reason}" for where, reason in faults.items()), "")
@@ -251,26 +261,38 @@ def _list_archive(open_file, stack):
     return {name: member for name, member in members.items() if _is_visible(name)}
 
 
-def _list_tables(members, stack):
+def _list_tables(members, stack, unread):
     """Dict of the tables that hold pixels: name to columns; archives inside join `members` if they are needed."""
-    tables = _list_pixel_tables(members)
+    tables = _list_pixel_tables(members, unread)
     if any(len(columns) == len(COLUMNS) for columns in tables.values()) or any(map(_is_image, members)):
         return tables
-    archives = [name for name in members if _ends(name, ARCHIVE_SUFFIXES)]
-    for name in archives:
-        inside = _list_archive(members[name], stack) or {}
-        members |= {f"{name}/{inner}": member for inner, member in inside.items()}
-    return _list_pixel_tables(members) if archives else tables
+    inside = {}
+    for name in (name for name in members if _ends(name, ARCHIVE_SUFFIXES)):
+        try:
+            archive = _list_archive(members[name], stack)
+            if archive is None:
+                raise tarfile.ReadError("it is neither a zip nor a tar archive")
+        except (*DAMAGE, OSError) as error:
+            unread[name] = error
+        else:
+            inside |= {f"{name}/{file}": open_file for file, open_file in archive.items()}
+    members |= inside
+    return tables | _list_pixel_tables(inside, unread)
 
 
-def _list_pixel_tables(members):
+def _list_pixel_tables(members, unread):
+    """Dict of table name to the places of its columns, {column: place}."""
     tables = {}
     for name, open_file in members.items():
         alone = len(members) == 1 and not _ends(name, IMAGE_SUFFIXES + ARCHIVE_SUFFIXES)  # any name will do then
         if alone or _ends(name, TABLE_SUFFIXES):
-            columns = _read_columns(open_file)
-            if "pixels" in columns:
-                tables[name] = {column: columns[column] for column in COLUMNS if column in columns}
+            try:
+                header = [column.strip().lower() for column in _read_header(open_file)]
+            except (*DAMAGE, OSError) as error:
+                unread[name] = error
+                continue
+            if "pixels" in header:
+                tables[name] = {column: header.index(column) for column in COLUMNS if column in header}
     return tables
 
 
@@ -286,11 +308,17 @@ def _is_visible(name):
     return not re.search(r"(^|[/\\])(\.|__MACOSX)", name)
 
 
+def _raise_damage(where, error):
+    if getattr(error, "errno", None) not in (None, errno.EINVAL):  # rights or the disk are to blame, not the data
+        raise error
+    raise ValueError(f"{where} is truncated or damaged ({error}): download it again or remove it") from error
+
+
 def _describe_miss(path, members):
     """What there is instead of faces."""
     if len(members) == 1:
         ((name, open_file),) = members.items()
-        columns = ", ".join(map(repr, _read_columns(open_file).values()))
+        columns = ", ".join(map(repr, _read_header(open_file)))
         return f"{name} has no 'pixels' column: {f'its columns are {columns[:200]}' if columns else 'it is empty'}"
     names = ", ".join(sorted(members)[:5]) + (", …" if len(members) > 5 else "")
     return (
@@ -308,25 +336,58 @@ def _open_table(open_file):
         yield BufferedReader(gzip.GzipFile(fileobj=file) if is_gzip else file, BLOCK_BYTES)
 
 
-def _read_columns(open_file):
-    """Dict of plain column name to the name as it is written."""
+def _read_header(open_file):
+    """Names of the columns, as they are written."""
     with _open_table(open_file) as file:
+        return [_as_text(name) for name in next(_read_records(file), [])]
+
+
+def _read_records(file):
+    """Yield the header and the rows of a CSV, each as a list of str or of bytes.
+
+    The csv module defines what a row is: it ends with CR, LF or both outside of quotes, and empty lines are no rows.
+    Up to the first quote, lines are split here, which gives the same rows several times faster.
+    """
+    lines = chain([file.readline().removeprefix(BOM_UTF8)], file)
+    for line in lines:
+        if b'"' in line or len(line) > csv.field_size_limit():
+            break
+        for row in line.splitlines() if b"\r" in line else [line.rstrip(b"\n")]:
+            if row:
+                yield row.split(b",")
+    else:
+        return
+    parts = (part.decode("utf-8", "replace") for text in chain([line], lines) for part in text.splitlines(True))
+    try:
+        yield from filter(None, csv.reader(parts, strict=True))
+    except csv.Error as error:
+        raise csv.Error(f"its quotes do not match: {error}") from None
+
+
+def _read_best_table(tables, members, path, wanted, decode, errors, unread):
+    """What `_read_table` returns for the first table that can be read, of those with the most columns; else None."""
+    most = max(map(len, tables.values()))
+    best = [name for name, columns in tables.items() if len(columns) == most]
+    for name in sorted(best, key=lambda name: (name.count("/"), name)):
         try:
-            header = pd.read_csv(file, nrows=0, index_col=False, encoding_errors="replace").columns
-        except pd.errors.EmptyDataError:
-            return {}
-    columns = {}
-    for column in header:
-        columns.setdefault(column.strip().lower(), column)
-    return columns
+            return _read_table(members[name], name, tables[name], path, wanted, decode, errors)
+        except (*DAMAGE, OSError) as error:
+            unread[name] = error
 
 
-def _read_table(open_file, name, columns, wanted, decode, errors):
+def _read_table(open_file, name, columns, path, wanted, decode, errors):
     """(data, target, usage, origin, faults) of the faces in a CSV."""
     only_split = "Training" if posixpath.basename(name).lower().split(".")[0] == "train" else "Test"
-    held, blocks, faults = Counter(), [], {}
+    of = "" if name == path.name else f" of {name}"
+    held, blocks, faults, start = Counter(), [], {}, 0
     with _open_table(open_file) as file:
-        for start, rows in _read_blocks(file, columns):
+        records = _read_records(file)
+        next(records)
+        while (block := list(islice(records, BLOCK_ROWS))) or not blocks:
+            rows = {
+                column: [record[place] if place < len(record) else "" for record in block]
+                for column, place in columns.items()
+            }
             everyone = range(len(rows["pixels"]))
             split = _look_up(rows["usage"], SPLITS) if "usage" in rows else [only_split for _ in everyone]
             code = _look_up(rows["emotion"], CODES) if "emotion" in rows else [-1 for _ in everyone]
@@ -341,8 +402,8 @@ def _read_table(open_file, name, columns, wanted, decode, errors):
                     bad[row] = f"has {column} {value}, expected {_listed(expected)}"
             bad |= {kept[position]: reason for position, reason in unread.items()}
             if bad and errors == "raise":
-                raise ValueError(f'Row {start + min(bad)} {bad[min(bad)]}: drop it, or load with errors="drop"')
-            faults |= {f"Row {start + row}": bad[row] for row in sorted(bad)}
+                raise ValueError(f'Row {start + min(bad)}{of} {bad[min(bad)]}: drop it, or load with errors="drop"')
+            faults |= {f"Row {start + row}{of}": bad[row] for row in sorted(bad)}
 
             if bad:
                 parsed = [row for position, row in enumerate(kept) if position not in unread]
@@ -352,47 +413,14 @@ def _read_table(open_file, name, columns, wanted, decode, errors):
             target = np.array([code[row] for row in kept], np.int64)
             usage = np.array([split[row] for row in kept], USAGE_DTYPE)
             blocks.append((data, target, usage, start + np.array(kept, np.int64)))
+            start += len(block)
     _check_held(held, wanted, name)
     data, target, usage, origin = map(np.concatenate, zip(*blocks, strict=True))
     return data, target if "emotion" in columns else None, usage, origin, faults
 
 
-def _read_blocks(file, columns):
-    """Blocks of some rows each: the first one's position, and a list of the values, str or bytes, of each column.
-
-    Lines are cut here, which spares pandas' search for commas, as long as each has one comma fewer than there are
-    columns and no quotes; at the first block with another one pandas takes over.
-    """
-    header = file.readline().rstrip(b"\r\n").split(b",")
-    written = [name.decode("utf-8-sig", "replace").strip().lower() for name in header]
-    places = {column: written.index(column) for column in columns if column in written}
-    start = 0
-    while len(places) == len(columns) and (lines := file.readlines(BLOCK_BYTES)):
-        fields = [line.split(b",") for line in lines if b'"' not in line]
-        if len(fields) != len(lines) or any(len(row) != len(header) for row in fields):
-            break
-        yield start, {column: [row[place] for row in fields] for column, place in places.items()}
-        start += len(fields)
-    else:
-        if start:
-            return
-    file.seek(0)
-    for rows in pd.read_csv(
-        file,
-        usecols=list(columns.values()),
-        skiprows=range(1, start + 1),
-        chunksize=CSV_ROWS,
-        dtype=object,
-        na_filter=False,
-        index_col=False,
-        encoding_errors="replace",
-    ):
-        yield start, {column: rows[name].tolist() for column, name in columns.items()}
-        start += len(rows)
-
-
 def _as_text(value):
-    return value if isinstance(value, str) else value.decode("utf-8", "replace").rstrip("\r\n")
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def _look_up(column, table):
