@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ferkit.datasets import load_fer2013
-from ferkit.datasets._base import EMOTIONS, USAGES
 
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+USAGES = ("Training", "PublicTest", "PrivateTest", "Validation", "Test")
 N = 24  # faces: enough that file names sort differently as text and as numbers
 TARGET = np.arange(N) % 7
 USAGE = np.repeat(["Training", "PublicTest", "PrivateTest"], [14, 5, 5])
@@ -196,11 +197,14 @@ def test_usage_selects(form, usage, tmp_path):
 @pytest.mark.parametrize(
     ("usage", "message"),
     [
-        ("Test", r"holds no Test faces, only Training \(14\), PublicTest \(5\), PrivateTest \(5\)"),
-        (["Training", "Validation", "Test"], "holds no Validation and no Test faces, only Training"),
-        ("train", "usage must be one or several of Training, PublicTest, PrivateTest, Validation, Test, got 'train'"),
-        (["Training", "all"], "usage must be one or several of"),
-        ([], "usage must be one or several of"),
+        ("Test", r"^Expected Test faces in .*, got only Training \(14\), PublicTest \(5\), PrivateTest \(5\)"),
+        (["Training", "Validation", "Test"], "^Expected Validation and Test faces in .*, got only Training"),
+        (
+            "train",
+            "usage to be one or several of Training, PublicTest, PrivateTest, Validation, Test, got usage='train'",
+        ),
+        (["Training", "all"], "Expected usage to be one or several of"),
+        ([], "Expected usage to be one or several of"),
     ],
 )
 def test_usage_that_is_not_there(content, usage, message, tmp_path):
@@ -217,7 +221,7 @@ def test_decode_false_leaves_the_strings(tmp_path):
 
 
 def test_images_have_no_strings(tmp_path):
-    with pytest.raises(ValueError, match="no pixel strings: load it with decode=True"):
+    with pytest.raises(ValueError, match=r"^Expected a table with pixel strings, got images in .*: pass decode=True"):
         load_fer2013(write(tmp_path / "fer", images()), decode=False)
 
 
@@ -315,7 +319,7 @@ def test_a_bad_row_is_named_or_dropped(case, decode, tmp_path):
     path = write(tmp_path / "fer2013.csv", text)
     with pytest.raises(ValueError, match=f'^Row {position} {reason}.*: drop it, or load with errors="drop"$'):
         load_fer2013(path, decode=decode)
-    with pytest.warns(UserWarning, match=f"Left out 1 of the {N} faces of .*, the first: Row {position} {reason}"):
+    with pytest.warns(UserWarning, match=f"Left out 1 of the {N} faces in .*, the first: Row {position} {reason}"):
         faces = load_fer2013(path, errors="drop", decode=decode)
     assert np.array_equal(faces.data, np.delete(PIXELS if decode else STRINGS, position, axis=0))
     assert np.array_equal(faces.target, np.delete(TARGET, position))
@@ -347,7 +351,7 @@ def test_rows_are_numbered_across_the_whole_table(tmp_path):
     with pytest.raises(ValueError, match=f"^Row {position} holds 2,303 pixel values"):
         load_fer2013(path, usage=usage[position])
     n = np.count_nonzero(usage == usage[position])
-    with pytest.warns(UserWarning, match=f"Left out 1 of the {n} faces of .* Row {position} holds 2,303"):
+    with pytest.warns(UserWarning, match=f"Left out 1 of the {n} faces in .* Row {position} holds 2,303"):
         faces = load_fer2013(path, usage=usage[position], errors="drop")
     kept = [row for row in np.flatnonzero(usage == usage[position]) if row != position]
     assert np.array_equal(faces.origin, kept)
@@ -527,17 +531,21 @@ NOT_FACES = {
     "empty": ("a.csv", "", "a.csv has no 'pixels' column: it is empty"),
     "blank": ("a.csv", "\n\n", "it is empty"),
     "empty gz": ("a.csv.gz", gzip.compress(b""), "it is empty"),
-    "header only": ("a.csv", "emotion,pixels,Usage\n", "holds no face that can be loaded"),
-    "header only, usage": ("a.csv", "emotion,pixels,Usage\n", "holds no face that can be loaded"),
+    "header only": ("a.csv", "emotion,pixels,Usage\n", "^Expected faces in .*, got none that can be loaded"),
+    "header only, usage": ("a.csv", "emotion,pixels,Usage\n", "^Expected faces in .*, got none that can be loaded"),
     "other columns": ("a.csv", "id,votes\n1,2\n", "a.csv has no 'pixels' column: its columns are 'id', 'votes'"),
     "text": ("a.txt", "Dear reader,\n\nhello\n", "a.txt has no 'pixels' column: its columns are 'Dear reader'"),
     "bytes": ("a.bin", bytes(range(256)) * 20, "a.bin has no 'pixels' column"),
     "open quote": ("a.csv", 'emotion,pixels\n0,1 2\n0,"1 2', "is truncated or damaged .*quot|EOF"),
-    "submission": ("a.zip", pack_zip({"a.csv": "id\n1\n", "b.csv": "id\n1\n"}), "neither a CSV .* but a.csv, b.csv"),
-    "empty zip": ("a.zip", pack_zip({}), "neither a CSV .* but nothing"),
-    "empty folder": ("fer", {"sub/.keep": b""}, "neither a CSV .* but nothing"),
-    "many files": ("fer", {f"{i}.txt": b"" for i in range(9)}, "but fer/0.txt, .*, fer/4.txt, …"),
-    "all bad": ("a.csv", "emotion,pixels\n0,1\n0,2\n", "Row 0 holds 1 pixel value,|no face .* the first: Row 0 holds"),
+    "submission": (
+        "a.zip",
+        pack_zip({"a.csv": "id\n1\n", "b.csv": "id\n1\n"}),
+        "^Expected a CSV .*, got a.csv, b.csv",
+    ),
+    "empty zip": ("a.zip", pack_zip({}), "^Expected a CSV .*, got no files"),
+    "empty folder": ("fer", {"sub/.keep": b""}, "^Expected a CSV .*, got no files"),
+    "many files": ("fer", {f"{i}.txt": b"" for i in range(9)}, "got fer/0.txt, .*, fer/4.txt, …"),
+    "all bad": ("a.csv", "emotion,pixels\n0,1\n0,2\n", "Row 0 holds 1 pixel value,|got none .* the first: Row 0 holds"),
 }
 
 
@@ -555,25 +563,28 @@ def test_nothing_there(tmp_path):
 
 
 def test_errors_is_checked(tmp_path):
-    with pytest.raises(ValueError, match='errors must be "raise" or "drop", got \'ignore\''):
+    with pytest.raises(ValueError, match='Expected errors="raise" or errors="drop", got errors=\'ignore\''):
         load_fer2013(write(tmp_path / "fer2013.csv", FULL), errors="ignore")
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/1.png"], r"train/1.png is in no emotion's folder: expected train/happy/1.png"),
-        (["train/happy/1.png", "2.png"], r"2.png is in no emotion's folder"),
-        (["train/happy/1.png", "train/contempt/2.png"], "Found images in contempt, expected folders named angry, "),
-        (["train/happy/new/1.png"], "Found images in new, expected"),
+        (["train/1.png"], r"^Expected images in folders of emotions, such as train/happy/1.png, got train/1.png"),
+        (["train/happy/1.png", "2.png"], r"such as train/happy/2.png, got 2.png"),
+        (
+            ["train/happy/1.png", "train/contempt/2.png"],
+            "in folders named angry, .*, got images in contempt: rename",
+        ),
+        (["train/happy/new/1.png"], "got images in new: rename"),
         (
             ["train/1/1.png", "train/2/2.png"],
-            r"Found images in 1, 2, expected .* \(digits .* only if all of 0 to 6 are there\)",
+            r"got images in 1, 2: rename .* \(digits .* only if all of 0 to 6 exist\)",
         ),
-        ([f"train/{code}/1.png" for code in range(1, 8)], "Found images in 1, 2, 3, 4, 5, 6, 7, expected"),
-        (["train/0/1.png", "train/happy/1.png"], "Found images in 0, expected"),
-        (["a/happy/1.png", "b/happy/1.png"], "Found several sets of images, in a, b: load one"),
-        (["happy/1.png", "a/happy/2.png"], r"Found several sets of images, in \., a: load one"),
+        ([f"train/{code}/1.png" for code in range(1, 8)], "got images in 1, 2, 3, 4, 5, 6, 7: rename"),
+        (["train/0/1.png", "train/happy/1.png"], "got images in 0: rename"),
+        (["a/happy/1.png", "b/happy/1.png"], "^Expected one set of images, got several, in a, b: load one"),
+        (["happy/1.png", "a/happy/2.png"], r"^Expected one set of images, got several, in \., a: load one"),
     ],
 )
 def test_images_in_no_known_place(names, message, tmp_path):
@@ -599,7 +610,7 @@ def test_an_unreadable_image_is_named_or_dropped(form, content, tmp_path):
     path = write(tmp_path / "fer", pictures if form == "folder" else pack_zip(pictures))
     with pytest.raises(ValueError, match=rf"^Image .*{name} cannot be read \(.*\): remove it, or load with errors="):
         load_fer2013(path)
-    with pytest.warns(UserWarning, match=f"Left out 1 of the {N} faces of .*, the first: Image .*{name} cannot be"):
+    with pytest.warns(UserWarning, match=f"Left out 1 of the {N} faces in .*, the first: Image .*{name} cannot be"):
         faces = load_fer2013(path, errors="drop")
     assert np.array_equal(faces.data, np.delete(PIXELS, position, axis=0))
     assert np.array_equal(faces.target, np.delete(TARGET, position))

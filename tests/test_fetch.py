@@ -260,5 +260,7 @@ def test_data_home(argument, environment, expected, monkeypatch, tmp_path):
 
 def test_a_data_home_is_a_folder(tmp_path):
     (tmp_path / "fer2013.csv").write_bytes(TABLE)
-    with pytest.raises(NotADirectoryError, match="the folder above"):
+    with pytest.raises(
+        NotADirectoryError, match=r"^Expected a folder, got the file .*csv: set data_home, or FERKIT_DATA"
+    ):
         get_data_home(tmp_path / "fer2013.csv")
