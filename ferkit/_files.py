@@ -1,4 +1,4 @@
-"""Image files: decoding them, and sets of them that are larger than memory."""
+"""Decode image files, at once or one batch at a time."""
 
 from functools import partial
 from itertools import chain
@@ -12,19 +12,19 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 __all__ = ["IMAGE_SUFFIXES", "ImageFiles", "decode_images", "find_paths", "read_image"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
-BLOCK = 64  # decoded by a thread at a time
-LARGE = 5000  # bytes; of 48×48 there are 1 to 3 kB
+BLOCK = 64  # number of files that a thread decodes at a time
+LARGE = 5000  # bytes; images of 48×48 have 1 to 3 kB
 
 
 class ImageFiles:
-    """Rows of pixels that are decoded when they are asked for.
+    """Lazy stand-in for an array of images: indexing a batch decodes its files.
 
     Parameters
     ----------
     paths : list of str or path-like
         The files.
     shape : tuple of int
-        (height, width, channels) that every image is brought to.
+        (height, width, channels) to which every image is converted.
     """
 
     dtype = np.dtype(np.uint8)
@@ -41,7 +41,7 @@ class ImageFiles:
         return len(self.paths)
 
     def take(self, rows, axis=0):
-        """Some of the files, as NumPy's method of that name."""
+        """Select some of the files, like `numpy.ndarray.take`."""
         return ImageFiles([self.paths[row] for row in rows], self.image_shape)
 
     def __getitem__(self, rows):
@@ -56,11 +56,11 @@ class ImageFiles:
 
 
 def find_paths(X):
-    """The paths in a list, a column or a frame of one column; None if it holds anything else."""
+    """Return the paths in a list, a column or a frame with one column; None if `X` contains anything else."""
     if isinstance(X, (str, PathLike)):
-        raise ValueError(f"Expected images or a list of files, got the one file {X}: put it in a list.")
+        raise ValueError(f"Expected images or a list of files, got the file {X}: put it in a list.")
     if hasattr(X, "columns") and len(X.columns) != 1:
-        return None  # before a frame of pixels is copied
+        return None  # saves a copy of a frame of pixels
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
@@ -77,15 +77,10 @@ def _is_path(value):
 
 
 def check_paths(paths, shape=None):
-    """Sees that all files are there; ``shape`` is that of the first where it is not given.
-
-    Returns
-    -------
-    ImageFiles
-    """
+    """Check that all files exist and return them as `ImageFiles`. By default, ``shape`` is that of the first image."""
     missing = [path for path in paths if not isfile(path)]
     if missing:
-        raise FileNotFoundError(f"{len(missing):,} of {len(paths):,} files are not there, the first is {missing[0]}.")
+        raise FileNotFoundError(f"{len(missing):,} of {len(paths):,} files do not exist, the first is {missing[0]}.")
     if shape is None:
         with open(paths[0], "rb") as file, _open_image(file) as image:
             shape = (image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3)
@@ -93,7 +88,7 @@ def check_paths(paths, shape=None):
 
 
 def decode_images(open_files, shape):
-    """Yield what `read_image` returns or raises, for each file; large images are decoded by all cores."""
+    """Yield the result or the exception of `read_image` for each file. Large images are decoded on all cores."""
     blocks = (open_files[start : start + BLOCK] for start in range(0, len(open_files), BLOCK))
     n_jobs = -1 if open_files and _is_large(open_files[0]) else 1
     yield from chain.from_iterable(
@@ -104,9 +99,12 @@ def decode_images(open_files, shape):
 
 
 def _is_large(open_file):
-    """Whether decoding such images takes longer than what Python does around it, for which threads would only queue."""
-    with open_file() as file:
-        return len(file.read(LARGE)) == LARGE
+    """Whether files are large enough for threads to pay off. With small ones, most time is spent under the GIL."""
+    try:
+        with open_file() as file:
+            return len(file.read(LARGE)) == LARGE
+    except Exception:  # read_image says what is wrong
+        return False
 
 
 def _try_images(files, shape):
@@ -114,20 +112,20 @@ def _try_images(files, shape):
     for open_file in files:
         try:
             results.append(read_image(open_file, shape))
-        except Exception as error:  # Pillow raises all sorts of them on damaged files
+        except Exception as error:  # Pillow raises many kinds of errors for damaged files
             results.append(error)
     return results
 
 
 def read_image(open_file, shape):
-    """Pixels of an image file in a row, turned upright, gray or RGB and resized to (height, width, channels)."""
+    """Return the pixels of an image file as a row, turned upright, as gray or RGB and resized to ``shape``."""
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
     with open_file() as file, _open_image(file) as image:
-        if image.mode[0] in "IF":  # Pillow would clip their values at 255
+        if image.mode[0] in "IF":  # Pillow would clip the values at 255
             raise ValueError(f"its pixels are of mode {image.mode}, expected 8 bits")
         if (image.mode, image.size) != (mode, (width, height)):
-            image.draft(mode, (2 * width, 2 * height))  # lets a large JPEG shrink and turn gray while it is decoded
+            image.draft(mode, (2 * width, 2 * height))  # shrinks a large JPEG and makes it gray during decoding
             image = ImageOps.exif_transpose(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
         return np.frombuffer(image.tobytes(), np.uint8)
 
@@ -136,4 +134,4 @@ def _open_image(file):
     try:
         return Image.open(file)
     except UnidentifiedImageError:
-        raise ValueError("it is no image, or a damaged one") from None
+        raise ValueError("it is not an image, or it is damaged") from None

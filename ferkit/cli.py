@@ -23,7 +23,7 @@ from rich.text import Text
 
 from ferkit import FERClassifier, ImageAugmenter, PixelParser
 from ferkit._files import IMAGE_SUFFIXES, read_image
-from ferkit.datasets._base import EMOTIONS, USAGES
+from ferkit.datasets._vocabulary import EMOTIONS, USAGES
 
 __all__ = ["main"]
 

@@ -196,7 +196,8 @@ def test_rows_that_do_not_match(case, files):
     faces = load_fer2013(files[1])
     faces = Bunch(**{**faces, **change(faces)})
     with pytest.raises(
-        ValueError, match=rf"^The rows of fer2013 \({counts}.*\) are not, one by one, those of .*: pass the"
+        ValueError,
+        match=rf"^Expected the rows of fer2013 to match .* one by one, got {counts}.* number: pass the",
     ):
         load_ferplus(files[0], fer2013=faces)
 
@@ -207,7 +208,7 @@ def test_faces_in_another_order(target, emotion, files):
     faces = load_fer2013(files[1])
     faces.target = None if emotion == "none" else np.random.default_rng(0).permutation(faces.target)
     with pytest.raises(
-        ValueError, match=r"^The emotions of fer2013 go with the votes of .* on only \d+ of 84 faces, ex"
+        ValueError, match=r"^Expected the emotions of fer2013 to agree with the votes of .*, got \d+ of 84, so"
     ):
         load_ferplus(files[0], fer2013=faces, target=target)
 
@@ -216,20 +217,23 @@ def test_faces_in_another_order(target, emotion, files):
 def test_usages_that_are_not_there(usage, files):
     fer2013 = load_fer2013(files[1], usage=["Training", "PublicTest"])
     with pytest.raises(
-        ValueError, match=r"^usage must be one or several of Training, PublicTest, which fer2013 holds, g"
+        ValueError,
+        match=r"^Expected usage to be one or several of Training, PublicTest, the splits in fer2013, got",
     ):
         load_ferplus(files[0], fer2013=fer2013, usage=usage)
 
 
 def test_target_is_checked(files):
-    with pytest.raises(ValueError, match=r'^target must be "majority" or "distribution", got \'probability\'$'):
+    with pytest.raises(
+        ValueError, match=r"^Expected target=.majority. or target=.distribution., got target='probability'"
+    ):
         load_ferplus(files[0], fer2013=files[1], target="probability")
 
 
 def test_nothing_there(files, tmp_path):
     for path in (tmp_path, tmp_path / "fer2013new.csv"):
         with pytest.raises(
-            FileNotFoundError, match=r"^Found no file at .*: expected fer2013new.csv, from https://github"
+            FileNotFoundError, match=r"^Found no file at .*: expected fer2013new.csv from https://github"
         ):
             load_ferplus(path, fer2013=files[1])
     with pytest.raises(FileNotFoundError, match=r"^Found nothing at .*no.csv: expected fer2013.csv"):
@@ -238,21 +242,21 @@ def test_nothing_there(files, tmp_path):
 
 HEADER = ",".join(["Usage", "Image name", *CHOICES]) + "\n"
 NOT_VOTES = {
-    "empty": ("", "is empty or damaged .*: download it again, from https://github.com/microsoft/FERPlus"),
+    "empty": ("", "is empty or damaged .*: download it again from https://github.com/microsoft/FERPlus"),
     "open quote": (HEADER + 'Training,"a', "is empty or damaged"),
-    "fer2013.csv": ("emotion,pixels,Usage\n", "lacks the columns Image name, neutral, .*, NF: expected fer2013new.csv"),
-    "no NF": (HEADER.replace(",NF", ""), "lacks the columns NF: expected"),
+    "fer2013.csv": ("emotion,pixels,Usage\n", "lacks the columns Image name, neutral, .*, NF: pass fer2013new.csv"),
+    "no NF": (HEADER.replace(",NF", ""), "lacks the columns NF: pass"),
     "text": (
         HEADER + "Training,a,10,0,0,0,0,0,0,0,0,x\n",
-        "Row 0 of .* has votes 10, .*, 0, x, expected ten numbers from",
+        "^Expected ten numbers from 0 to 10 in row 0 of .*, got 10, .*, 0, x: download",
     ),
-    "negative": (HEADER + "Training,a,10,0,0,0,0,0,0,0,0,-1\n", "has votes 10, .*, -1, expected"),
-    "too many": (HEADER + "Training,a,11,0,0,0,0,0,0,0,0,0\n", "has votes 11, 0"),
-    "fraction": (HEADER + "Training,a,0.5,0,0,0,0,0,0,0,0,0\n", "has votes 0.5, 0"),
-    "blank": (HEADER + "Training,a,10,,0,0,0,0,0,0,0,0\n", "has votes 10, , 0"),
+    "negative": (HEADER + "Training,a,10,0,0,0,0,0,0,0,0,-1\n", "got 10, .*, -1: download"),
+    "too many": (HEADER + "Training,a,11,0,0,0,0,0,0,0,0,0\n", "got 11, 0"),
+    "fraction": (HEADER + "Training,a,0.5,0,0,0,0,0,0,0,0,0\n", "got 0.5, 0"),
+    "blank": (HEADER + "Training,a,10,,0,0,0,0,0,0,0,0\n", "got 10, , 0"),
     "cut off": (
         HEADER + "Training,a,10,0,0,0,0,0,0,0,0,0\nTraining,a,10,0\n",
-        "Row 1 of .* has votes 10, 0, .*expected",
+        "in row 1 of .*, got 10, 0, .*: download",
     ),
 }
 

@@ -106,10 +106,10 @@ def test_transformers_decode_files(files):
 
 def test_files_that_are_not_there_or_no_images(files, tiny, tmp_path):
     paths, faces = files
-    with pytest.raises(FileNotFoundError, match=r"1 of 121 files are not there, the first is .*none\.png"):
+    with pytest.raises(FileNotFoundError, match=r"1 of 121 files do not exist, the first is .*none\.png"):
         tiny().fit([*paths, tmp_path / "none.png"], np.append(faces.target, 0))
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"text\.png can't be read as an image \(it is no image, or a damaged one\)"):
+    with pytest.raises(ValueError, match=r"text\.png can't be read as an image \(it is not an image, or it is damaged"):
         tiny().fit([*paths, tmp_path / "text.png"], np.append(faces.target, 0))
     with pytest.raises(ValueError, match="an image_shape that says the size"):
         tiny(image_shape=(-1, 40)).fit(paths, faces.target)

@@ -1,5 +1,7 @@
 import re
 import tracemalloc
+from functools import cache
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ferkit._pixels import parse_pixels
+from ferkit import PixelParser
+from ferkit.datasets import load_fer2013
 
 BLANKS = " \t\n\r\f\v"
 GOOD = "1 2 3 4"
@@ -31,18 +34,29 @@ def read(row, n_pixels):
     return list(map(int, tokens)) if all(len(token) <= 3 and int(token) <= 255 for token in tokens) else None
 
 
+@cache
+def parser_of(n_pixels):
+    return PixelParser(image_shape=(1, n_pixels)).fit([])
+
+
+def parse(rows, n_pixels):
+    return parser_of(n_pixels).transform(rows)
+
+
 def check_against_reference(rows, n_pixels):
     expected = [read(row, n_pixels) for row in rows]
-    pixels, faults = parse_pixels(rows, n_pixels, errors="drop")
-    assert pixels.dtype == np.uint8
-    assert pixels.shape == (len(rows) - len(faults), n_pixels)
-    assert pixels.tolist() == [values for values in expected if values is not None]
-    assert list(faults) == [position for position, values in enumerate(expected) if values is None]
-    if faults:
-        with pytest.raises(ValueError, match=f"^Row {next(iter(faults))} "):
-            parse_pixels(rows, n_pixels)
-    else:
-        assert np.array_equal(parse_pixels(rows, n_pixels)[0], pixels)
+    good = [row for row, values in zip(rows, expected, strict=True) if values is not None]
+    if good:
+        pixels = parse(good, n_pixels)
+        assert pixels.dtype == np.uint8
+        assert pixels.tolist() == [values for values in expected if values is not None]
+    bad = [position for position, values in enumerate(expected) if values is None]
+    if bad:
+        with pytest.raises(ValueError, match=f"^Row {bad[0]} "):
+            parse(rows, n_pixels)
+    for position in bad:
+        with pytest.raises(ValueError, match=r"^Row 1 "):
+            parse(["0 " * n_pixels, rows[position]], n_pixels)
 
 
 @given(
@@ -55,10 +69,9 @@ def test_any_pixels_survive_any_blanks(matrix, blanks, around):
         between = [blanks[i % len(blanks)] for i in range(len(values) - 1)] + [""]
         return around + "".join(f"{value}{blank}" for value, blank in zip(values, between, strict=True)) + around
 
-    pixels, faults = parse_pixels(list(map(write, matrix)), matrix.shape[1])
+    pixels = parse(list(map(write, matrix)), matrix.shape[1])
     assert pixels.dtype == np.uint8
     assert np.array_equal(pixels, matrix)
-    assert faults == {}
 
 
 tokens = st.one_of(
@@ -123,36 +136,46 @@ def test_every_byte_beside_a_value():
 )
 def test_a_bad_row_is_named_with_what_it_holds(row, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
-        parse_pixels([GOOD, row, GOOD, "also bad"])
-    pixels, faults = parse_pixels([GOOD, row, GOOD, "also bad"], errors="drop")
-    assert pixels.tolist() == [[1, 2, 3, 4]] * 2
-    assert list(faults) == [1, 3]
-    assert message.startswith(f"Row 1 {faults[1]}") or f"Row 1 {faults[1]}".startswith(message)
+        PixelParser().fit_transform([GOOD, row, GOOD, "also bad"])
 
 
-@pytest.mark.parametrize("bad", [[0], [16, 17], [99], [0, 50, 51, 99], list(range(100))])
-def test_positions_hold_across_chunks(bad):
+@pytest.mark.parametrize("bad", [[0], [16, 17], [99], [0, 50, 51, 99], list(range(99))])
+def test_positions_hold_across_chunks(bad, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (100, 2304), dtype=np.uint8)
     rows = [spell(image[:-1] if position in bad else image) for position, image in enumerate(images)]
-    pixels, faults = parse_pixels(rows, 2304, errors="drop")
-    assert np.array_equal(pixels, np.delete(images, bad, axis=0))
-    assert list(faults) == bad
     with pytest.raises(ValueError, match=rf"^Row {bad[0]} holds 2,303 pixel values, expected 2,304 \(48.48\)"):
-        parse_pixels(rows, 2304)
+        PixelParser(image_shape=(48, 48)).fit_transform(rows)
+    path = tmp_path / "test.csv"
+    path.write_text("\n".join(["pixels", *rows]))
+    with pytest.warns(UserWarning, match=f"Left out {len(bad)} of the 100 faces .*: Row {bad[0]} holds 2,303"):
+        faces = load_fer2013(path, errors="drop")
+    assert np.array_equal(faces.data, np.delete(images, bad, axis=0))
+    assert np.array_equal(faces.origin, np.delete(np.arange(100), bad))
 
 
-def test_ordinary_rows_never_take_the_slow_way(monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (100, 2304), dtype=np.uint8)
-    monkeypatch.delattr("ferkit._pixels._parse_row")
-    assert np.array_equal(parse_pixels(list(map(spell, images)))[0], images)
-    assert np.array_equal(parse_pixels([f" {spell(image)}\r\n".replace(" ", "\t") for image in images])[0], images)
+def test_ordinary_rows_never_take_the_slow_way():
+    images = np.random.default_rng(0).integers(0, 256, (170, 2304), dtype=np.uint8)
+    parser = PixelParser(image_shape=(48, 48)).fit([])
+
+    def measure(rows):
+        times = []
+        for _ in range(5):
+            start = process_time()
+            assert np.array_equal(parser.transform(rows), images)
+            times.append(process_time() - start)
+        return min(times)
+
+    rows = list(map(spell, images))
+    slowest = measure(["0000" + row for row in rows])  # a value of more than three digits is read one row at a time
+    assert measure(rows) < slowest / 2
+    assert measure([f" {row}\r\n".replace(" ", "\t") for row in rows]) < slowest / 2
 
 
 def test_memory_stays_near_the_output():
     image = np.random.default_rng(0).integers(0, 256, 2304, dtype=np.uint8)
     rows = [spell(image)] * 2000
     tracemalloc.start()
-    pixels, _ = parse_pixels(rows)
+    pixels = PixelParser().fit_transform(rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak - pixels.nbytes < 4e6
@@ -160,12 +183,13 @@ def test_memory_stays_near_the_output():
 
 @pytest.mark.parametrize("make", [list, tuple, np.array, lambda rows: np.array(rows, dtype=object), pd.Series])
 def test_takes_any_sequence(make):
-    assert parse_pixels(make([GOOD, "5 6 7 8"]))[0].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert PixelParser().fit_transform(make([GOOD, "5 6 7 8"])).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
 
 
 def test_a_series_is_counted_not_indexed():
     rows = pd.Series([GOOD, GOOD, "bad"], index=[7, 2, 0])
-    assert list(parse_pixels(rows, errors="drop")[1]) == [2]
+    with pytest.raises(ValueError, match=r"^Row 2 holds 'bad'"):
+        PixelParser().fit_transform(rows)
 
 
 @pytest.mark.parametrize(
@@ -179,31 +203,28 @@ def test_a_series_is_counted_not_indexed():
     ],
 )
 def test_the_first_rows_decide_how_many_pixels(counts, n_pixels):
-    pixels, faults = parse_pixels([spell([1] * count) for count in counts], errors="drop")
-    assert pixels.shape[1] == n_pixels
-    assert list(faults) == [position for position, count in enumerate(counts) if count != n_pixels]
+    rows = [spell([1] * count) for count in counts]
+    parser = PixelParser().fit(rows)
+    assert np.prod(parser.image_shape_) == n_pixels
+    first = next(position for position, count in enumerate([*counts, 0]) if count != n_pixels)
+    with pytest.raises(ValueError, match=f"^Row {first} "):
+        parser.transform([*rows, ""])
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["1 2", "3 4"], "Row 0 holds 2 pixel values, expected k² (gray) or 3k² (RGB), or n_pixels to be given"),
+        (["1 2", "3 4"], "Row 0 holds 2 pixel values, expected k² (gray) or 3k² (RGB), or image_shape"),
         (["", ""], "Row 0 is empty"),
         ([None], "Row 0 is None"),
-        ([], "Found no rows"),
-        ("1 2 3 4", "Expected a sequence of pixel strings, got a single string"),
+        ([], "Expected at least one row"),
     ],
 )
 def test_without_an_image_there_is_no_guess(rows, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        parse_pixels(rows, errors="drop")
+        PixelParser().fit(rows)
 
 
-def test_given_n_pixels_need_not_be_square():
-    assert parse_pixels(["1 2", "3 4"], 2)[0].tolist() == [[1, 2], [3, 4]]
-    assert parse_pixels([], 2)[0].shape == (0, 2)
-
-
-def test_errors_is_checked():
-    with pytest.raises(ValueError, match="errors must be"):
-        parse_pixels([GOOD], errors="ignore")
+def test_rows_of_a_given_shape_need_not_be_square():
+    assert parse(["1 2", "3 4"], 2).tolist() == [[1, 2], [3, 4]]
+    assert PixelParser(image_shape=(1, 2)).fit(["1 2"]).transform([]).shape == (0, 2)

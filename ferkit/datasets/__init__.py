@@ -1,4 +1,4 @@
-"""FER data: what users have, what Kaggle has for them, faces that ferkit draws, and what is in it twice."""
+"""Data sets for facial expression recognition: loaders, downloads, drawn faces, and a search for duplicates."""
 
 from ._drawing import make_faces
 from ._duplicates import Duplicates, find_duplicates

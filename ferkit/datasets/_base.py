@@ -1,16 +1,17 @@
-"""What every FER data set here has in common: the emotions, the splits and the Bunch they come in."""
+"""Functions that several data sets share: Bunches, frames, class counts and the check of the splits."""
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # FER2013's codes 0 to 6
-USAGES = ("Training", "PublicTest", "PrivateTest", "Validation", "Test")
-TRAINING_COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # faces of each emotion in FER2013's Training split
+from ._vocabulary import EMOTIONS, USAGES
+
+FACE_SIDE = 48  # pixels of a FER2013 face, in height and width
+TRAINING_COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # FER2013's Training faces of each emotion
 
 
 def make_bunch(data, target, usage, *, image_shape, descr, target_names=EMOTIONS):
-    """Bunch with the fields that every loader promises; ``images`` is a view of uint8 ``data``."""
+    """Return a Bunch with the fields that every loader promises; ``images`` is a view of uint8 ``data``."""
     return Bunch(
         data=data,
         images=data.reshape(len(data), *image_shape) if data.dtype == np.uint8 else None,
@@ -22,14 +23,14 @@ def make_bunch(data, target, usage, *, image_shape, descr, target_names=EMOTIONS
 
 
 def make_frame(faces):
-    """DataFrame with the columns of the FER2013 CSV."""
-    texts = [str(value) for value in range(256)]  # looked up, a pixel costs half as much as formatted
+    """Return a DataFrame with the columns of the FER2013 CSV."""
+    texts = [str(value) for value in range(256)]  # a lookup takes half as long as formatting
     pixels = [" ".join(map(texts.__getitem__, row.tobytes())) for row in faces.data]
     return pd.DataFrame({"emotion": faces.target, "pixels": pixels, "Usage": faces.usage})
 
 
 def apportion(n_samples, proportions):
-    """How many of ``n_samples`` faces each emotion gets: whole numbers as close to the weights as can be."""
+    """Return the number of faces of each emotion: whole numbers in the given proportions, with the sum `n_samples`."""
     if proportions is None:
         proportions = np.ones(len(EMOTIONS))
     elif isinstance(proportions, str):
@@ -40,11 +41,23 @@ def apportion(n_samples, proportions):
         weights = np.empty(0)
     if weights.shape != (len(EMOTIONS),) or not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
         raise ValueError(
-            f"Expected proportions of {len(EMOTIONS)} non-negative numbers, not all 0, in the order "
-            f"{', '.join(EMOTIONS)}; got {proportions!r}. Pass None for balanced classes or 'fer2013' for FER2013's "
+            f"Expected `proportions` to be {len(EMOTIONS)} non-negative numbers, not all 0, in the order "
+            f"{', '.join(EMOTIONS)}, got {proportions!r}: pass None for balanced classes or 'fer2013' for FER2013's "
             "imbalance."
         )
     shares = n_samples * weights / weights.sum()
     counts = shares.astype(int)
     counts[np.argsort(counts - shares, kind="stable")[: n_samples - counts.sum()]] += 1  # the largest remainders
     return counts
+
+
+def check_held(held, wanted, source):
+    """Raise if a split of `wanted` has no faces; `held` counts the faces of each split."""
+    if missing := [usage for usage in wanted or () if not held[usage]]:
+        found = [f"{usage} ({held[usage]:,})" for usage in USAGES if held[usage]]
+        raise ValueError(f"Expected {' and '.join(missing)} faces in {source}, got only {shorten(found) or 'none'}.")
+
+
+def shorten(names, most=8):
+    """Join names by commas, the first few of many."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""Drawn faces in the format of FER2013: a data set that needs no download and has as many samples as you like."""
+"""Draw faces in the format of FER2013, in any number and without a download."""
 
 from numbers import Integral, Real
 
@@ -6,9 +6,10 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ferkit.datasets._base import EMOTIONS, USAGES, apportion, make_bunch, make_frame
+from ._base import apportion, make_bunch, make_frame
+from ._vocabulary import EMOTIONS, FER2013_USAGES
 
-# What a muscle can do, as displacements from the face at rest. The unit is half the height of a head.
+# Muscle actions, as displacements from the face at rest. The unit is half the height of a head.
 _ACTIONS = (
     "brow",  # brows up
     "frown",  # inner ends of the brows down, outer ends up
@@ -30,7 +31,7 @@ _ACTIONS = (
     "sneer",  # one side of the upper lip up
 )
 
-# Every emotion lies between a restrained face and an open one; a face mixes the two and scales them by its intensity.
+# Each emotion has a restrained and an open expression. A face mixes the two and scales them by its intensity.
 _EXPRESSIONS = {
     #    brow  frown  arch  pinch  stare  squint droop wrink cheek wide   smile  lift  jaw  blunt press teeth bare sneer
     "angry": (
@@ -59,17 +60,17 @@ _EXPRESSIONS = {
     ),
     "neutral": ((0.0,) * len(_ACTIONS), (0.0,) * len(_ACTIONS)),
 }
-_TWITCH = np.array(  # how far the same expression differs between faces, one standard deviation
+_TWITCH = np.array(  # standard deviation of each action between faces with the same expression
     (0.018, 0.012, 0.010, 0.006, 0.010, 0.006, 0.010, 0.05, 0.01, 0.02, 0.015, 0.004, 0.008, 0.2, 0.15, 0.1, 0.1, 0.006)
 )
 
-# What else makes a picture of a face, uniform between two bounds. Lengths are in half heights of a head, angles in
-# radians, tones go from black at 0 to white at 1, and a picture goes from -1 to 1.
+# All other properties of a picture, drawn uniformly between two bounds. Lengths are in half heights of a head, angles
+# in radians, tones from 0 (black) to 1 (white). The picture extends from -1 to 1.
 _TRAITS = {
     # expression
     "intensity": (0.25, 1.15),
-    "blend": (0.0, 0.3),  # intensity of another emotion that mixes in
-    "sneer_side": (-1.0, 1.0),  # its sign counts
+    "blend": (0.0, 0.3),  # intensity of a second emotion
+    "sneer_side": (-1.0, 1.0),  # only the sign matters
     # pose
     "shift_x": (-0.10, 0.10),
     "shift_y": (-0.12, 0.04),
@@ -115,11 +116,11 @@ _TRAITS = {
     "offset": (-0.06, 0.10),
     "softness": (0.9, 2.1),  # width of an edge in pixels
 }
-_SHARES = {"long": 0.4, "beard": 0.12, "glasses": 0.14}  # of the faces; a beard shows where the hair is not long
+_SHARES = {"long": 0.4, "beard": 0.12, "glasses": 0.14}  # shares of the faces; a beard is drawn only without long hair
 
-_EYE_LINE = -0.16  # where the eyes are between the top of the head, -1, and the chin, 1
+_EYE_LINE = -0.16  # height of the eyes; the top of the head is -1, the chin 1
 
-_CHUNK_PIXELS = 32 * 48 * 48  # drawn at once: arrays of this size stay in a core's cache
+_CHUNK_PIXELS = 32 * 48 * 48  # drawn at a time; arrays of this size stay in the cache of a core
 
 _DESCR = """\
 .. _drawn_faces:
@@ -129,8 +130,8 @@ Drawn faces
 
 Gray frontal portraits in the format of FER2013, drawn by `ferkit.datasets.make_faces`: seven expressions made of raised
 or lowered brows, lids, cheeks, mouth corners, lips and teeth, from barely visible to full, on heads that differ in
-pose, build, skin, hair, light and background. No photograph of a person went into them. They are for examples, tests
-and benchmarks of code; what a network learns from them says nothing about real faces.
+pose, build, skin, hair, light and background. They were made without photographs of people. They are for examples,
+tests and benchmarks of code. Results on them say nothing about real faces.
 
 :Number of pixels: {size} x {size}, 0 (black) to 255 (white)
 :Faces per emotion: {counts}
@@ -139,7 +140,7 @@ and benchmarks of code; what a network learns from them says nothing about real 
 
 
 def _draw_traits(target, rng):
-    """All that there is to know of each face, as a Bunch of float32 arrays (n, 1, 1)."""
+    """Draw all properties of each face, as a Bunch of float32 arrays of shape (n, 1, 1)."""
 
     def uniform(low, high):
         return rng.uniform(low, high, len(target))
@@ -159,7 +160,7 @@ def _draw_traits(target, rng):
 
 
 def _bump(squared_distance):
-    """Smooth hill: 1 in the middle, 0 from distance 1."""
+    """Return a smooth hill: 1 in the middle, 0 from distance 1."""
     hill = np.maximum(1 - squared_distance, 0)
     hill *= hill
     return hill
@@ -173,7 +174,7 @@ def _paint(canvas, cover, tone):
 
 
 def _draw_eyes(face, a, b, right, f, inside):
-    """Creases, eyes, brows and glasses, on the upper rows of ``face``."""
+    """Draw creases, eyes, brows and glasses on the upper rows of ``face``."""
     forehead = np.maximum(3.5 * f.brow, 0) * f.age * _bump((a / 0.5) ** 2 + ((b + 0.55) / 0.17) ** 2)
     frown = np.maximum(4 * f.pinch, 0) * _bump(((a - 0.05) / 0.035) ** 2) * _bump(((b + 0.32) / 0.14) ** 2)
     bridge = 0.35 * np.clip(f.wrinkle, 0, 1) * _bump((a / 0.16) ** 2 + ((b + 0.10) / 0.16) ** 2)
@@ -208,7 +209,7 @@ def _draw_eyes(face, a, b, right, f, inside):
 
 
 def _draw_mouth(face, lit, a, b, right, f, inside):
-    """Lips and what shows between them, on the lower rows of ``face``."""
+    """Draw lips, teeth and tongue on the lower rows of ``face``."""
     p = a / np.maximum(f.mouth_width + f.wide, 0.12)  # 1 is the corner of the mouth
     arc = np.maximum(1 - p * p, 0)
     opening = arc ** (1 / (1 + np.maximum(f.blunt, 0)))
@@ -229,7 +230,7 @@ def _draw_mouth(face, lit, a, b, right, f, inside):
 
 
 def _draw(f, size):
-    """Gray images (n, size, size) of the faces with traits ``f``: float32, about 0 to 1, without noise."""
+    """Return gray images (n, size, size) of the faces with traits ``f``: float32, about 0 to 1, without noise."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
     x, y = axis - f.shift_x, axis[:, None] - f.shift_y
     cos, sin = np.cos(f.roll) / f.scale, np.sin(f.roll) / f.scale
@@ -237,14 +238,14 @@ def _draw(f, size):
     sharpness = size / 2 * f.scale / f.softness
 
     def inside(distance):
-        """1 where a signed distance is negative, 0 where it is positive, with an edge of f.softness pixels."""
+        """Return 1 for negative signed distances and 0 for positive ones, with an edge of f.softness pixels."""
         cover = 0.5 - distance * sharpness
         return np.clip(cover, 0, 1, out=cover)
 
     half_width = f.width * (1 - f.taper * np.maximum(v, 0) ** 2)
     rim = (u / half_width) ** 2 + v * v
     dome = np.maximum(1 - rim, 0)
-    a, b = u + f.yaw * dome, v + f.pitch * dome  # the features' axes: what is nearer moves more as the head turns
+    a, b = u + f.yaw * dome, v + f.pitch * dome  # the features' axes: nearer parts move more when the head turns
     right, a = np.sign(a), np.abs(a)  # both halves of the face are drawn at once
     nose_tip = f.nose_length - 0.05 * f.wrinkle
 
@@ -284,7 +285,7 @@ def _draw(f, size):
     moustache = 2 * _bump((a / 0.36) ** 2) * _bump(((b - moustache_line) / 0.08) ** 2)
     beard = 0.65 * f.beard * (1 - f.long) * np.maximum(beard, np.minimum(moustache, 1))
     _paint(face, beard, hair * (0.4 + 0.5 * lit))
-    upper, lower = np.s_[:, : round(0.70 * size)], np.s_[:, round(0.45 * size) :]  # hold eyes and mouth in any pose
+    upper, lower = np.s_[:, : round(0.70 * size)], np.s_[:, round(0.45 * size) :]  # contain eyes and mouth in any pose
     _draw_eyes(face[upper], a[upper], b[upper], right[upper], f, inside)
     _draw_mouth(face[lower], lit[lower], a[lower], b[lower], right[lower], f, inside)
     drape = (0.55 + 0.35 * f.long) * (a / 0.66) ** 3
@@ -310,10 +311,9 @@ def _draw(f, size):
 def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_frame=False, random_state=None):
     """Draw faces with the seven expressions of FER2013.
 
-    The faces come in FER2013's format, with its codes and splits and without a download, for examples, tests and
-    benchmarks. Heads differ in pose, build, skin, hair, glasses, beard, light, background and sharpness, and an
-    expression may be weak or mixed with another one, so that a linear model on pixels does clearly worse than a
-    convolutional network.
+    The faces have FER2013's format, codes and splits and need no download. They are for examples, tests and benchmarks.
+    Heads differ in pose, build, skin, hair, glasses, beard, light, background and sharpness. An expression may be weak
+    or mixed with another one, so a linear model on pixels does clearly worse than a convolutional network.
 
     Parameters
     ----------
@@ -322,15 +322,15 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
     size : int, default=48
         Height and width of a face in pixels, at least 16. A larger face shows more detail.
     proportions : None, "fer2013" or array-like of shape (7,), default=None
-        How frequent the emotions are: equally (None), as in the training split of FER2013 (16 times as many happy
-        faces as disgusted ones), or in proportion to seven non-negative numbers in the order of ``target_names``. The
-        counts are exact but for rounding.
+        Frequencies of the emotions: equal (None), as in the training split of FER2013 (16 times as many happy faces as
+        disgusted ones), or proportional to seven non-negative numbers in the order of ``target_names``. The counts are
+        exact except for rounding.
     noise : float, default=0.025
         Standard deviation of the noise in every pixel, as a fraction of the range from black to white.
     as_frame : bool, default=False
         Whether to add a ``frame`` with the columns of the FER2013 CSV.
     random_state : int, RandomState instance or None, default=None
-        Determines the faces. Pass an int for the same faces in every call.
+        Determines the faces. Pass an int to get the same faces in every call.
 
     Returns
     -------
@@ -338,7 +338,7 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
         Dictionary-like object with the attributes
 
         data : ndarray of shape (n_samples, size * size), dtype uint8
-            One face per row, 0 is black.
+            One face per row; 0 is black.
         images : ndarray of shape (n_samples, size, size), dtype uint8
             A view of ``data``.
         target : ndarray of shape (n_samples,), dtype int64
@@ -347,7 +347,7 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
             The emotion of each code.
         usage : ndarray of shape (n_samples,), dtype str
             Split of each face: "Training" for the first 80 %, "PublicTest" for the next 10 %, "PrivateTest" for the
-            others.
+            rest.
         frame : DataFrame of shape (n_samples, 3)
             Only with ``as_frame=True``: ``emotion``, ``pixels`` (values separated by spaces) and ``Usage``.
         DESCR : str
@@ -356,8 +356,7 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
     Raises
     ------
     ValueError
-        If a parameter is out of its range, or ``proportions`` are not seven non-negative numbers that differ from 0
-        somewhere.
+        If a parameter is out of its range, or ``proportions`` are not seven non-negative numbers with a positive sum.
 
     Examples
     --------
@@ -372,7 +371,7 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
     random_state = check_random_state(random_state)
     counts = apportion(n_samples, proportions)
     target = random_state.permutation(np.repeat(np.arange(len(EMOTIONS), dtype=np.int64), counts))
-    rng = np.random.default_rng(random_state.randint(2**31, size=4))  # draws float32, several times as fast
+    rng = np.random.default_rng(random_state.randint(2**31, size=4))  # draws float32 several times faster
     traits = _draw_traits(target, rng)
     images = np.empty((n_samples, size, size), np.uint8)
     step = max(1, _CHUNK_PIXELS // size**2)
@@ -383,7 +382,7 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
         images[chunk] = np.rint(255 * faces.clip(0, 1))
 
     bounds = np.rint(n_samples * np.array([0, 0.8, 0.9, 1])).astype(int)
-    usage = np.repeat(USAGES[:3], np.diff(bounds))
+    usage = np.repeat(FER2013_USAGES, np.diff(bounds))
     descr = _DESCR.format(size=size, counts=", ".join(map("{} {}".format, counts, EMOTIONS)))
     bunch = make_bunch(images.reshape(n_samples, -1), target, usage, image_shape=(size, size), descr=descr)
     if as_frame:

@@ -1,4 +1,4 @@
-"""Faces that a data set holds more than once."""
+"""Find faces that a data set contains more than once."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -10,49 +10,49 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from ferkit._images import CHUNK, check_images
+from .._images import CHUNK, check_images
 
 __all__ = ["Duplicates", "find_duplicates"]
 
-SIDE = 48  # larger images are compared at this size
-COARSE = 12  # frequencies by which candidates are found, of SIDE
-CANDIDATE = 0.75  # coarse similarity; a shift by a pixel each way leaves more than that
-PAIRS = 2048  # compared in full at a time
+LARGEST_SIDE = 48  # larger images are compared at this size
+COARSE = 12  # number of low frequencies for the search of candidates, out of LARGEST_SIDE
+CANDIDATE = 0.75  # coarse similarity; images shifted by one pixel in each direction are more similar than that
+PAIRS = 2048  # pairs compared in full at a time
 EXAMPLES = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """What :func:`find_duplicates` found; ``str()`` is a table.
+    """Result of :func:`find_duplicates`; ``str()`` of it is a table.
 
     Attributes
     ----------
     group : ndarray of shape (n,) and dtype int64
-        The same number for all rows that are exact or near duplicates, also by way of others: `groups` for
-        :class:`~sklearn.model_selection.GroupKFold`. Most rows are alone in theirs.
+        The same number for all rows that are exact or near duplicates of each other, directly or through other rows.
+        Pass it as `groups` to :class:`~sklearn.model_selection.GroupKFold`. Most rows are the only ones in their group.
     exact_group : ndarray of shape (n,) and dtype int64
         The same number for all rows with the same pixels.
     exact : ndarray of shape (n,) and dtype bool
-        Rows whose pixels another row has too.
+        Rows that have the same pixels as another row.
     near : ndarray of shape (n,) and dtype bool
-        Rows whose group holds other pixels than theirs.
+        Rows whose group contains rows with other pixels.
     flat : ndarray of shape (n,) and dtype bool
-        Images of one colour. They are no near duplicates of anything.
+        Images of a single color. They are never near duplicates.
     conflicting : ndarray of shape (n,) and dtype bool, or None
         Rows whose group has more than one label; None without `y`.
     in_training : ndarray of shape (n,) and dtype bool, or None
-        Rows of other splits whose group has a row in Training; None without `usage`.
+        Rows of other splits whose group contains a row of Training; None without `usage`.
     pairs : ndarray of shape (n_pairs, 2) and dtype int64
-        The rows of each near pair. Of rows with the same pixels, only the first is here.
+        The rows of each near pair. Of several rows with the same pixels, only the first is listed.
     similarity : ndarray of shape (n_pairs,) and dtype float32
-        That of each pair.
+        The similarity of each pair.
     usage : ndarray of shape (n,), or None
         The splits, as given.
     names : ndarray of shape (n,)
-        What the rows are called.
+        The names of the rows.
     """
 
     group: np.ndarray
@@ -68,7 +68,7 @@ class Duplicates:
     names: np.ndarray
 
     def to_dict(self):
-        """Counts, and the names of the first few rows of each kind, as JSON takes them.
+        """Return counts and the names of the first few rows of each kind, ready for JSON.
 
         Returns
         -------
@@ -122,47 +122,48 @@ class Duplicates:
     prefer_skip_nested_validation=True,
 )
 def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, names=None):
-    """Find faces that are there more than once, exactly or nearly.
+    """Find faces that occur more than once, exactly or nearly.
 
-    Image search brings the same photograph several times: as it is, brighter, darker, with another site's small
-    watermark, compressed again, a pixel aside or mirrored. All of these are found, a crop that differs by two pixels on
-    each side is not. Where one copy is in Training and another in a test split, a score is too good; where copies have
-    different labels, one of them is wrong.
+    Image search returns the same photograph several times: unchanged, brighter, darker, with the small watermark of
+    another site, compressed again, shifted by a pixel or mirrored. All of these are found. A crop that differs by two
+    pixels on each side is not. If one copy is in Training and another in a test split, the test score is too high. If
+    copies have different labels, one of the labels is wrong.
 
-    The similarity of two images is the correlation of their edges and features, that is of what a difference of two
-    Gaussians leaves of them, about 2 to 5 pixels in size at 48×48. It is the best of the nine shifts by up to one pixel
-    each way, of one image as it is and mirrored. Brightness and contrast do not change it. All pairs are
-    first compared by their low frequencies; those that correlate there by 0.75 or more are worked out in full.
+    The similarity of two images is the correlation of their edges and features, that is, of their differences of two
+    Gaussians, which keep structures of about 2 to 5 pixels at 48×48. It is the maximum over all shifts by up to one
+    pixel in each direction, and over the image and its mirror image. It does not depend on brightness and contrast. All
+    pairs are first compared by their low frequencies; the full similarity is computed for pairs that correlate there by
+    0.75 or more.
 
     Parameters
     ----------
     X : array-like of shape (n, pixels), (n, height, width) or with channels, or list of files
-        Images, as all estimators here take them. Colours are averaged for near duplicates; images of more than 48
-        pixels are compared at 48.
+        Images, in any form that ferkit's estimators accept. For near duplicates, colors are averaged and images of more
+        than 48 pixels are compared at 48.
     y : array-like of shape (n,), default=None
         Labels.
     usage : array-like of shape (n,), default=None
-        The split of each row, of which one is called ``"Training"``.
+        The split of each row. One of the splits must be called ``"Training"``.
     threshold : float or None, default=0.75
-        Similarity from which two images are near duplicates, above 0 and at most 1; None looks for exact ones alone.
-        Below about 0.7, pairs of FER2013 are more and more often different people who look alike; `pairs` and
-        `similarity` say which to look at. Faces that ferkit draws are more alike than photographs.
+        Minimum similarity of near duplicates, above 0 and at most 1. With None, only exact duplicates are searched.
+        Below about 0.7, pairs of FER2013 are increasingly often different people who look alike; check them with
+        `pairs` and `similarity`. Drawn faces are more similar to each other than photographs.
     image_shape : tuple of int, default=None
-        (height, width) or (height, width, channels) of the rows, where they are not square.
+        (height, width) or (height, width, channels) of the rows, if images are not square.
     names : array-like of shape (n,), default=None
-        What to call the rows in the table, such as the ``origin`` that :func:`load_fer2013` returns. By default they
-        are counted from 0.
+        Names of the rows in the table, such as the ``origin`` that :func:`load_fer2013` returns. By default, rows are
+        counted from 0.
 
     Returns
     -------
     duplicates : Duplicates
-        Group of each row, masks, the near pairs with their similarity, and counts as a table.
+        The group of each row, masks, the near pairs with their similarity, and counts as a table.
 
     Raises
     ------
     ValueError
-        If `X` is no images, `y` or `usage` is not one value a row, no row of `usage` is "Training", or `threshold` is
-        out of its range.
+        If `X` contains no images, if `y` or `usage` do not have one value per row, if no row of `usage` is "Training",
+        or if `threshold` is out of its range.
 
     Examples
     --------
@@ -208,8 +209,8 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
         usage = column_or_1d(usage)
         if "Training" not in usage:
             raise ValueError(
-                f'Expected usage to call one split "Training", with which the others are compared; got '
-                f"{', '.join(map(str, pd.unique(usage)))}."
+                f'Expected usage to call one split "Training", got {", ".join(map(str, pd.unique(usage)))}: rename the '
+                "split that the others are compared with."
             )
         in_training = np.isin(group, group[usage == "Training"]) & (usage != "Training")
     return Duplicates(
@@ -228,19 +229,19 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
 
 
 class _Images(BaseEstimator):
-    """What `check_images` asks of an estimator."""
+    """The attributes that `check_images` needs from an estimator."""
 
     def __init__(self, image_shape=None):
         self.image_shape = image_shape
 
 
 def _count_distinct(group, values):
-    """How many different `values` the group of each row has."""
-    return np.bincount(np.unique(np.stack([group, values]), axis=1)[0])[group]
+    """Return the number of different `values` in the group of each row."""
+    return pd.Series(values).groupby(group).transform("nunique").to_numpy()
 
 
 def _describe(mask, group, names):
-    """Numbers of groups and faces of a mask, and the names in its first groups."""
+    """Return the numbers of groups and faces in a mask, and the names in its first groups."""
     numbers = pd.unique(group[mask])
     return {
         "groups": len(numbers),
@@ -250,9 +251,10 @@ def _describe(mask, group, names):
 
 
 def _find_pairs(images, threshold):
-    """(pairs of images, their similarity) from `threshold` on."""
-    # A mirrored image has its odd horizontal frequencies negated: the better of both views is one absolute value.
-    edges, coarse = map(np.concatenate, zip(*map(_filter, _cut(images, CHUNK)), strict=True))
+    """Return (pairs of images, their similarity) for similarities of at least `threshold`."""
+    # Mirroring negates the odd horizontal frequencies. Their absolute value therefore gives the better of both views.
+    filtered = [_filter(images[chunk]) for chunk in gen_batches(len(images), CHUNK)]
+    edges, coarse = map(np.concatenate, zip(*filtered, strict=True))
     even, odd = (normalize(coarse.reshape(len(coarse), -1)).reshape(coarse.shape)[:, :, start::2] for start in (0, 1))
     even, odd = (np.ascontiguousarray(part.reshape(len(part), -1)) for part in (even, odd))
     pairs, similarity = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
@@ -261,33 +263,29 @@ def _find_pairs(images, threshold):
         alike += even[start : start + CHUNK] @ even[start:].T
         candidates = np.argwhere(alike >= CANDIDATE)
         candidates = candidates[candidates[:, 0] < candidates[:, 1]] + start
-        for some in _cut(candidates, PAIRS):
-            values = _compare(*edges[some.T])
-            pairs.append(some[values >= threshold])
+        for batch in gen_batches(len(candidates), PAIRS):
+            values = _compare(*edges[candidates[batch].T])
+            pairs.append(candidates[batch][values >= threshold])
             similarity.append(values[values >= threshold])
     return np.concatenate(pairs), np.concatenate(similarity)
 
 
-def _cut(array, size):
-    return (array[start : start + size] for start in range(0, len(array), size))
-
-
 def _filter(images):
-    """(what a difference of Gaussians leaves of the images, their low frequencies), float32.
+    """Return (the difference of Gaussians of each image, its low frequencies) as float32.
 
-    In the cosine transform a Gaussian is a factor, and leaving frequencies out shrinks an image.
+    In the cosine transform, a Gaussian is a factor, and omitting high frequencies shrinks an image.
     """
     gray = images.mean(axis=3, dtype=np.float32)
-    waves = dctn(gray, axes=(1, 2), norm="ortho", overwrite_x=True)[:, :SIDE, :SIDE]
+    waves = dctn(gray, axes=(1, 2), norm="ortho", overwrite_x=True)[:, :LARGEST_SIDE, :LARGEST_SIDE]
     u, v = (np.arange(side, dtype=np.float32) for side in waves.shape[1:])
     frequency = np.hypot.outer(u / len(u), v / len(v)) * np.float32(np.pi)
     band = np.exp(-(frequency**2) / 2) - np.exp(-((1.6 * frequency) ** 2) / 2)
-    # Faces have less of a frequency the higher it is; times the frequency, all count.
+    # High frequencies are weak in faces. Multiplied by the frequency, all have a similar weight.
     return idctn(waves * band, axes=(1, 2), norm="ortho"), (waves * frequency)[:, :COARSE, :COARSE]
 
 
 def _compare(left, right):
-    """Similarity of each image of one stack to that of the other."""
+    """Return the similarity of each image of one stack to the image of the other at the same position."""
     _, height, width = left.shape
     left = left[:, 1:-1, 1:-1]
     best = np.zeros(len(left), np.float32)

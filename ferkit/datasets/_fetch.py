@@ -1,4 +1,4 @@
-"""FER2013 from Kaggle, downloaded once and found again ever after."""
+"""Download FER2013 from Kaggle once, and find it again later."""
 
 import os
 import shutil
@@ -6,33 +6,36 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import is_zipfile
 
-from ferkit.datasets._fer2013 import load_fer2013
+from sklearn.datasets import get_data_home as make_data_home
+
+from ._fer2013 import load_fer2013
 
 __all__ = ["fetch_fer2013", "get_data_home"]
 
-HANDLE, FILE = "deadskull7/fer2013", "fer2013.csv"  # the challenge's table, its usages included
+HANDLE, FILE = "deadskull7/fer2013", "fer2013.csv"  # the challenge's table, with usages
 PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
 
 
 def get_data_home(data_home=None):
-    """Path of the folder where ferkit keeps what it downloads.
+    """Return the path of the folder where ferkit keeps downloaded data.
 
-    The folder is made if it is not there.
+    The folder is created if it does not exist.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        The folder; by default what the environment variable ``FERKIT_DATA`` says, else ``~/ferkit_data``.
+        The folder. By default, it is the value of the environment variable ``FERKIT_DATA``, or ``~/ferkit_data`` if
+        that is not set.
 
     Returns
     -------
     data_home : pathlib.Path
-        The folder, absolute.
+        The folder, as an absolute path.
 
     Raises
     ------
     NotADirectoryError
-        If there is a file of that name.
+        If a file has that name.
 
     Examples
     --------
@@ -46,10 +49,10 @@ def get_data_home(data_home=None):
     data_home = Path(data_home or os.environ.get("FERKIT_DATA") or "~/ferkit_data").expanduser().absolute()
     if data_home.is_file():
         raise NotADirectoryError(
-            f"{data_home} is a file: data_home, or FERKIT_DATA, is the folder above the folder fer2013 that has it"
+            f"Expected a folder, got the file {data_home}: set data_home, or FERKIT_DATA, to the folder that contains "
+            "the folder fer2013."
         )
-    data_home.mkdir(parents=True, exist_ok=True)
-    return data_home
+    return Path(make_data_home(data_home))
 
 
 def fetch_fer2013(
@@ -62,48 +65,48 @@ def fetch_fer2013(
     return_X_y=False,
     verbose=0,
 ):
-    """Load FER2013, downloading it from Kaggle the first time.
+    """Load FER2013, and download it from Kaggle the first time.
 
-    The data are in the folder ``fer2013`` of the data home. If there is anything in it, that is loaded, as by
-    :func:`load_fer2013`, and the network is not touched: who has downloaded FER2013 by hand puts the file there,
+    The data are kept in the folder ``fer2013`` of the data home. If that folder contains anything, it is loaded with
+    :func:`load_fer2013` and nothing is downloaded. If you downloaded FER2013 by hand, put the file or files there:
     ``fer2013.csv``, ``archive.zip``, ``fer2013.tar.gz`` or the folders of images.
 
-    Else ``fer2013.csv``, 300 MB, is downloaded from the data set [1]_ on Kaggle. This needs the package kagglehub,
-    ``pip install "ferkit[kaggle]"``, which also finds the credentials if Kaggle asks for them. A download that breaks
-    off is never taken for the data.
+    Otherwise ``fer2013.csv`` (300 MB) is downloaded from the data set [1]_ on Kaggle. This needs the package kagglehub,
+    ``pip install "ferkit[kaggle]"``, which also finds your credentials if Kaggle asks for them. An interrupted download
+    is never mistaken for the data.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
         Where to find and keep the data, see :func:`get_data_home`.
     usage : str or list of str, default=None
-        The split or splits to load, of ``"Training"``, ``"PublicTest"`` and ``"PrivateTest"``; by default all.
+        The split or splits to load: ``"Training"``, ``"PublicTest"`` or ``"PrivateTest"``. By default, all are loaded.
     decode : bool, default=True
-        Whether to turn the pixel strings into arrays; they are checked either way.
+        Whether to decode the pixel strings into arrays. They are checked in both cases.
     errors : {"raise", "drop"}, default="raise"
-        What to do with a row that can't be read: raise, or leave it out and warn.
+        What to do with a row that cannot be read: raise an error, or skip it and warn.
     download_if_missing : bool, default=True
-        Whether to download what is not there; if False, raise.
+        Whether to download the data if they are missing. If False, an error is raised.
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of the Bunch.
     verbose : int, default=0
-        1 shows a progress bar while images are decoded. That of a download is kagglehub's own.
+        With 1, show a progress bar while images are decoded. kagglehub shows its own for a download.
 
     Returns
     -------
     faces : :class:`~sklearn.utils.Bunch`
-        As :func:`load_fer2013` returns it: ``data`` of shape (n, 2304) and dtype uint8, ``images`` (n, 48, 48),
-        ``target`` (n,) int64, ``target_names`` (7,), ``usage`` (n,) and ``DESCR``.
+        The Bunch that :func:`load_fer2013` returns: ``data`` of shape (n, 2304) and dtype uint8, ``images``
+        (n, 48, 48), ``target`` (n,) int64, ``target_names`` (7,), ``usage`` (n,), ``origin`` (n,) and ``DESCR``.
 
     Raises
     ------
     ImportError
-        If the data are to be downloaded and kagglehub is not installed.
+        If the data have to be downloaded and kagglehub is not installed.
     OSError
-        If the data are not there and must not be downloaded (a FileNotFoundError), or can't be, for want of a
-        network, credentials or consent.
+        If the data are missing and may not be downloaded (a FileNotFoundError), or the download fails because of the
+        network, credentials or terms that were not accepted.
     ValueError
-        If :func:`load_fer2013` can't load what is there.
+        If :func:`load_fer2013` cannot load the data.
 
     References
     ----------
@@ -118,7 +121,7 @@ def fetch_fer2013(
     >>> from ferkit.datasets import fetch_fer2013, get_data_home, make_faces
     >>> with tempfile.TemporaryDirectory() as home:
     ...     folder = get_data_home(f"{home}/fer2013")
-    ...     make_faces(100, as_frame=True).frame.to_csv(folder / "fer2013.csv", index=False)  # put there by hand
+    ...     make_faces(100, as_frame=True).frame.to_csv(folder / "fer2013.csv", index=False)  # downloaded by hand
     ...     faces = fetch_fer2013(data_home=home, usage="Training")
     >>> faces.images.shape
     (80, 48, 48)
@@ -129,7 +132,7 @@ def fetch_fer2013(
         by_hand = f"download {PAGE} by hand and save it as {folder / FILE} or {folder / 'archive.zip'}"
         if not download_if_missing:
             raise FileNotFoundError(
-                f"Found no FER2013 in {folder}: pass download_if_missing=True, or another data_home, or {by_hand}"
+                f"Found no FER2013 in {folder}: pass download_if_missing=True, or another data_home, or {by_hand}."
             )
         _download(folder, by_hand)
     return load_fer2013(folder, usage=usage, decode=decode, errors=errors, return_X_y=return_X_y, verbose=verbose)
@@ -139,18 +142,20 @@ def _download(folder, by_hand):
     try:
         import kagglehub
     except ImportError as error:
-        raise ImportError(f'Downloading FER2013 needs kagglehub: pip install "ferkit[kaggle]", or {by_hand}') from error
-    # In the folder itself, as a file can only be renamed on its own disk, and hidden, as such files are not loaded.
+        raise ImportError(
+            f'Downloading FER2013 needs kagglehub: pip install "ferkit[kaggle]", or {by_hand}.'
+        ) from error
+    # Inside the folder, because files can only be renamed on one disk. Hidden, because the loader skips hidden files.
     with TemporaryDirectory(prefix=".download-", dir=folder) as unfinished:
         try:
             file = Path(kagglehub.dataset_download(HANDLE, FILE, output_dir=unfinished))
-            if folder not in file.parents:  # notebooks on Kaggle and Colab have it elsewhere, read-only
+            if folder not in file.parents:  # on Kaggle and Colab it is in a read-only folder
                 file = Path(shutil.copyfile(file, Path(unfinished, FILE)))
-            # kagglehub unpacks a zip that comes under the table's name, but not on Windows (kagglehub #252)
+            # Kaggle may send a zip under the name of the table. kagglehub unpacks it, except on Windows (#252).
             file.replace(folder / ("archive.zip" if is_zipfile(file) else FILE))
-        except Exception as error:  # kagglehub has a dozen of its own, without a common ancestor
+        except Exception as error:  # kagglehub has a dozen exceptions without a common base class
             reason = " ".join(str(error).split())
             raise OSError(
-                f"Could not download FER2013 ({type(error).__name__}: {reason}). Check the network, log in with "
-                f"kagglehub.login() and accept the terms on its page if Kaggle asks for that, or {by_hand}"
+                f"Could not download FER2013 ({type(error).__name__}: {reason}): check the network, log in with "
+                f"kagglehub.login(), accept the terms on its page if Kaggle asks for it, or {by_hand}."
             ) from error

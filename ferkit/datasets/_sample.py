@@ -1,4 +1,4 @@
-"""Faces to try things on: FER2013's own where they are at hand, drawn ones where they are not."""
+"""Take a sample of faces for examples: from FER2013 if it is available, otherwise drawn."""
 
 import os
 from numbers import Integral
@@ -8,19 +8,18 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ferkit.datasets._base import USAGES, apportion, make_bunch, make_frame
-from ferkit.datasets._drawing import make_faces
-from ferkit.datasets._fetch import fetch_fer2013
+from ._base import apportion, make_bunch, make_frame
+from ._drawing import make_faces
+from ._fetch import fetch_fer2013
+from ._vocabulary import FER2013_USAGES
 
 __all__ = ["sample_faces"]
-
-SPLITS = USAGES[:3]
 
 
 @validate_params(
     {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "usage": [StrOptions(set(SPLITS))],
+        "usage": [StrOptions(set(FER2013_USAGES))],
         "proportions": [None, StrOptions({"fer2013"}), "array-like"],
         "as_frame": ["boolean"],
         "random_state": ["random_state"],
@@ -28,37 +27,37 @@ SPLITS = USAGES[:3]
     prefer_skip_nested_validation=True,
 )
 def sample_faces(n_samples=1000, *, usage="Training", proportions=None, as_frame=False, random_state=None):
-    """Take some faces of one split, of FER2013 if the environment says where it is, else drawn.
+    """Take a sample of faces of one split, from FER2013 if ``FERKIT_DATA`` is set, otherwise drawn.
 
-    An example written with it runs anywhere, and on real faces with the variable ``FERKIT_DATA`` set to a folder that
-    has FER2013 in its folder ``fer2013``, as :func:`fetch_fer2013` leaves it. Without the variable, the faces are those
-    of :func:`make_faces`. Nothing is downloaded.
+    Examples written with this function run anywhere. They use real faces if the environment variable ``FERKIT_DATA`` is
+    set to a folder that has FER2013 in its subfolder ``fer2013``, as :func:`fetch_fer2013` stores it. Otherwise the
+    faces come from :func:`make_faces`. Nothing is downloaded.
 
     Parameters
     ----------
     n_samples : int, default=1000
         Number of faces.
     usage : {"Training", "PublicTest", "PrivateTest"}, default="Training"
-        The split. Those of different splits are different rows; FER2013 has some photographs in two.
+        The split. Different splits give different rows, but FER2013 contains some photographs in two splits.
     proportions : None, "fer2013" or array-like of shape (7,), default=None
-        How frequent the emotions are, as in :func:`make_faces`. FER2013 gives at most as many as it has: 56 of its
-        PublicTest faces show disgust.
+        Frequencies of the emotions, as in :func:`make_faces`. FER2013 gives at most the faces that it has; its
+        PublicTest split has 56 faces that show disgust.
     as_frame : bool, default=False
         Whether to add a ``frame`` with the columns of the FER2013 CSV.
     random_state : int, RandomState instance or None, default=None
-        Determines the faces. Pass an int for the same faces in every call.
+        Determines the faces. Pass an int to get the same faces in every call.
 
     Returns
     -------
     faces : :class:`~sklearn.utils.Bunch`
-        As :func:`make_faces` returns it, of 48×48 pixels: ``data`` of shape (n, 2304) and dtype uint8, ``images``
-        (n, 48, 48), ``target`` (n,) int64, ``target_names`` (7,), ``usage`` (n,), ``DESCR`` and with
-        ``as_frame=True`` ``frame`` (n, 3).
+        A Bunch like that of :func:`make_faces`, with images of 48×48 pixels: ``data`` of shape (n, 2304) and dtype
+        uint8, ``images`` (n, 48, 48), ``target`` (n,) int64, ``target_names`` (7,), ``usage`` (n,), ``DESCR``, and
+        with ``as_frame=True`` also ``frame`` (n, 3).
 
     Raises
     ------
     FileNotFoundError
-        If ``FERKIT_DATA`` is set and FER2013 is not there.
+        If ``FERKIT_DATA`` is set and FER2013 is missing from it.
     ValueError
         If a parameter is out of its range.
 
@@ -70,7 +69,7 @@ def sample_faces(n_samples=1000, *, usage="Training", proportions=None, as_frame
     >>> train.images.shape, test.images.shape
     ((700, 48, 48), (140, 48, 48))
     """
-    seed = [check_random_state(random_state).randint(2**31), SPLITS.index(usage)]
+    seed = [check_random_state(random_state).randint(2**31), FER2013_USAGES.index(usage)]
     rng = np.random.RandomState(seed)
     home = os.environ.get("FERKIT_DATA")
     if not home:
@@ -80,8 +79,8 @@ def sample_faces(n_samples=1000, *, usage="Training", proportions=None, as_frame
     else:
         if not Path(home, "fer2013").is_dir():
             raise FileNotFoundError(
-                f"FERKIT_DATA is {home}, where there is no folder fer2013: set it to the folder above that one, or "
-                "unset it, and faces are drawn."
+                f"Expected a folder fer2013 in FERKIT_DATA={home}, got none: set FERKIT_DATA to the folder that "
+                "contains fer2013, or unset it to draw faces."
             )
         everyone = fetch_fer2013(data_home=home, usage=usage, download_if_missing=False)
         order = rng.permutation(len(everyone.target))

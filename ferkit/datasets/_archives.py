@@ -1,0 +1,97 @@
+"""List the files of a folder or of an archive, which is read in place."""
+
+import csv
+import gzip
+import lzma
+import os
+import posixpath
+import re
+import tarfile
+import zipfile
+import zlib
+from functools import partial
+from io import BytesIO
+
+from .._files import IMAGE_SUFFIXES
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+# Errors of the readers of archives and tables for damaged data. zipfile raises RuntimeError for encrypted files.
+DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
+    csv.Error, UnicodeError, RuntimeError,
+)  # fmt: skip
+
+
+def list_members(path, stack):
+    """Return a dict from the name of each visible file at `path` to a function that opens it.
+
+    An archive stays open in `stack`. A file that is no archive is the only member.
+    """
+    if path.is_dir():
+        root = os.path.abspath(path)
+        files = (os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names)
+        # Names begin with the name of the folder itself, which may be "test".
+        above = len(os.path.dirname(root))
+        return {
+            file[above:].replace(os.sep, "/").lstrip("/"): partial(open, file, "rb")
+            for file in files
+            if _is_visible(file[len(root) :])
+        }
+    open_file = partial(open, path, "rb")
+    members = list_archive(open_file, stack)
+    return {path.name: open_file} if members is None else members
+
+
+def list_archive(open_file, stack):
+    """Return the members of a zip or tar archive as `list_members` does; None if the file is no archive."""
+    file = stack.enter_context(open_file())
+    is_zip = file.read(4) in ZIP_MAGICS
+    file.seek(0)
+    if is_zip:
+        archive = stack.enter_context(zipfile.ZipFile(file))
+        files = (info for info in archive.infolist() if not info.filename.endswith("/"))
+        members = {info.filename: partial(archive.open, info) for info in files}
+    elif tarfile.is_tarfile(file):
+        file.seek(0)
+        archive = stack.enter_context(tarfile.open(fileobj=file))  # noqa: SIM115
+        # A compressed tar can only be read forwards, so its images, which are many and small, are read at once.
+        members = {
+            member.name: partial(BytesIO, archive.extractfile(member).read())
+            if is_image(member.name)
+            else partial(archive.extractfile, member)
+            for member in archive
+            if member.isfile()
+        }
+    else:
+        return None
+    members = {posixpath.normpath(name): member for name, member in members.items()}
+    return {name: member for name, member in members.items() if _is_visible(name)}
+
+
+def list_nested(members, stack, unread):
+    """Return the members of the archives in `members`; archives that cannot be read go to `unread` with the error."""
+    nested = {}
+    for name in members:
+        if has_suffix(name, ARCHIVE_SUFFIXES):
+            try:
+                archive = list_archive(members[name], stack)
+                if archive is None:
+                    raise tarfile.ReadError("it is neither a zip nor a tar archive")
+            except (*DAMAGE, OSError) as error:
+                unread[name] = error
+            else:
+                nested |= {f"{name}/{file}": open_file for file, open_file in archive.items()}
+    return nested
+
+
+def has_suffix(name, suffixes):
+    return name.lower().endswith(suffixes)
+
+
+def is_image(name):
+    return has_suffix(name, IMAGE_SUFFIXES)
+
+
+def _is_visible(name):
+    return not re.search(r"(^|[/\\])(\.|__MACOSX)", name)
