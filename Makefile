@@ -1,34 +1,59 @@
-.PHONY: demo test test-all lint bench bench-all docs clean
+.PHONY: help demo test test-all test-min coverage lint types bench bench-all docs dist clean
+.DEFAULT_GOAL := help
 
 PYTHON ?= python3
+# The oldest supported dependencies have no wheels for newer versions of Python.
+OLDEST_PYTHON ?= python3.11
 BIN := .venv/bin
+# Without the variable, scikit-learn skips its array API checks. ARGS are further arguments of pytest, such as ARGS="-n 2".
+PYTEST = SCIPY_ARRAY_API=1 $(BIN)/python -m pytest $(ARGS)
 
-demo: .venv/.core
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.core ## train on drawn faces and write the figures to demo/
 	$(BIN)/ferkit demo --out demo --force
 
-# without the variable scikit-learn skips its array-API checks
-test: .venv/.test lint
-	SCIPY_ARRAY_API=1 $(BIN)/pytest -m "not slow"
+test: .venv/.test lint ## lint and run the tests
+	$(PYTEST) -m "not slow"
 
-test-all: .venv/.test lint
-	SCIPY_ARRAY_API=1 $(BIN)/pytest
+test-all: .venv/.test lint ## the slow tests too
+	$(PYTEST)
 
-lint: .venv/.test
+test-min: BIN = .venv-min/bin
+test-min: .venv-min/.test ## run the tests with the oldest supported dependencies, in .venv-min
+	$(PYTEST) -m "not slow"
+
+coverage: .venv/.test ## run the tests and print which lines and branches they miss
+	$(PYTEST) -m "not slow" --cov
+
+lint: .venv/.test ## check style, format and the directions of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
-bench: .venv/.core
+types: .venv/.test ## check the type hints
+	$(BIN)/mypy
+
+bench: .venv/.core ## measure speed: loading, training, prediction, grid search
 	for name in loading training prediction grid_search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# with those that take longer
-bench-all: bench
+bench-all: bench ## the benchmarks that take longer too
 	for name in scaling precision; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-docs: .venv/.docs
+docs: .venv/.docs ## build the pages into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-clean:
-	rm -rf .venv demo docs/_build docs/auto_examples docs/generated
+# python -m build makes the wheel from the sdist, so that both are tried. -I ignores the checkout and PYTHONPATH.
+dist: .venv/.dist ## build wheel and sdist in dist/, and try the wheel in a fresh environment
+	rm -rf dist
+	$(BIN)/python -m build
+	outside=$$(mktemp -d) && trap "rm -rf $$outside" EXIT && $(PYTHON) -m venv $$outside/venv && \
+	$$outside/venv/bin/pip install --quiet dist/*.whl && cp tests/smoke.py $$outside && \
+	cd $$outside && venv/bin/python -I smoke.py && venv/bin/ferkit --version && venv/bin/ferkit --help
+
+clean: ## remove the environments and everything that was built
+	rm -rf .venv .venv-min demo dist docs/_build docs/auto_examples docs/generated .coverage*
 
 .venv/.core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -40,5 +65,17 @@ clean:
 	touch $@
 
 .venv/.test: .venv/.core
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install --quiet --editable '.[test,lint]'
+	touch $@
+
+.venv/.dist:
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet build
+	touch $@
+
+# lowest-direct: of every dependency in pyproject.toml the lowest version that it allows, of theirs the newest.
+.venv-min/.test: pyproject.toml
+	$(OLDEST_PYTHON) -m venv --clear .venv-min
+	.venv-min/bin/pip install --quiet uv
+	.venv-min/bin/uv pip install --quiet --python .venv-min --resolution lowest-direct --editable '.[test]'
 	touch $@

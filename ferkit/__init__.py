@@ -7,7 +7,7 @@ from .classifier import FERClassifier
 from .report import evaluate
 from .transformers import ImageNormalizer, ImageResizer, PixelParser
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 __all__ = [
     "FERClassifier",
     "ImageAugmenter",

@@ -416,6 +416,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             return rows, y, None
         sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
         used = sample_weight > 0
+        if not used.any():  # scikit-learn before 1.9 lets it pass
+            raise ValueError("Expected a non-zero weight in `sample_weight`, got zeros: pass None for equal ones.")
         if used.all():
             return rows, y, sample_weight
         return rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]

@@ -288,6 +288,7 @@ def test_weights_are_routed_through_pipelines_and_searches(data):
     with sklearn.config_context(enable_metadata_routing=True):
         model = quick().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipeline = Pipeline([("resize", ImageResizer(20)), ("classify", model)])
+        pipeline.set_score_request(sample_weight=True)  # scikit-learn before 1.8 wants it from the pipeline too
         pipeline.fit(X, y, sample_weight=weight)
         search = GridSearchCV(pipeline, {"classify__lr": [1e-2]}, cv=2, error_score="raise")
         search.fit(X, y, sample_weight=weight)
