@@ -654,6 +654,10 @@ def _write_comparison(runs, out_dir):
     ComparisonDisplay(runs, tested_on=tested_on).plot().figure_.savefig(out_dir / "comparison.png", dpi=150)
     out.print(f"\n{table}", markup=False)
     out.print(
+        "Each row is one trained model. The intervals cover the choice of test images only; training with another seed "
+        "changes the accuracy too."
+    )
+    out.print(
         f"The table is {out_dir / 'comparison.md'} and .json, its chart {out_dir / 'comparison.png'}", markup=False
     )
 

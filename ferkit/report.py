@@ -431,7 +431,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same faces; ``str()`` says which is better and whether that is noise.
+    """Compare two trained models on the same faces; ``str()`` says which is better and whether that can be noise.
 
     Attributes
     ----------
@@ -468,7 +468,7 @@ class Comparison:
 
     @property
     def is_noise(self):
-        """Whether the difference may well be one of the faces that were drawn: p is 0.05 or more."""
+        """Whether the difference could be sampling noise, that is p >= 0.05."""
         return self.p_value >= 0.05
 
     def __str__(self):
@@ -478,20 +478,24 @@ class Comparison:
         if difference < 0:
             names, difference, low, high, n_only = names[::-1], -difference, -high, -low, n_only[::-1]
         lead = f"{names[1]} is better by {100 * difference:.2f} points" if difference else "no difference"
-        verdict = "This can be noise." if self.is_noise else "This is more than noise."
+        verdict = "can be sampling noise" if self.is_noise else "is more than sampling noise"
         return (
             f"{', '.join(scores)}, on the same {self.n:,} faces\n"
             f"{lead}, 95 % interval {100 * low:.2f} to {100 * high:.2f}\n"
             f"{names[1]} alone is right on {n_only[1]:,}, {names[0]} alone on {n_only[0]:,}: "
             f"McNemar's exact test gives p = {self.p_value:.2g}\n"
-            f"{verdict}"
+            f"The difference between these two trained models {verdict}.\n"
+            "It does not rank their settings: another seed changes the accuracy too. "
+            "To compare settings, train each with several seeds."
         )
 
 
 def compare_reports(a, b, *, names=("a", "b")):
-    """Test whether two models differ by more than the choice of faces explains.
+    """Test whether two trained models differ by more than sampling noise.
 
-    Other seeds move a network's accuracy too, which this test of two fitted models can't see.
+    The verdict holds for these two trained models only. It does not say that one configuration is better than the
+    other: training again with another seed changes the accuracy too, and the test cannot see that. To compare
+    configurations, train each with several seeds and compare the means.
 
     Parameters
     ----------
@@ -518,7 +522,9 @@ def compare_reports(a, b, *, names=("a", "b")):
     a 50.00%, b 99.00%, on the same 100 faces
     b is better by 49.00 points, 95 % interval 37.97 to 58.11
     b alone is right on 49, a alone on 0: McNemar's exact test gives p = 3.6e-15
-    This is more than noise.
+    The difference between these two trained models is more than sampling noise.
+    It does not rank their settings: another seed changes the accuracy too. To compare settings, train each with
+    several seeds.
     """
     if len(names) != 2:
         raise ValueError(f"Expected two names, got {names!r}.")

@@ -330,6 +330,14 @@ def test_compare_leaves_a_table_a_chart_and_each_run(compared):
     assert np.asarray(Image.open(out / "comparison.png").convert("L")).std() > 5
 
 
+def test_compare_says_what_its_intervals_do_not_cover(compared, csv, capsys):
+    out, options = compared
+    assert run("compare", csv, "--backbones", "cnn_small", "--out", out, *options) == 0
+    shown = capsys.readouterr().out
+    assert "one trained model" in shown
+    assert "another seed" in shown
+
+
 def test_compare_goes_on_where_it_was(compared, csv, capsys):
     out, options = compared
     before = (out / "cnn_small" / "model.joblib").stat().st_mtime_ns

@@ -256,7 +256,7 @@ def test_mcnemar_on_known_values():
     margin = 1.959964 * np.sqrt((10 / 23 - (6 / 23) ** 2) / 23)
     assert comparison.interval == pytest.approx((6 / 23 - margin, 6 / 23 + margin), abs=1e-6)
     assert comparison.is_noise
-    assert "can be noise" in str(comparison)
+    assert "can be sampling noise" in str(comparison)
 
 
 def test_comparison_covers_the_true_difference():
@@ -276,9 +276,16 @@ def test_comparison_says_which_is_better():
     for comparison in (forth, back):
         assert "y is better by 13.33 points, 95 % interval 7.56 to 18.93" in str(comparison)
         assert "y alone is right on 60, x alone on 20" in str(comparison)
-        assert "more than noise" in str(comparison)
+        assert "more than sampling noise" in str(comparison)
     assert forth.p_value == back.p_value == pytest.approx(2 * binom.cdf(20, 80, 0.5))
     assert forth.difference == -back.difference
+
+
+@pytest.mark.parametrize("counts", [(200, 20, 60, 20), (200, 20, 22, 20)])
+def test_verdict_is_about_two_trained_models_and_not_their_settings(counts):
+    verdict = str(compare_reports(*_pair(*counts))).splitlines()[-2:]
+    assert "these two trained models" in verdict[0]
+    assert "another seed" in verdict[1]
 
 
 def test_a_model_does_not_beat_itself(fitted, faces):
