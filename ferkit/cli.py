@@ -24,6 +24,7 @@ from rich.text import Text
 from ferkit import FERClassifier, ImageAugmenter, PixelParser
 from ferkit._files import IMAGE_SUFFIXES, read_image
 from ferkit.datasets._base import EMOTIONS, USAGES
+from ferkit.display._base import new_axes, offscreen
 
 __all__ = ["main"]
 
@@ -245,8 +246,8 @@ def show_backbones(
     if figure:
         from ferkit.display import BackboneDisplay
 
-        _use_agg()
-        BackboneDisplay(summary, title=f"{name} at {size}×{size}").plot().figure_.savefig(figure, dpi=150)
+        with offscreen():
+            BackboneDisplay(summary, title=f"{name} at {size}×{size}").plot().figure_.savefig(figure, dpi=150)
         out.print(f"The diagram is {figure}", markup=False)
 
 
@@ -549,16 +550,8 @@ def _write_report(model, faces, y, parts, out_dir):
     return reports
 
 
-def _use_agg():
-    import matplotlib
-
-    matplotlib.use("Agg")
-
-
+@offscreen()
 def _write_figures(model, faces, y, parts, reports, out_dir):
-    _use_agg()
-    import matplotlib.pyplot as plt
-
     from ferkit.display import (
         ClassDistributionDisplay,
         ConfusionDisplay,
@@ -579,13 +572,12 @@ def _write_figures(model, faces, y, parts, reports, out_dir):
         ).figure_,
     }
     width = 3.3 + 0.48 * len(labels)
-    figure, axes = plt.subplots(1, 2, figsize=(2 * width, width - 1), layout="constrained")
+    figure, (axes,) = new_axes(1, 2, 2 * width, width - 1)
     for ax, (name, report) in zip(axes, reports.items(), strict=True):
         ConfusionDisplay(report.confusion, report.labels, normalize="true").plot(ax, name=name)
     figures["confusion_matrix"] = figure
     for name, figure in figures.items():
         figure.savefig(out_dir / f"{name}.png", dpi=120)
-        plt.close(figure)
 
 
 # comparing runs
@@ -650,8 +642,8 @@ def _write_comparison(runs, out_dir):
     table = "\n".join(line.strip() for line in text.getvalue().strip().splitlines()) + "\n"
     (out_dir / "comparison.md").write_text(table)
     (out_dir / "comparison.json").write_text(json.dumps(runs, indent=2) + "\n")
-    _use_agg()
-    ComparisonDisplay(runs, tested_on=tested_on).plot().figure_.savefig(out_dir / "comparison.png", dpi=150)
+    with offscreen():
+        ComparisonDisplay(runs, tested_on=tested_on).plot().figure_.savefig(out_dir / "comparison.png", dpi=150)
     out.print(f"\n{table}", markup=False)
     out.print(
         "Each row is one trained model. The intervals cover the choice of test images only; training with another seed "

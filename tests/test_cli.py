@@ -408,6 +408,23 @@ def test_backbones_shows_one_layer_by_layer(tmp_path, capsys):
     assert "it takes 32, 48" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "DATA", "--backbone", "cnn_small", "--epochs", 1, "--out", "OUT"),
+        ("compare", "DATA", "--backbones", "cnn_small", "--epochs", 1, "--out", "OUT"),
+        ("backbones", "cnn", "--figure", "OUT.png"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_leave_matplotlib_as_it_was(arguments, csv, tmp_path, pyplot_state):
+    before = pyplot_state()
+    places = {"DATA": csv, "OUT": tmp_path / "out", "OUT.png": tmp_path / "out.png"}
+    assert run(*(places.get(argument, argument) for argument in arguments)) == 0
+    assert list(tmp_path.rglob("*.png"))
+    assert pyplot_state() == before
+
+
 @pytest.mark.slow
 def test_backbones_lists_them_all(capsys):
     assert run("backbones") == 0

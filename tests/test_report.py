@@ -3,7 +3,6 @@ from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -231,10 +230,11 @@ def test_page_is_well_formed_and_needs_no_other_file(fitted, faces, tmp_path):
     assert f"{report.accuracy:.2%}" in _Page(report._repr_html_()).text
 
 
-def test_pages_leave_pyplot_alone(tmp_path):
-    before = plt.get_fignums()
-    Report.from_predictions(["a", "b"], ["a", "a"]).to_html(tmp_path / "report.html")
-    assert plt.get_fignums() == before
+def test_pages_leave_matplotlib_as_it_was(tmp_path, pyplot_state):
+    before = pyplot_state()
+    report = Report.from_predictions(["a", "b"], ["a", "a"], y_proba=np.eye(2), classes=["a", "b"])
+    report.to_html(tmp_path / "report.html")
+    assert pyplot_state() == before
 
 
 def _pair(both, only_a, only_b, neither):

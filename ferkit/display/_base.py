@@ -3,6 +3,9 @@
 Colours are Okabe and Ito's, which colour-blind people can tell apart; lines differ in their dashes too, for print.
 """
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,11 +18,33 @@ DASHES = ("-", "--", "-.", ":")
 RIGHT, WRONG = "#008A64", "#B4161B"  # a green and a red that differ in lightness too
 
 
+_offscreen = ContextVar("offscreen", default=False)
+
+
+@contextmanager
+def offscreen():
+    """Let displays draw without pyplot.
+
+    Code that only saves figures must not choose a backend, need a screen or add to the user's open figures.
+    """
+    token = _offscreen.set(True)
+    try:
+        yield
+    finally:
+        _offscreen.reset(token)
+
+
 def new_axes(rows, columns, width, height, **options):
-    """A figure of inches and its axes, always as an array of two dimensions."""
+    """Return a new figure of ``width`` by ``height`` inches and a 2-D array of its axes."""
+    options |= {"squeeze": False}
+    if _offscreen.get():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, columns, **options)
     import matplotlib.pyplot as plt
 
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
 
 
 def new_grid(n_images, height, labels):
