@@ -428,7 +428,11 @@ def _build_model(
 
 
 def _run(model, faces, name, out_dir):
-    """Train, and write the run's folder: the model first, so that nothing after it can lose it."""
+    """Train and write the run's directory.
+
+    The model is written first, so that nothing after it can lose it, and report.json last: a run that has one is
+    finished, and all its files belong together, whenever the process was killed.
+    """
     train, test, usage = _training_and_test(faces)
     y = faces.target_names[faces.target]
     out.print(f"Training {model.backbone!r} on {len(train):,} faces; {len(test):,} to score it on ({usage}).")
@@ -446,6 +450,10 @@ def _run(model, faces, name, out_dir):
     _write_settings(model, name, usage, interrupted, out_dir)
     reports = _write_report(model, faces, y, {"Training": train, usage: test}, out_dir)
     _write_figures(model, faces, y, {"Training": train, usage: test}, reports, out_dir)
+    _write(
+        out_dir / "report.json",
+        json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2) + "\n",
+    )
     out.print(f"\n{usage}\n{reports[usage]}\n", markup=False)
     out.print(f"The model is {out_dir / 'model.joblib'}, the report {out_dir / 'report.html'}; figures:", markup=False)
     for path in sorted(out_dir.glob("*.png")):
@@ -513,7 +521,7 @@ def _write_settings(model, name, usage, interrupted, out_dir):
     settings["history"] = [
         {key: value if np.isfinite(value) else None for key, value in row.items()} for row in model.history_
     ]
-    (out_dir / "settings.json").write_text(json.dumps(settings, indent=2, allow_nan=False) + "\n")
+    _write(out_dir / "settings.json", json.dumps(settings, indent=2, allow_nan=False) + "\n")
 
 
 def _plain_parameters(model):
@@ -542,9 +550,6 @@ def _write_report(model, faces, y, parts, out_dir):
         for name, rows in parts.items()
     }
     (out_dir / "report.txt").write_text("\n\n".join(f"{name}\n{report}" for name, report in reports.items()) + "\n")
-    (out_dir / "report.json").write_text(
-        json.dumps({name: report.to_dict() for name, report in reports.items()}, indent=2) + "\n"
-    )
     *_, (tested_on, report) = reports.items()
     report.to_html(out_dir / "report.html", title=f"{model.backbone} on {tested_on}")
     return reports
@@ -640,8 +645,8 @@ def _write_comparison(runs, out_dir):
     text = io.StringIO()
     Console(file=text, width=1000).print(shown)
     table = "\n".join(line.strip() for line in text.getvalue().strip().splitlines()) + "\n"
-    (out_dir / "comparison.md").write_text(table)
-    (out_dir / "comparison.json").write_text(json.dumps(runs, indent=2) + "\n")
+    _write(out_dir / "comparison.md", table)
+    _write(out_dir / "comparison.json", json.dumps(runs, indent=2) + "\n")
     with offscreen():
         ComparisonDisplay(runs, tested_on=tested_on).plot().figure_.savefig(out_dir / "comparison.png", dpi=150)
     out.print(f"\n{table}", markup=False)
@@ -726,9 +731,18 @@ def _picture_shape(model):
 
 
 def _save(model, path):
-    """Write beside and rename, so that an earlier model is there until the new one is complete."""
+    """Replace the model of an earlier run, and remove what describes that model."""
     part = path.with_suffix(".part")
     joblib.dump(model, part)
+    for name in ("report.json", "settings.json"):
+        (path.parent / name).unlink(missing_ok=True)
+    part.replace(path)
+
+
+def _write(path, text):
+    """Write a file that is never there in part."""
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 

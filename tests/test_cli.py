@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -368,6 +369,61 @@ def test_compare_goes_on_after_an_interruption(csv, tmp_path, monkeypatch):
     assert (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns == before
     runs = json.loads((tmp_path / "comparison.json").read_text())
     assert [(run["epochs"]) for run in runs] == [3, 3]
+
+
+@pytest.fixture
+def moments():
+    """Call with a folder: copies of it from before each file that is opened, renamed or removed in it from then on."""
+    watched = {}
+
+    def copy(event, arguments):
+        if event not in ("open", "os.rename", "os.remove") or not watched or watched["busy"]:
+            return
+        if str(arguments[0]).startswith(str(watched["folder"])):
+            watched["busy"] = True
+            copies = watched["copies"]
+            copies.append(shutil.copytree(watched["folder"], watched["folder"].with_name(f"moment{len(copies)}")))
+            watched["busy"] = False
+
+    def watch(folder):
+        watched.update(folder=folder, copies=[], busy=False)
+        return watched["copies"]
+
+    sys.addaudithook(copy)  # it can't be removed
+    yield watch
+    watched.clear()
+
+
+def test_a_kill_at_any_moment_leaves_no_score_of_other_settings(csv, tmp_path, moments, monkeypatch, capsys):
+    def compare(out, seed, *more):
+        return run(
+            "compare", csv, "--backbones", "cnn_small", "--epochs", 1, "--seed", seed, "--out", out, *more
+        )  # fmt: skip
+
+    def results(out):
+        return (out / "cnn_small" / "model.joblib").read_bytes(), json.loads((out / "comparison.json").read_text())[0]
+
+    out, expected = tmp_path / "out", {}
+    assert compare(out, 1) == 0
+    expected[1] = results(out)
+    copies = moments(out)
+    assert compare(out, 2, "--force") == 0
+    expected[2] = results(out)
+    assert expected[1][1]["training_accuracy"] != expected[2][1]["training_accuracy"]
+    assert len(copies) > 10
+
+    monkeypatch.delattr(FERClassifier, "fit")  # only what is finished is shown
+    shown = {1: 0, 2: 0}
+    for folder in [*copies, out]:
+        for seed in (1, 2):
+            (folder / "comparison.json").unlink(missing_ok=True)
+            if compare(folder, seed) == 0:
+                model, row = results(folder)
+                assert row == expected[seed][1], f"the row of seed {seed}"
+                assert model == expected[seed][0], f"the model of seed {seed}"
+                shown[seed] += 1
+    assert shown[1] > 0, "before anything is written the earlier run is whole"
+    assert shown[2] > 0, "in the end the later one is"
 
 
 def test_compare_trains_the_others_where_one_fails(csv, tmp_path, capsys):
