@@ -17,7 +17,7 @@ Networks of torchvision and timm take the names of their published weights: `FER
 weights="imagenet")`. Many are too deep for faces of 48×48; the error then says which `input_size` they need.
 
 Costs are for one gray image of the size named, and seven classes: parameters, and MFLOP of a
-prediction (two for each multiply-add). `ferkit backbones NAME` shows a network layer by layer, `--figure` draws it.
+prediction (two per multiply-add). `ferkit backbones NAME` shows a network layer by layer, `--figure` draws it.
 The rate is what `lr="auto"` means, for batches of 256 from scratch.
 
 `python docs/make_backbones.py` makes this page.
@@ -46,7 +46,7 @@ def describe(name):
     size = backbone.input_size
     summary = summarize(build_meta(backbone.build, num_classes=7, in_channels=1), (1, size, size))
     return (
-        f"| `{name}` | {size}×{size} | {summary.parameters / 1e6:.2f} M | {2 * summary.operations / 1e6:,.0f} "
+        f"| `{name}` | {size}×{size} | {summary.parameters / 1e6:.2f} M | {summary.flops / 1e6:,.0f} "
         f"| {backbone.optimizer}, {backbone.lr:g} | {backbone.reference} |"
     )
 

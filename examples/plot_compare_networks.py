@@ -31,7 +31,7 @@ for backbone in ("cnn_small", "cnn", "resnet18"):
             "interval": report.interval,
             "training_accuracy": model.score(train.data, train.target),
             "parameters": cost.parameters,
-            "operations": cost.operations,
+            "flops": cost.flops,
             "seconds": sum(row["seconds"] for row in model.history_),
         }
     )

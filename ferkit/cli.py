@@ -221,7 +221,7 @@ def show_backbones(
         out.print(f"{'name':21} {'input':>7} {'parameters':>10} {'MFLOP':>9}  reference")
         for each in list_backbones():
             backbone, size, summary = _summarize(each, input_size)
-            cost = f"{summary.parameters / 1e6:8.2f} M {2 * summary.operations / 1e6:9,.0f}" if summary else "too small"
+            cost = f"{summary.parameters / 1e6:8.2f} M {summary.flops / 1e6:9,.0f}" if summary else "too small"
             out.print(f"{each:21} {size:>3}×{size:<3} {cost:>20}  {backbone.reference}", markup=False)
         out.print("and every network of timm as timm/<name>", markup=False)
         return
@@ -235,12 +235,12 @@ def show_backbones(
     for column in ("layer", "kind", "output", "parameters", "MFLOP", "work"):
         shown.add_column(column, no_wrap=True, justify="left" if column in ("layer", "kind") else "right")
     for layer in summary.layers:
-        share = f"{layer.operations / summary.operations:.1%}" if layer.operations else ""
-        cost = f"{2 * layer.operations / 1e6:,.2f}" if layer.operations else ""
+        share = f"{layer.flops / summary.flops:.1%}" if layer.flops else ""
+        cost = f"{layer.flops / 1e6:,.2f}" if layer.flops else ""
         shape = "×".join(map(str, layer.shape))
         shown.add_row(layer.name, layer.kind, shape, f"{layer.parameters:,}", cost, share)
     shown.add_section()
-    shown.add_row("total", "", "", f"{summary.parameters:,}", f"{2 * summary.operations / 1e6:,.2f}", "100.0%")
+    shown.add_row("total", "", "", f"{summary.parameters:,}", f"{summary.flops / 1e6:,.2f}", "100.0%")
     out.print(f"{name}, one gray image of {size}×{size}, 7 classes", markup=False)
     Console(highlight=False, width=None if out.is_terminal else 1000).print(shown)
     if figure:
@@ -508,7 +508,7 @@ def _write_settings(model, name, usage, interrupted, out_dir):
             "precision": model.precision_,
             "image_shape": model.image_shape_,
         },
-        "network": {"input_size": size, "parameters": summary.parameters, "operations": summary.operations},
+        "network": {"input_size": size, "parameters": summary.parameters, "flops": summary.flops},
         "training_seconds": sum(row["seconds"] for row in model.history_),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
         "machine": {
@@ -609,7 +609,7 @@ def _read_run(folder):
         "input_size": "×".join(map(str, settings["network"]["input_size"])),
         "epochs": len(settings["history"]),
         "parameters": settings["network"]["parameters"],
-        "operations": settings["network"]["operations"],
+        "flops": settings["network"]["flops"],
         "seconds": settings["training_seconds"],
         "training_accuracy": training["accuracy"],
         "accuracy": tested["accuracy"],
@@ -636,7 +636,7 @@ def _write_comparison(runs, out_dir):
             run["input_size"],
             str(run["epochs"]),
             f"{run['parameters'] / 1e6:.2f} M",
-            f"{2 * run['operations'] / 1e6:,.0f}",
+            f"{run['flops'] / 1e6:,.0f}",
             f"{run['seconds'] / 60:.1f}",
             f"{run['training_accuracy']:.2%}",
             f"{run['accuracy']:.2%}",

@@ -323,7 +323,7 @@ DISPLAYS = {
                 "interval": (0.61, 0.65),
                 "training_accuracy": 0.97,
                 "parameters": 138_000_000,
-                "operations": 57_758_464,
+                "flops": 115_516_928,
                 "seconds": 290,
             }
         ],

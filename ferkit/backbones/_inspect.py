@@ -25,15 +25,15 @@ class Layer:
         Its place in the network and its class.
     shape : tuple of int
         Of its output for one image, without the batch; empty where nothing calls it when predicting.
-    parameters, operations : int
-        Its own parameters, and its multiply-adds for one image.
+    parameters, flops : int
+        Its own parameters, and its floating-point operations for one image: two per multiply-add.
     """
 
     name: str
     kind: str
     shape: tuple
     parameters: int
-    operations: int
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Summary:
     ----------
     layers : list of Layer
         Those that have parameters or change the shape, in the order in which an image passes them.
-    parameters, operations : int
-        Of the whole network: its parameters, and its multiply-adds for one image.
+    parameters, flops : int
+        Parameters of the whole network, and its floating-point operations for one image.
     """
 
     layers: list
     parameters: int
-    operations: int
+    flops: int
 
 
 def build_meta(build, **arguments):
@@ -135,18 +135,18 @@ def summarize(network, image_shape):
     image = torch.empty(1, *image_shape, device="meta")
     with FlopCounterMode(display=False) as counter, _shapes_of(network) as shapes, torch.no_grad():
         network(image)
-    flops = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    counted = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     modules = dict(network.named_modules())
     layers = []
     for name in [*shapes, *(name for name in modules if name not in shapes)]:  # the latter are called in no usual way
         module, (before, after) = modules[name], shapes.get(name, ((), ()))
         children = [f"{name}.{child}".lstrip(".") for child, _ in module.named_children()]
-        operations = (flops.get(name, 0) - sum(flops.get(child, 0) for child in children)) // 2
+        flops = counted.get(name, 0) - sum(counted.get(child, 0) for child in children)
         parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-        if parameters or operations or (after != before and not children):
-            layers.append(Layer(name or "(itself)", type(module).__name__, after, parameters, operations))
+        if parameters or flops or (after != before and not children):
+            layers.append(Layer(name or "(itself)", type(module).__name__, after, parameters, flops))
     total = sum(parameter.numel() for parameter in network.parameters())
-    return Summary(layers, total, counter.get_total_flops() // 2)
+    return Summary(layers, total, counter.get_total_flops())
 
 
 def find_last_maps(network, image_shape):

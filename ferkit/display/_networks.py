@@ -53,9 +53,9 @@ class BackboneDisplay:
         from matplotlib.patches import Rectangle
         from matplotlib.ticker import PercentFormatter
 
-        layers = [layer for layer in self.summary.layers if layer.operations and layer.shape]
+        layers = [layer for layer in self.summary.layers if layer.flops and layer.shape]
         extents = [_extent(layer.shape) for layer in layers]
-        shares = np.array([layer.operations for layer in layers]) / max(self.summary.operations, 1)
+        shares = np.array([layer.flops for layer in layers]) / max(self.summary.flops, 1)
         widths = np.array([0.2 + np.log2(channels) / 8 for _, channels in extents])
         norm, gap = Normalize(0, shares.max()), 0.12
         starts = np.concatenate([[0], np.cumsum(widths + gap)[:-1]])
@@ -76,7 +76,7 @@ class BackboneDisplay:
         self.ax_.axis("off")
         self.ax_.set_title(
             f"{self.title}: {len(layers)} layers, {self.summary.parameters / 1e6:.2f} M parameters, "
-            f"{2 * self.summary.operations / 1e6:,.0f} MFLOP an image\n"
+            f"{self.summary.flops / 1e6:,.0f} MFLOP an image\n"
             "above a block the height of its feature maps, below it their number",
             fontsize=9,
         )

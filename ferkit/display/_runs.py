@@ -82,7 +82,7 @@ class ComparisonDisplay:
     ----------
     runs : list of dict
         For each network ``name``, ``accuracy`` and ``interval`` (its bounds) on unseen images, ``training_accuracy``,
-        ``parameters``, ``operations`` (multiply-adds for one image) and ``seconds`` of training.
+        ``parameters``, ``flops`` (floating-point operations for one image) and ``seconds`` of training.
     tested_on : str
         What the unseen images are called.
 
@@ -94,7 +94,7 @@ class ComparisonDisplay:
     Examples
     --------
     >>> from ferkit.display import ComparisonDisplay
-    >>> cost = {"parameters": 1_680_375, "operations": 57_758_464, "seconds": 290}
+    >>> cost = {"parameters": 1_680_375, "flops": 115_516_928, "seconds": 290}
     >>> run = {"name": "cnn", "accuracy": 0.63, "interval": (0.61, 0.65), "training_accuracy": 0.7, **cost}
     >>> ComparisonDisplay([run], tested_on="PublicTest").plot().ax_.get_xlabel()
     'accuracy'
@@ -131,7 +131,7 @@ class ComparisonDisplay:
         for place, run in enumerate(runs):
             cost = (
                 f"{run['accuracy']:.1%}   {run['parameters'] / 1e6:.1f} M parameters, "
-                f"{2 * run['operations'] / 1e6:,.0f} MFLOP, trained in {_duration(run['seconds'])}"
+                f"{run['flops'] / 1e6:,.0f} MFLOP, trained in {_duration(run['seconds'])}"
             )
             self.ax_.text(1.02, place, cost, va="center", fontsize=8, transform=self.ax_.get_yaxis_transform())
         self.ax_.set_yticks(places, [run["name"] for run in runs])
