@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
+from tabulate import SEPARATING_LINE, tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 SIZES = (16, 24, 32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
@@ -38,7 +39,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """A network layer by layer.
+    """A network layer by layer; ``str()`` is a table.
 
     Attributes
     ----------
@@ -51,6 +52,22 @@ class Summary:
     layers: list
     parameters: int
     flops: int
+
+    def __str__(self):
+        rows = [
+            (
+                layer.name,
+                layer.kind,
+                "×".join(map(str, layer.shape)),
+                f"{layer.parameters:,}",
+                *((f"{layer.flops / 1e6:,.2f}", f"{layer.flops / self.flops:.1%}") if layer.flops else ("", "")),
+            )
+            for layer in self.layers
+        ]
+        total = ("total", "", "", f"{self.parameters:,}", f"{self.flops / 1e6:,.2f}", "100.0%")
+        columns = ("layer", "kind", "output", "parameters", "MFLOP", "share")
+        alignment = ("left", "left", "right", "right", "right", "right")
+        return tabulate([*rows, SEPARATING_LINE, total], columns, colalign=alignment, disable_numparse=True)
 
 
 def build_meta(build, **arguments):
