@@ -55,7 +55,7 @@ def describe(name):
     size = backbone.input_size
     summary = summarize(build_meta(backbone.build, num_classes=7, in_channels=1), (1, size, size))
     return (
-        f"| `{name}` | {size}×{size} | {summary.parameters / 1e6:.2f} M | {2 * summary.operations / 1e6:,.0f} "
+        f"| `{name}` | {size}×{size} | {summary.parameters / 1e6:.2f} M | {summary.flops / 1e6:,.0f} "
         f"| {backbone.optimizer}, {backbone.lr:g} | {backbone.reference} |"
     )
 

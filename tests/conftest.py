@@ -1,3 +1,4 @@
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from hypothesis import settings
@@ -41,3 +42,16 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def pyplot_state():
+    """Backend, settings and open figures of matplotlib, none of them the default."""
+    with plt.rc_context():
+        backend = plt.get_backend()
+        plt.switch_backend("svg")
+        plt.rcParams["font.size"] = 7
+        plt.figure()
+        yield lambda: (plt.get_backend(), dict(plt.rcParams), plt.get_fignums())
+        plt.close("all")
+        plt.switch_backend(backend)

@@ -1,20 +1,24 @@
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
+from skorch.callbacks import Callback
 
 from ferkit import FERClassifier, Pipeline, PixelParser
 from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
-from ferkit.training._progress import ProgressBar
 
+TRAIN = ("--backbone", "cnn_small", "--epochs", 1)
 FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predictions", "samples"}
 
 
@@ -36,7 +40,7 @@ def csv(tmp_path_factory):
 def finished(csv, tmp_path_factory):
     """A run folder."""
     out = tmp_path_factory.mktemp("run") / "first"
-    assert run("train", csv, "--epochs", 1, "--out", out) == 0
+    assert run("train", csv, *TRAIN, "--out", out) == 0
     return out
 
 
@@ -47,6 +51,46 @@ def pictures(tmp_path):
     for number, face in enumerate(make_faces(3, size=96, random_state=1).images):
         Image.fromarray(face).convert("RGB").save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave figures empty, which take most of the time of a short run."""
+
+    def savefig(self, file, **options):
+        if not hasattr(file, "write"):
+            file.touch()
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+
+
+class CtrlC(Callback):
+    """Interrupts a training at the end of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def ctrl_c(backbone, after):
+    """Interrupt all trainings of a network."""
+
+    def fit_with_interrupt(self, X, y):
+        if self.backbone == backbone:
+            self.set_params(callbacks=[CtrlC(after)])
+        try:
+            return fit(self, X, y)
+        finally:
+            self.set_params(callbacks=None)
+
+    fit = FERClassifier.fit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FERClassifier, "fit", fit_with_interrupt)
+        yield
 
 
 def test_a_run_leaves_everything_in_its_folder(finished, csv):
@@ -74,12 +118,12 @@ def test_a_run_leaves_everything_in_its_folder(finished, csv):
     assert "happy" in model.classes_
 
 
-def test_an_earlier_run_is_not_overwritten_unasked(finished, csv, capsys):
+def test_an_earlier_run_is_not_overwritten_unasked(finished, csv, quick, capsys):
     before = (finished / "model.joblib").read_bytes()
-    assert run("train", csv, "--epochs", 1, "--out", finished) == 2
+    assert run("train", csv, *TRAIN, "--out", finished) == 2
     assert "--force" in capsys.readouterr().err
     assert (finished / "model.joblib").read_bytes() == before
-    assert run("train", csv, "--epochs", 1, "--out", finished, "--force", "--seed", 1) == 0
+    assert run("train", csv, *TRAIN, "--out", finished, "--force", "--seed", 1) == 0
     assert (finished / "model.joblib").read_bytes() != before
 
 
@@ -124,7 +168,7 @@ def test_predict_as_table_json_and_csv(finished, pictures, capsys):
     assert len(out) == 4
 
 
-def test_folders_and_zips_train_like_the_csv(csv, tmp_path):
+def test_folders_and_zips_train_like_the_csv(csv, tmp_path, quick):
     faces = make_faces(200, random_state=0)
     folder = tmp_path / "fer"
     for number, (image, target, usage) in enumerate(zip(faces.images, faces.target, faces.usage, strict=True)):
@@ -136,19 +180,19 @@ def test_folders_and_zips_train_like_the_csv(csv, tmp_path):
             archive.write(path, path.relative_to(tmp_path))
     accuracies = []
     for name, data in (("a", csv), ("b", folder), ("c", tmp_path / "archive.zip")):
-        assert run("train", data, "--epochs", 1, "--out", tmp_path / name) == 0
+        assert run("train", data, *TRAIN, "--out", tmp_path / name) == 0
         accuracies.append(json.loads((tmp_path / name / "report.json").read_text())["Training"]["accuracy"])
     assert len(set(accuracies)) == 1
 
 
-def test_other_splits_are_scored_on(csv, tmp_path):
+def test_other_splits_are_scored_on(csv, tmp_path, quick):
     frame = pd.read_csv(csv)
     frame.loc[frame.Usage != "Training", "Usage"] = "Test"
     frame.to_csv(tmp_path / "other.csv", index=False)
-    assert run("train", tmp_path / "other.csv", "--epochs", 1, "--out", tmp_path / "a") == 0
+    assert run("train", tmp_path / "other.csv", *TRAIN, "--out", tmp_path / "a") == 0
     assert list(json.loads((tmp_path / "a/report.json").read_text())) == ["Training", "Test"]
     frame[["emotion", "pixels"]].to_csv(tmp_path / "train.csv", index=False)
-    assert run("train", tmp_path / "train.csv", "--epochs", 1, "--out", tmp_path / "b") == 0
+    assert run("train", tmp_path / "train.csv", *TRAIN, "--out", tmp_path / "b") == 0
     report = json.loads((tmp_path / "b/report.json").read_text())
     assert report["Training"]["n"] == 180
     assert report["a tenth of Training"]["n"] == 20
@@ -166,22 +210,22 @@ def test_other_splits_are_scored_on(csv, tmp_path):
             "Row 1 holds 2 pixel values, expected 2,304 (48×48): drop it, or add --drop",
         ),
         (["train", "cut.zip"], 1, "truncated or damaged"),
-        (["train", "unlabelled.csv"], 1, "no labels"),
-        (["train", "test_only.csv"], 1, "no Training images"),
+        (["train", "unlabelled.csv"], 1, "Expected labeled images"),
+        (["train", "test_only.csv"], 1, "Expected Training images"),
         (["train", "one_class.csv"], 1, "one class"),
         (["train", "DATA", "--device", "abacus"], 2, "device must be"),
         (["train", "DATA", "--seed", "-1"], 2, "--seed"),
-        (["train", "DATA", "--out", "empty.csv/run"], 2, "can't be written to"),
+        (["train", "DATA", "--out", "empty.csv/run"], 2, "can be written to"),
         (["train", "DATA", "--backbone", "resnet_18"], 2, "did you mean 'resnet18'"),
         (["train", "DATA", "--epochs", "0"], 2, "--epochs"),
         (["train", "DATA", "--nonsense"], 2, "--nonsense"),
         (["train", "DATA", "--out", "empty.csv"], 2, "is a file"),
-        (["evaluate", "missing.joblib", "DATA"], 2, "no model file"),
-        (["evaluate", "empty.csv", "DATA"], 1, "no model that joblib can load"),
-        (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "--usage must be one of"),
+        (["evaluate", "missing.joblib", "DATA"], 2, "'missing.joblib' does not exist"),
+        (["evaluate", "empty.csv", "DATA"], 1, "which joblib can't load"),
+        (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "'Exam' is not one of"),
         (["evaluate", "MODEL", "unlabelled.csv", "--usage", "Test"], 1, "no labels"),
-        (["predict", "MODEL", "missing.png"], 2, "no picture or folder"),
-        (["predict", "MODEL", "empty.csv"], 1, "can't be read as a picture"),
+        (["predict", "MODEL", "missing.png"], 2, "'missing.png' does not exist"),
+        (["predict", "MODEL", "empty.csv"], 1, "Expected an image, got empty.csv"),
         (["predict", "MODEL", "DATA", "--json", "--csv"], 2, "exclude each other"),
         (["dance"], 2, "dance"),
     ],
@@ -221,7 +265,7 @@ def test_predict_reads_what_can_be_read(finished, pictures, capsys):
     (pictures / "notes.pdf").write_text("no picture")
     model = finished / "model.joblib"
     assert run("predict", model, pictures, "--json") == 1
-    assert "16bit.png can't be read as a picture: its pixels are of mode" in " ".join(capsys.readouterr().err.split())
+    assert "16bit.png (its pixels are of mode" in " ".join(capsys.readouterr().err.split())
     assert run("predict", model, pictures, "--json", "--drop-errors") == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
 
@@ -233,15 +277,15 @@ def test_predict_says_which_models_take_no_pictures(pictures, tmp_path, capsys, 
     assert "begins with a PixelParser" in capsys.readouterr().err
     joblib.dump(tiny(), tmp_path / "unfitted.joblib")
     assert run("predict", tmp_path / "unfitted.joblib", pictures) == 1
-    assert "expected a fitted classifier" in capsys.readouterr().err
+    assert "Expected a fitted classifier" in capsys.readouterr().err
 
 
-def test_an_emotion_that_training_lacks_is_reported_all_the_same(csv, tmp_path):
+def test_an_emotion_that_training_lacks_is_reported_all_the_same(csv, tmp_path, quick):
     frame = pd.read_csv(csv)
     frame = frame[(frame.emotion != 1) | (frame.Usage != "Training")]
     frame.loc[frame.index[-1], ["emotion", "Usage"]] = [1, "PublicTest"]
     frame.to_csv(tmp_path / "rare.csv", index=False)
-    assert run("train", tmp_path / "rare.csv", "--epochs", 1, "--out", tmp_path / "a") == 0
+    assert run("train", tmp_path / "rare.csv", *TRAIN, "--out", tmp_path / "a") == 0
     report = json.loads((tmp_path / "a/report.json").read_text())["PublicTest"]
     assert report["per_class"]["disgust"]["recall"] == 0
     assert report["per_class"]["disgust"]["support"] >= 1
@@ -252,24 +296,18 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("ferkit ")
 
 
-def test_drop_errors_trains_on_the_rest(csv, tmp_path):
+def test_drop_errors_trains_on_the_rest(csv, tmp_path, quick):
     lines = csv.read_text().splitlines()
     (tmp_path / "bad.csv").write_text("\n".join([lines[0], "3,1 2 3,Training", *lines[1:]]))
-    assert run("train", tmp_path / "bad.csv", "--epochs", 1, "--out", tmp_path / "a") == 1
+    assert run("train", tmp_path / "bad.csv", *TRAIN, "--out", tmp_path / "a") == 1
     with pytest.warns(UserWarning, match="Left out 1"):
-        assert run("train", tmp_path / "bad.csv", "--epochs", 1, "--out", tmp_path / "a", "--drop-errors") == 0
+        assert run("train", tmp_path / "bad.csv", *TRAIN, "--out", tmp_path / "a", "--drop-errors") == 0
     assert json.loads((tmp_path / "a/report.json").read_text())["Training"]["n"] == 160
 
 
-def test_ctrl_c_saves_what_there_is(csv, tmp_path, monkeypatch, capsys):
-    import ferkit.training._progress
-
-    def interrupt(self, net, **kwargs):
-        if len(net.history) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(ferkit.training._progress.ProgressBar, "on_epoch_end", interrupt)
-    assert run("train", csv, "--epochs", 9, "--out", tmp_path / "a") == 1
+def test_ctrl_c_saves_the_model_so_far(csv, tmp_path, quick, capsys):
+    with ctrl_c("cnn_small", after=2):
+        assert run("train", csv, "--backbone", "cnn_small", "--epochs", 9, "--out", tmp_path / "a") == 1
     assert "Interrupted after 2 epochs" in capsys.readouterr().out
     assert len(joblib.load(tmp_path / "a/model.joblib").history_) == 2
     assert json.loads((tmp_path / "a/settings.json").read_text())["interrupted"] is True
@@ -313,7 +351,7 @@ def test_compare_leaves_a_table_a_chart_and_each_run(compared):
     }
     header, rule, *rows = (out / "comparison.md").read_text().splitlines()
     assert header.split("|")[1].strip() == "network"
-    assert set(rule) == set("|-")
+    assert set(rule) == set("|:-")
     assert len(rows) == 2
     runs = json.loads((out / "comparison.json").read_text())
     assert runs[0]["accuracy"] >= runs[1]["accuracy"]
@@ -330,7 +368,15 @@ def test_compare_leaves_a_table_a_chart_and_each_run(compared):
     assert np.asarray(Image.open(out / "comparison.png").convert("L")).std() > 5
 
 
-def test_compare_goes_on_where_it_was(compared, csv, capsys):
+def test_compare_says_what_its_intervals_do_not_cover(compared, csv, capsys):
+    out, options = compared
+    assert run("compare", csv, "--backbones", "cnn_small", "--out", out, *options) == 0
+    shown = capsys.readouterr().out
+    assert "one trained model" in shown
+    assert "another seed" in shown
+
+
+def test_compare_goes_on_where_it_was(compared, csv, quick, capsys):
     out, options = compared
     before = (out / "cnn_small" / "model.joblib").stat().st_mtime_ns
     assert run("compare", csv, "--backbones", "cnn_small", "--out", out, *options, "--seed", 1) == 2
@@ -342,28 +388,75 @@ def test_compare_goes_on_where_it_was(compared, csv, capsys):
     assert names == {"cnn_small", "timm_resnet10t", "cnn_small-32"}
 
 
-def test_compare_goes_on_after_an_interruption(csv, tmp_path, monkeypatch):
-    begin = ProgressBar.on_epoch_begin
-
-    def interrupt(self, net, **kwargs):
-        begin(self, net, **kwargs)
-        if len(net.history) == 2 and net.module_.backbone.head.in_features == 256:
-            raise KeyboardInterrupt
-
-    arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--epochs", 3, "--out", tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(ProgressBar, "on_epoch_begin", interrupt)
+def test_compare_goes_on_after_an_interruption(csv, tmp_path, quick):
+    arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--epochs", 2, "--out", tmp_path)
+    with ctrl_c("cnn", after=1):
         assert run(*arguments) == 1
     assert (tmp_path / "comparison.md").is_file()
     before = (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns
     assert run(*arguments) == 0
     assert (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns == before
     runs = json.loads((tmp_path / "comparison.json").read_text())
-    assert [(run["epochs"]) for run in runs] == [3, 3]
+    assert [(run["epochs"]) for run in runs] == [2, 2]
 
 
-def test_compare_trains_the_others_where_one_fails(csv, tmp_path, capsys):
-    assert run("compare", csv, "--backbones", "inception_v3,,cnn_small", "--epochs", 1, "--out", tmp_path) == 1
+@pytest.fixture
+def moments():
+    """Call with a folder: copies of it from before each file that is opened, renamed or removed in it from then on."""
+    watched = {}
+
+    def copy(event, arguments):
+        if event not in ("open", "os.rename", "os.remove") or not watched or watched["busy"]:
+            return
+        if str(arguments[0]).startswith(str(watched["folder"])):
+            watched["busy"] = True
+            copies = watched["copies"]
+            copies.append(shutil.copytree(watched["folder"], watched["folder"].with_name(f"moment{len(copies)}")))
+            watched["busy"] = False
+
+    def watch(folder):
+        watched.update(folder=folder, copies=[], busy=False)
+        return watched["copies"]
+
+    sys.addaudithook(copy)  # it can't be removed
+    yield watch
+    watched.clear()
+
+
+def test_a_kill_at_any_moment_leaves_no_score_of_other_settings(csv, tmp_path, quick, moments, monkeypatch, capsys):
+    def compare(out, seed, *more):
+        return run(
+            "compare", csv, "--backbones", "cnn_small", "--epochs", 1, "--seed", seed, "--out", out, *more
+        )  # fmt: skip
+
+    def results(out):
+        return (out / "cnn_small" / "model.joblib").read_bytes(), json.loads((out / "comparison.json").read_text())[0]
+
+    out, expected = tmp_path / "out", {}
+    assert compare(out, 1) == 0
+    expected[1] = results(out)
+    copies = moments(out)
+    assert compare(out, 2, "--force") == 0
+    expected[2] = results(out)
+    assert expected[1][1]["training_accuracy"] != expected[2][1]["training_accuracy"]
+    assert len(copies) > 10
+
+    monkeypatch.delattr(FERClassifier, "fit")  # only what is finished is shown
+    shown = {1: 0, 2: 0}
+    for folder in [*copies, out]:
+        for seed in (1, 2):
+            (folder / "comparison.json").unlink(missing_ok=True)
+            if compare(folder, seed) == 0:
+                model, row = results(folder)
+                assert row == expected[seed][1], f"the row of seed {seed}"
+                assert model == expected[seed][0], f"the model of seed {seed}"
+                shown[seed] += 1
+    assert shown[1] > 0, "before anything is written the earlier run is whole"
+    assert shown[2] > 0, "in the end the later one is"
+
+
+def test_compare_trains_the_others_where_one_fails(csv, tmp_path, quick, capsys):
+    assert run("compare", csv, "--backbones", "alexnet,,cnn_small", "--epochs", 1, "--out", tmp_path) == 1
     assert "pass input_size=" in capsys.readouterr().err
     assert [entry["name"] for entry in json.loads((tmp_path / "comparison.json").read_text())] == ["cnn_small"]
 
@@ -374,11 +467,11 @@ def test_compare_trains_the_others_where_one_fails(csv, tmp_path, capsys):
         (("compare", "--backbones", "cnn,resnet_18"), "did you mean"),
         (("train", "--set", "optimizer"), "NAME=VALUE"),
         (("train", "--set", "depth=3"), "Invalid parameter"),
-        (("compare", "--set", "backbone=cnn"), "other options do"),
-        (("compare", "--backbones", ","), "names none"),
+        (("compare", "--set", "backbone=cnn"), "other than the backbone"),
+        (("compare", "--backbones", ","), "at least one network, got none"),
         (("train", "--no-augment", "--set", "augment__rotation=3"), "needs an ImageAugmenter"),
         (("backbones", "resnet_18"), "did you mean"),
-        (("backbones", "--figure", "all.png"), "name it"),
+        (("backbones", "--figure", "all.png"), "add its NAME"),
         (("backbones", "cnn", "--figure", "cnn.txt"), "--figure"),
     ],
 )
@@ -397,7 +490,24 @@ def test_backbones_shows_one_layer_by_layer(tmp_path, capsys):
     assert "1,680,375" in shown
     assert "48×24×24" in shown
     assert run("backbones", "vgg11_bn", "--input-size", 16) == 1
-    assert "it takes 32, 48" in capsys.readouterr().err
+    assert "such as 32, 48" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "DATA", *TRAIN, "--out", "OUT"),
+        ("compare", "DATA", "--backbones", "cnn_small", "--epochs", 1, "--out", "OUT"),
+        ("backbones", "cnn", "--figure", "OUT.png"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_leave_matplotlib_as_it_was(arguments, csv, tmp_path, pyplot_state):
+    before = pyplot_state()
+    places = {"DATA": csv, "OUT": tmp_path / "out", "OUT.png": tmp_path / "out.png"}
+    assert run(*(places.get(argument, argument) for argument in arguments)) == 0
+    assert list(tmp_path.rglob("*.png"))
+    assert pyplot_state() == before
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from ferkit.display import (
     AugmentationDisplay,
     BackboneDisplay,
     ClassDistributionDisplay,
+    ClassScoresDisplay,
     ComparisonDisplay,
     ConfusionDisplay,
     FacesDisplay,
@@ -28,7 +29,7 @@ from ferkit.display import (
     ReliabilityDisplay,
     RocDisplay,
 )
-from ferkit.report import evaluate
+from ferkit.report import Report, evaluate
 
 # rows are true: of three angry faces one is taken for happy, of two happy ones both for angry
 TRUE = ["angry"] * 3 + ["happy"] * 2 + ["sad"]
@@ -71,7 +72,7 @@ def test_confusion_shows_counts():
 def test_confusion_shows_shares_in_the_order_of_labels():
     display = ConfusionDisplay.from_predictions(TRUE, PREDICTED, labels=["sad", "happy", "angry"], normalize="true")
     assert texts(display) == [["100%", "", ""], ["", "", "100%"], ["", "33%", "67%"]]
-    with pytest.raises(ValueError, match="normalize must be"):
+    with pytest.raises(ValueError, match="Expected normalize=None"):
         ConfusionDisplay.from_predictions(TRUE, PREDICTED, normalize="rows")
 
 
@@ -127,6 +128,14 @@ def test_each_label_has_its_curve_and_score(fitted, faces, names, display_class,
     assert len(looks) >= len(expected), "no two alike"
 
 
+def test_classes_have_a_bar_of_each_score():
+    _, ax = plt.subplots()
+    display = ClassScoresDisplay(Report.from_predictions(TRUE, PREDICTED).to_frame()).plot(ax)
+    assert display.ax_ is ax
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([1 / 2, 0, 1, 2 / 3, 0, 1])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["angry (3)", "happy (2)", "sad (1)"]
+
+
 def test_labels_that_do_not_occur_have_no_curve():
     proba = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2]]
     assert list(RocDisplay.from_predictions([1, 2], proba, labels=[1, 2, 3]).curves) == [1, 2]
@@ -170,7 +179,7 @@ def test_the_most_confident_mistakes_come_first(fitted, faces, names):
     assert display.probability == pytest.approx(np.sort(proba.max(axis=1)[wrong])[::-1][:12])
     assert (display.y_true != display.y_pred).all()
     assert all(ax.get_title().startswith("✗") for ax in display.axes_.flat[:12])
-    with pytest.raises(ValueError, match="order must be"):
+    with pytest.raises(ValueError, match="Expected order="):
         PredictionsDisplay.from_estimator(fitted, faces.data, names, order="worst")
 
 
@@ -316,18 +325,23 @@ DISPLAYS = {
         {"one": y, "other": y}, labels=np.unique(y)
     ),
     "comparison": lambda model, X, y: ComparisonDisplay(
-        [
+        pd.DataFrame(
             {
-                "name": "a_backbone_of_a_long_name",
-                "accuracy": 0.63,
-                "interval": (0.61, 0.65),
-                "training_accuracy": 0.97,
-                "parameters": 138_000_000,
-                "operations": 57_758_464,
-                "seconds": 290,
+                "name": ["a_backbone_of_a_long_name"],
+                "tested_on": ["PublicTest"],
+                "accuracy": [0.63],
+                "accuracy_low": [0.61],
+                "accuracy_high": [0.65],
+                "training_accuracy": [0.97],
+                "parameters": [138_000_000],
+                "flops": [115_516_928],
+                "seconds": [290],
             }
-        ],
-        tested_on="PublicTest",
+        )
+    ).plot(),
+    "scores of classes": lambda model, X, y: ClassScoresDisplay(evaluate(model, X, y).to_frame()).plot(),
+    "scores of long names": lambda model, X, y: ClassScoresDisplay(
+        Report.from_predictions(LONG, LONG[::-1]).to_frame()
     ).plot(),
     "counts": lambda model, X, y: ConfusionDisplay.from_estimator(model, X, y),
     "difference of two classes": lambda model, X, y: ConfusionDisplay.from_predictions(
@@ -376,7 +390,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("draw", NUMBERS.values(), ids=NUMBERS)
 def test_labels_of_another_type_or_number_are_refused(draw, fitted, faces, names):
-    with pytest.raises(ValueError, match=r"numbers here and strings there|Mix of label input types"):
+    with pytest.raises(ValueError, match=r"Expected labels like|Mix of label input types"):
         draw(fitted, faces.data, faces.target)
     if draw is not NUMBERS["distribution"]:
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
@@ -395,7 +409,7 @@ def test_what_are_no_probabilities_is_refused(faces):
 
 
 def test_rocs_need_two_labels():
-    with pytest.raises(ValueError, match="at least two labels, got 2 of a alone"):
+    with pytest.raises(ValueError, match="at least two labels, got 2 images of a"):
         RocDisplay.from_predictions(["a", "a"], np.eye(2), labels=["a", "b"])
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import ferkit.datasets
 import ferkit.display
 import ferkit.report
+import ferkit.runs
 from ferkit.backbones._registry import BACKBONES
 from ferkit.cli import app
 from ferkit.datasets import make_faces
@@ -50,7 +51,9 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
         assert result.exit_code == 0, f"ferkit {command}: {result.output}"
 
 
-@pytest.mark.parametrize("room", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report])
+@pytest.mark.parametrize(
+    "room", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs]
+)
 def test_what_is_public_is_in_the_reference_with_an_example(room):
     listed = (ROOT / "docs" / "api.rst").read_text().split()
     for name in set(room.__all__) - {"Pipeline"}:  # imbalanced-learn's

@@ -230,7 +230,9 @@ def main(n_tables, first=0):
             n_loaded += n
             if n_done % 50 == 0 or n_done == len(chunks):
                 seconds = time.perf_counter() - start
-                print(f"{1000 * n_done:,} tables, {n_loaded:,} loaded, {seconds:,.0f} s: no difference", flush=True)
+                print(  # noqa: T201
+                    f"{1000 * n_done:,} tables, {n_loaded:,} loaded, {seconds:,.0f} s: no difference", flush=True
+                )
 
 
 if __name__ == "__main__":

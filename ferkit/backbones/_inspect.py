@@ -10,6 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
+from tabulate import SEPARATING_LINE, tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
 SIZES = (16, 24, 32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
@@ -25,32 +26,48 @@ class Layer:
         Its place in the network and its class.
     shape : tuple of int
         Of its output for one image, without the batch; empty where nothing calls it when predicting.
-    parameters, operations : int
-        Its own parameters, and its multiply-adds for one image.
+    parameters, flops : int
+        Its own parameters, and its floating-point operations for one image: two per multiply-add.
     """
 
     name: str
     kind: str
     shape: tuple
     parameters: int
-    operations: int
+    flops: int
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A network layer by layer.
+    """A network layer by layer; ``str()`` is a table.
 
     Attributes
     ----------
     layers : list of Layer
         Those that have parameters or change the shape, in the order in which an image passes them.
-    parameters, operations : int
-        Of the whole network: its parameters, and its multiply-adds for one image.
+    parameters, flops : int
+        Parameters of the whole network, and its floating-point operations for one image.
     """
 
     layers: list
     parameters: int
-    operations: int
+    flops: int
+
+    def __str__(self):
+        rows = [
+            (
+                layer.name,
+                layer.kind,
+                "×".join(map(str, layer.shape)),
+                f"{layer.parameters:,}",
+                *((f"{layer.flops / 1e6:,.2f}", f"{layer.flops / self.flops:.1%}") if layer.flops else ("", "")),
+            )
+            for layer in self.layers
+        ]
+        total = ("total", "", "", f"{self.parameters:,}", f"{self.flops / 1e6:,.2f}", "100.0%")
+        columns = ("layer", "kind", "output", "parameters", "MFLOP", "share")
+        alignment = ("left", "left", "right", "right", "right", "right")
+        return tabulate([*rows, SEPARATING_LINE, total], columns, colalign=alignment, disable_numparse=True)
 
 
 def build_meta(build, **arguments):
@@ -126,18 +143,18 @@ def summarize(network, image_shape):
     image = torch.empty(1, *image_shape, device="meta")
     with FlopCounterMode(display=False) as counter, _shapes_of(network) as shapes, torch.no_grad():
         network(image)
-    flops = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
+    counted = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     modules = dict(network.named_modules())
     layers = []
     for name in [*shapes, *(name for name in modules if name not in shapes)]:  # the latter are called in no usual way
         module, (before, after) = modules[name], shapes.get(name, ((), ()))
         children = [f"{name}.{child}".lstrip(".") for child, _ in module.named_children()]
-        operations = (flops.get(name, 0) - sum(flops.get(child, 0) for child in children)) // 2
+        flops = counted.get(name, 0) - sum(counted.get(child, 0) for child in children)
         parameters = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-        if parameters or operations or (after != before and not children):
-            layers.append(Layer(name or "(itself)", type(module).__name__, after, parameters, operations))
+        if parameters or flops or (after != before and not children):
+            layers.append(Layer(name or "(itself)", type(module).__name__, after, parameters, flops))
     total = sum(parameter.numel() for parameter in network.parameters())
-    return Summary(layers, total, counter.get_total_flops() // 2)
+    return Summary(layers, total, counter.get_total_flops())
 
 
 def find_last_maps(network, image_shape):

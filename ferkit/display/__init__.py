@@ -1,14 +1,15 @@
-"""Figures, in scikit-learn's manner: a Display holds what to show, ``plot`` draws it, ``figure_`` is the result."""
+"""Figures as scikit-learn displays: the object holds the data, ``plot`` draws it, ``figure_`` is the result."""
 
 from ._faces import AugmentationDisplay, ClassDistributionDisplay, FacesDisplay, PredictionsDisplay
 from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
 from ._runs import ComparisonDisplay, HistoryDisplay
-from ._scores import ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
+from ._scores import ClassScoresDisplay, ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
 
 __all__ = [
     "AugmentationDisplay",
     "BackboneDisplay",
     "ClassDistributionDisplay",
+    "ClassScoresDisplay",
     "ComparisonDisplay",
     "ConfusionDisplay",
     "FacesDisplay",

@@ -1,7 +1,13 @@
-"""What all figures share: colours, axes, faces.
+"""Colors, axes and images that all figures share.
 
-Colours are Okabe and Ito's, which colour-blind people can tell apart; lines differ in their dashes too, for print.
+The colors are those of Okabe and Ito, which color-blind readers can tell apart. Lines also differ in their dashes, for
+print.
 """
+
+from base64 import b64encode
+from contextlib import contextmanager
+from contextvars import ContextVar
+from io import BytesIO
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -12,18 +18,40 @@ from ..transformers import PixelParser
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 DASHES = ("-", "--", "-.", ":")
-RIGHT, WRONG = "#008A64", "#B4161B"  # a green and a red that differ in lightness too
+RIGHT, WRONG = "#008A64", "#B4161B"  # a green and a red that also differ in lightness
+
+_offscreen = ContextVar("offscreen", default=False)
+
+
+@contextmanager
+def offscreen():
+    """Let displays draw without pyplot.
+
+    Code that only saves figures must not choose a backend, need a screen or add to the user's open figures.
+    """
+    token = _offscreen.set(True)
+    try:
+        yield
+    finally:
+        _offscreen.reset(token)
 
 
 def new_axes(rows, columns, width, height, **options):
-    """A figure of inches and its axes, always as an array of two dimensions."""
-    import matplotlib.pyplot as plt
+    """Return a new figure of ``width`` by ``height`` inches and a 2-D array of its axes."""
+    size = {"figsize": (width, height), "layout": "constrained"}
+    if _offscreen.get():
+        from matplotlib.figure import Figure
 
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
+        figure = Figure(**size)
+    else:
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure(**size)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def new_grid(n_images, height, labels):
-    """A figure and axes without frames for so many images, each of ``height`` inches and as wide as its label."""
+    """Return a figure and hidden axes for images ``height`` inches high and as wide as the longest label."""
     if not n_images:
         raise ValueError("Expected at least one image to show, got none.")
     width = max(1.45, 0.6 + 0.075 * max(len(str(label)) for label in labels))
@@ -35,8 +63,15 @@ def new_grid(n_images, height, labels):
     return figure, axes
 
 
+def encode_figure(figure):
+    """Return a figure as the source of an HTML image."""
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=150)
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+
+
 def show(ax, image, like=None):
-    """Draw an image: uint8 as it is, others from the lowest value of ``like``, by default its own, to the highest."""
+    """Draw an image. Pixels that are not uint8 are scaled by the range of ``like``, by default the image itself."""
     image = np.squeeze(image)
     if image.dtype != np.uint8:
         like = image if like is None else like
@@ -45,7 +80,7 @@ def show(ax, image, like=None):
 
 
 def show_rows(images, labels, like=None):
-    """A figure and axes with a row of images for each label."""
+    """Return a figure and axes with one row of images per label."""
     if not images:
         raise ValueError("Expected images of at least one label, got none.")
     columns = max(1, *(len(row) for row in images))
@@ -61,7 +96,7 @@ def show_rows(images, labels, like=None):
 
 
 def show_prediction(ax, image, predicted, probability, true=None):
-    """Draw an image under what was predicted, and where ``true`` is known, whether that is right."""
+    """Draw an image below its prediction, marked as right or wrong if the true label is given."""
     show(ax, image)
     text, color = f"{predicted} {probability:.0%}", "black"
     if true is not None:
@@ -70,13 +105,13 @@ def show_prediction(ax, image, predicted, probability, true=None):
 
 
 def to_images(X, image_shape=None):
-    """Rows or a stack as (n, height, width, channels)."""
+    """Return rows or a stack as (n, height, width, channels)."""
     rows, shape = as_rows(X, image_shape)
     return np.reshape(rows, (len(rows), *(shape or resolve_shape(rows.shape[1], image_shape))))
 
 
 def seen_images(estimator, X):
-    """The images in what an estimator takes, (n, height, width, channels)."""
+    """Return the images in the input of an estimator, (n, height, width, channels)."""
     steps = [step for _, step in getattr(estimator, "steps", [("", estimator)])]
     if isinstance(steps[0], PixelParser):
         X, steps = steps[0].transform(X), steps[1:]
@@ -88,9 +123,9 @@ def seen_images(estimator, X):
 
 
 def last_step(estimator):
-    """The fitted classifier that an estimator is or ends in."""
+    """Return the fitted classifier itself, or the one at the end of a pipeline."""
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
     if not isinstance(last, FERClassifier):
-        raise ValueError(f"Expected a FERClassifier, or a pipeline that ends in one; got a {type(last).__name__}.")
+        raise ValueError(f"Expected a FERClassifier or a pipeline that ends in one, got a {type(last).__name__}.")
     check_is_fitted(last)
     return last

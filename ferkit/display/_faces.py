@@ -1,4 +1,4 @@
-"""Faces: how many, which, changed how, taken for what."""
+"""Displays of images: class counts, samples, augmentation, predictions."""
 
 import numpy as np
 import torch
@@ -6,30 +6,22 @@ from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
 from .._validation import check_labels, check_proba
-from ._base import (
-    COLORS,
-    new_axes,
-    new_grid,
-    seen_images,
-    show_prediction,
-    show_rows,
-    to_images,
-)
+from ._base import COLORS, new_axes, new_grid, seen_images, show_prediction, show_rows, to_images
 
 __all__ = ["AugmentationDisplay", "ClassDistributionDisplay", "FacesDisplay", "PredictionsDisplay"]
 
-_NO_CHANGES = ("image_shape", "n_copies", "random_state")  # parameters of an augmenter beside its amounts
+_NO_CHANGES = ("image_shape", "n_copies", "random_state")  # parameters of an augmenter that change no image
 
 
 class ClassDistributionDisplay:
-    """How many images there are of each class, in one or several splits side by side.
+    """Bar chart of the number of images per class, in one or several splits.
 
     Parameters
     ----------
     counts : dict of str to array of shape (n_labels,)
-        For each split, how many images of each label it holds.
+        Number of images of each label, by split.
     labels : sequence of str
-        The labels.
+        Labels in the order of the counts.
 
     Attributes
     ----------
@@ -55,9 +47,9 @@ class ClassDistributionDisplay:
         Parameters
         ----------
         targets : dict of str to array-like of shape (n,)
-            For each split, its labels.
+            Labels of the images, by split.
         labels : array-like
-            The labels to show, in order.
+            Labels to show, in order.
 
         Returns
         -------
@@ -105,14 +97,14 @@ class ClassDistributionDisplay:
 
 
 class FacesDisplay:
-    """A grid of faces, one row for each class.
+    """Grid of images, one row per class.
 
     Parameters
     ----------
     images : list of arrays of shape (n, height, width) or (n, height, width, channels)
-        For each label the images to show.
+        Images to show, one array per label.
     labels : sequence of str
-        The labels.
+        Labels in the order of the images.
 
     Attributes
     ----------
@@ -139,15 +131,15 @@ class FacesDisplay:
         Parameters
         ----------
         images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels)
-            Images; rows are square.
+            Images. Rows must be square images.
         y : array-like of shape (n,)
-            Their labels.
+            Labels of the images.
         labels : array-like, default=None
-            Labels to show, in order. By default all in ``y``, sorted.
+            Labels to show, in order. By default, all labels in ``y``, sorted.
         n_columns : int, default=8
-            Images of each class.
+            Maximum number of images per class.
         random_state : int, default=0
-            Determines the sample.
+            Seed of the sample.
 
         Returns
         -------
@@ -171,14 +163,14 @@ class FacesDisplay:
 
 
 class AugmentationDisplay:
-    """What each parameter of an augmenter does to one image, drawn several times: a row for each, and one for all.
+    """Effect of an augmenter on one image: one row of draws per parameter, and one row with all of them.
 
     Parameters
     ----------
     images : list of arrays of shape (1 + n_draws, height, width, channels)
-        For each row the image itself and what was drawn from it.
+        The original image and its augmented versions, one array per row.
     labels : sequence of str
-        What each row changes.
+        Parameter that changes the images of each row.
 
     Attributes
     ----------
@@ -201,18 +193,18 @@ class AugmentationDisplay:
 
     @classmethod
     def from_estimator(cls, augmenter, image, *, n_draws=7, random_state=0):
-        """Draw from each parameter that is not 0, by itself.
+        """Apply each parameter that is not 0 by itself, then all together, and draw.
 
         Parameters
         ----------
         augmenter : ImageAugmenter
-            It is not changed.
+            Augmenter to show. It is not changed.
         image : array of shape (n_pixels,), (height, width) or (height, width, channels)
             One image.
         n_draws : int, default=7
-            Draws of each change.
+            Number of augmented images per row.
         random_state : int, default=0
-            Determines the draws.
+            Seed of the augmentation.
 
         Returns
         -------
@@ -221,12 +213,12 @@ class AugmentationDisplay:
         changes = {
             name: amount for name, amount in augmenter.get_params().items() if amount and name not in _NO_CHANGES
         }
-        alone = [{**dict.fromkeys(changes, 0), name: amount} for name, amount in changes.items()]
+        single = [{**dict.fromkeys(changes, 0), name: amount} for name, amount in changes.items()]
         original = to_images(image[None], augmenter.image_shape)
         batch = torch.tensor(original.transpose(0, 3, 1, 2)).float().repeat(n_draws, 1, 1, 1)
         generator = torch.Generator().manual_seed(random_state)
         images = []
-        for change in (*alone, changes):
+        for change in (*single, changes):
             drawn = clone(augmenter).set_params(**change)(batch, generator=generator).clamp(batch.min(), batch.max())
             images.append(np.concatenate([original, drawn.permute(0, 2, 3, 1).numpy().astype(original.dtype)]))
         return cls(images, [f"{name}={amount:g}" for name, amount in changes.items()] + ["all together"]).plot()
@@ -244,7 +236,7 @@ class AugmentationDisplay:
 
 
 class PredictionsDisplay:
-    """A grid of faces with what was predicted: green and ✓ where right, red and ✗ where wrong.
+    """Grid of images with their predictions: green and ✓ if right, red and ✗ if wrong.
 
     Parameters
     ----------
@@ -253,7 +245,7 @@ class PredictionsDisplay:
     y_true, y_pred : array-like of shape (n,)
         True and predicted labels.
     probability : array-like of shape (n,)
-        Of what was predicted.
+        Probability of the predicted label.
 
     Attributes
     ----------
@@ -286,31 +278,26 @@ class PredictionsDisplay:
         Parameters
         ----------
         estimator : classifier
-            Fitted, with ``predict_proba``.
+            Fitted classifier with ``predict_proba``.
         X : array-like
-            What it takes.
+            Input of the classifier.
         y : array-like of shape (n,)
             True labels.
         images : array of shape (n, height, width) or (n, height, width, channels), default=None
-            What to show; by default ``X``.
+            Images to show. By default, the images that the classifier sees.
         n_images : int, default=32
-            So many at most.
+            Maximum number of images.
         order : {"random", "mistakes"}, default="random"
-            Show a random sample, or mistakes first, those made with the greatest confidence in front.
+            Show a random sample, or mistakes first, sorted by decreasing confidence.
         random_state : int, default=0
-            Determines the sample.
+            Seed of the sample.
 
         Returns
         -------
         PredictionsDisplay
-
-        Raises
-        ------
-        ValueError
-            If ``order`` is something else.
         """
         y = check_labels(y, estimator.classes_, X, images)
-        if order == "random":  # the others need no prediction
+        if order == "random":  # only the shown images need a prediction
             rows = np.random.default_rng(random_state).permutation(len(y))[:n_images]
             X, y, images = _safe_indexing(X, rows), y[rows], None if images is None else to_images(images)[rows]
         y_proba = estimator.predict_proba(X)
@@ -325,28 +312,23 @@ class PredictionsDisplay:
         Parameters
         ----------
         images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels)
-            Images; rows are square.
+            Images. Rows must be square images.
         y_true : array-like of shape (n,)
             True labels.
         y_proba : array-like of shape (n, n_labels)
-            Probabilities.
+            Probability of each label.
         labels : array-like
-            The labels of the columns.
+            Labels of the columns of ``y_proba``.
         n_images : int, default=32
-            So many at most.
+            Maximum number of images.
         order : {"random", "mistakes"}, default="random"
-            Show a random sample, or mistakes first, those made with the greatest confidence in front.
+            Show a random sample, or mistakes first, sorted by decreasing confidence.
         random_state : int, default=0
-            Determines the sample.
+            Seed of the sample.
 
         Returns
         -------
         PredictionsDisplay
-
-        Raises
-        ------
-        ValueError
-            If ``order`` is something else.
         """
         images, y_proba = to_images(images), check_proba(y_proba, labels)
         y_true = check_labels(y_true, labels, images, y_proba)
@@ -369,11 +351,11 @@ class PredictionsDisplay:
 
 
 def _choose(y_true, y_proba, labels, n_images, order, random_state):
-    """Rows of the predictions to show."""
+    """Return the rows to show."""
     if order == "random":
         rows = np.random.default_rng(random_state).permutation(len(y_true))
     elif order == "mistakes":
         rows = np.lexsort((-y_proba.max(axis=1), np.asarray(labels)[y_proba.argmax(axis=1)] == y_true))
     else:
-        raise ValueError(f'order must be "random" or "mistakes", got {order!r}.')
+        raise ValueError(f'Expected order="random" or order="mistakes", got order={order!r}.')
     return rows[:n_images]

@@ -1,8 +1,9 @@
-"""What is in a network and what it looks at."""
+"""Displays of networks: layers, filters, Grad-CAM."""
 
 from copy import deepcopy
 
 import numpy as np
+import torch
 
 from .._images import check_images
 from .._validation import check_labels
@@ -13,14 +14,14 @@ __all__ = ["BackboneDisplay", "FilterDisplay", "GradCAMDisplay"]
 
 
 class BackboneDisplay:
-    """A network from left to right: as high as its feature maps, as wide as its channels, as dark as its work.
+    """Diagram of a network: block height is feature map size, width the number of channels, darkness the cost.
 
     Parameters
     ----------
     summary : ferkit.backbones.Summary
-        Of the network.
+        Summary of the network.
     title : str
-        What to call it.
+        Name of the network.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class BackboneDisplay:
         self.title = title
 
     def plot(self):
-        """Draw the layers that compute: convolutions, linear and attention layers.
+        """Draw the layers that have FLOPs: convolutions, linear and attention layers.
 
         Returns
         -------
@@ -53,9 +54,9 @@ class BackboneDisplay:
         from matplotlib.patches import Rectangle
         from matplotlib.ticker import PercentFormatter
 
-        layers = [layer for layer in self.summary.layers if layer.operations and layer.shape]
+        layers = [layer for layer in self.summary.layers if layer.flops and layer.shape]
         extents = [_extent(layer.shape) for layer in layers]
-        shares = np.array([layer.operations for layer in layers]) / max(self.summary.operations, 1)
+        shares = np.array([layer.flops for layer in layers]) / max(self.summary.flops, 1)
         widths = np.array([0.2 + np.log2(channels) / 8 for _, channels in extents])
         norm, gap = Normalize(0, shares.max()), 0.12
         starts = np.concatenate([[0], np.cumsum(widths + gap)[:-1]])
@@ -76,20 +77,20 @@ class BackboneDisplay:
         self.ax_.axis("off")
         self.ax_.set_title(
             f"{self.title}: {len(layers)} layers, {self.summary.parameters / 1e6:.2f} M parameters, "
-            f"{2 * self.summary.operations / 1e6:,.0f} MFLOP an image\n"
-            "above a block the height of its feature maps, below it their number",
+            f"{self.summary.flops / 1e6:,.0f} MFLOP per image\n"
+            "above a block: the size of its feature maps; below: their number",
             fontsize=9,
         )
         bar = self.figure_.colorbar(
             ScalarMappable(Normalize(0, shares.max()), _shades(colormaps["Blues"])), ax=self.ax_, shrink=0.8
         )
-        bar.set_label("share of the work")
+        bar.set_label("share of FLOPs")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
         return self
 
 
 def _extent(shape):
-    """(height, channels) of what a layer returns; tokens of a transformer count as a square of them."""
+    """Return (height, channels) of a layer's output; the tokens of a transformer count as a square."""
     if len(shape) == 3:
         channels_last = shape[0] == shape[1]  # as in Swin transformers
         return shape[1], shape[2] if channels_last else shape[0]
@@ -105,12 +106,12 @@ def _shades(colormap):
 
 
 class FilterDisplay:
-    """The filters of a network's first convolution, all on one scale; where images are RGB, gray stands for 0.
+    """Filters of a network's first convolution on a common scale. In RGB filters, gray means 0.
 
     Parameters
     ----------
     filters : array of shape (n_filters, channels, height, width)
-        Weights, for 1 or 3 channels.
+        Weights, with 1 or 3 channels.
 
     Attributes
     ----------
@@ -133,29 +134,22 @@ class FilterDisplay:
 
     @classmethod
     def from_estimator(cls, estimator):
-        """Show the filters of a :class:`ferkit.FERClassifier`, or of a pipeline that ends in one.
+        """Draw the filters of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
         ----------
         estimator : FERClassifier or Pipeline
-            Fitted, with a backbone that convolves.
+            Fitted estimator whose backbone has a convolution.
 
         Returns
         -------
         FilterDisplay
-
-        Raises
-        ------
-        ValueError
-            If the backbone has no convolution.
         """
-        from torch import nn
-
         last = last_step(estimator)
         for module in last.network_.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, torch.nn.Conv2d):
                 return cls(module.weight.detach().float().cpu().numpy()).plot()
-        raise ValueError(f"The backbone {last.backbone!r} has no convolution whose filters could be shown.")
+        raise ValueError(f"Expected a backbone with a convolution, got {last.backbone!r}, which has no convolution.")
 
     def plot(self):
         """Draw.
@@ -181,22 +175,22 @@ class FilterDisplay:
 
 
 class GradCAMDisplay:
-    """Where in each face a network finds what it predicts: the brighter, the more.
+    """Grad-CAM heat maps: bright regions speak for the predicted label.
 
     Parameters
     ----------
     images : array of shape (n, height, width, channels)
         Images.
     heat : array of shape (n, height, width)
-        How much each place speaks for what was predicted, 0 or more.
+        Evidence for the predicted label at each pixel, 0 or more.
     y_pred : array-like of shape (n,)
         Predicted labels.
     probability : array-like of shape (n,)
-        Of what was predicted.
+        Probability of the predicted label.
     y_true : array-like of shape (n,), default=None
         True labels.
     title : str, default=None
-        Of the figure.
+        Title of the figure.
 
     Attributes
     ----------
@@ -205,9 +199,9 @@ class GradCAMDisplay:
 
     Notes
     -----
-    Grad-CAM [1]_ needs captum, which comes with ``pip install "ferkit[explain]"``. The maps of a deep network's last
-    layers are small: 2×2 for a ``resnet18`` and faces of 48×48. An earlier ``layer`` or a greater ``input_size`` shows
-    more.
+    Grad-CAM [1]_ needs captum: ``pip install "ferkit[explain]"``. The last layers of a deep network return small maps,
+    for example 2×2 for a ``resnet18`` on 48×48 images. Choose an earlier ``layer`` or train with a larger
+    ``input_size`` to see more detail.
 
     References
     ----------
@@ -235,40 +229,31 @@ class GradCAMDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, y=None, *, layer=None):
-        """Predict some images and show what spoke for each prediction.
+        """Predict images, compute their heat maps and draw.
 
         Parameters
         ----------
         estimator : FERClassifier or Pipeline
-            Fitted, with a backbone that convolves. It is not changed.
+            Fitted estimator whose backbone has a convolution. It is not changed.
         X : array-like
-            The images to show.
+            Images to show.
         y : array-like of shape (n,), default=None
             True labels, to mark mistakes.
         layer : str, default=None
-            A layer of the backbone, as ``ferkit backbones NAME`` lists them. By default the last convolution, with
-            the block around it that returns maps of its size.
+            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the largest block around the
+            last convolution whose maps have the size of the convolution's.
 
         Returns
         -------
         GradCAMDisplay
-
-        Raises
-        ------
-        ImportError
-            If captum is not installed.
-        ValueError
-            If no layer of the backbone returns maps.
         """
-        import torch
-
         try:
             from captum.attr import LayerAttribution, LayerGradCam
         except ImportError:
-            raise ImportError('GradCAMDisplay needs captum: pip install "ferkit[explain]"') from None
+            raise ImportError('Expected captum for GradCAMDisplay: pip install "ferkit[explain]"') from None
 
         for _, step in getattr(estimator, "steps", [])[:-1]:
-            X = step.transform(X) if hasattr(step, "transform") else X  # samplers act in fit alone
+            X = step.transform(X) if hasattr(step, "transform") else X  # samplers act only in fit
         model = last_step(estimator)
         rows, shape = check_images(model, X, reset=False)
         images = rows.reshape(-1, *shape)

@@ -1,4 +1,4 @@
-"""How training went, of one network or of several."""
+"""Displays of training: the history of one network, the results of several."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ __all__ = ["ComparisonDisplay", "HistoryDisplay"]
 
 
 class HistoryDisplay:
-    """Loss and accuracy of each epoch.
+    """Loss and accuracy per epoch.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ class HistoryDisplay:
 
     @classmethod
     def from_estimator(cls, estimator):
-        """Show how a :class:`ferkit.FERClassifier`, or a pipeline that ends in one, was trained.
+        """Draw the training history of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
         ----------
         estimator : FERClassifier or Pipeline
-            Fitted.
+            Fitted estimator.
 
         Returns
         -------
@@ -76,15 +76,14 @@ class HistoryDisplay:
 
 
 class ComparisonDisplay:
-    """Networks side by side: accuracy with its interval, and what each cost.
+    """Bar chart of the accuracies of several networks, with their intervals and cost.
 
     Parameters
     ----------
-    runs : list of dict
-        For each network ``name``, ``accuracy`` and ``interval`` (its bounds) on unseen images, ``training_accuracy``,
-        ``parameters``, ``operations`` (multiply-adds for one image) and ``seconds`` of training.
-    tested_on : str
-        What the unseen images are called.
+    runs : DataFrame
+        One row per network, as returned by :func:`ferkit.runs.compare_runs`. Required columns: ``name``, ``tested_on``,
+        ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``training_accuracy``, ``parameters``, ``flops`` and
+        ``seconds``.
 
     Attributes
     ----------
@@ -93,19 +92,20 @@ class ComparisonDisplay:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> from ferkit.display import ComparisonDisplay
-    >>> cost = {"parameters": 1_680_375, "operations": 57_758_464, "seconds": 290}
-    >>> run = {"name": "cnn", "accuracy": 0.63, "interval": (0.61, 0.65), "training_accuracy": 0.7, **cost}
-    >>> ComparisonDisplay([run], tested_on="PublicTest").plot().ax_.get_xlabel()
+    >>> scores = {"accuracy": 0.63, "accuracy_low": 0.61, "accuracy_high": 0.65, "training_accuracy": 0.7}
+    >>> cost = {"parameters": 1_680_375, "flops": 115_516_928, "seconds": 290}
+    >>> runs = pd.DataFrame([{"name": "cnn", "tested_on": "PublicTest", **scores, **cost}])
+    >>> ComparisonDisplay(runs).plot().ax_.get_xlabel()
     'accuracy'
     """
 
-    def __init__(self, runs, *, tested_on):
+    def __init__(self, runs):
         self.runs = runs
-        self.tested_on = tested_on
 
     def plot(self):
-        """Draw, the most accurate on top.
+        """Draw, the most accurate network on top.
 
         Returns
         -------
@@ -113,29 +113,28 @@ class ComparisonDisplay:
         """
         from matplotlib.ticker import PercentFormatter
 
-        runs = sorted(self.runs, key=lambda run: run["accuracy"])
+        runs = self.runs.sort_values("accuracy")
         self.figure_, ((self.ax_,),) = new_axes(1, 1, 11, 1.6 + 0.45 * len(runs))
-        accuracy, training = (np.array([run[key] for run in runs]) for key in ("accuracy", "training_accuracy"))
-        low, high = np.array([run["interval"] for run in runs]).T
         places = np.arange(len(runs))
         self.ax_.barh(
             places,
-            accuracy,
+            runs["accuracy"],
             0.6,
-            xerr=[accuracy - low, high - accuracy],
+            xerr=[runs["accuracy"] - runs["accuracy_low"], runs["accuracy_high"] - runs["accuracy"]],
             color="#8ABFE5",
             error_kw={"capsize": 3},
-            label=f"{self.tested_on}, with its 95 % interval",
+            label=f"{runs['tested_on'].iloc[0]}, with 95 % interval",
         )
-        self.ax_.plot(training, places, "D", markersize=5, color=COLORS[1], label="Training")
-        for place, run in enumerate(runs):
+        self.ax_.plot(runs["training_accuracy"], places, "D", markersize=5, color=COLORS[1], label="Training")
+        for place, run in zip(places, runs.itertuples(), strict=True):
             cost = (
-                f"{run['accuracy']:.1%}   {run['parameters'] / 1e6:.1f} M parameters, "
-                f"{2 * run['operations'] / 1e6:,.0f} MFLOP, trained in {_duration(run['seconds'])}"
+                f"{run.accuracy:.1%}   {run.parameters / 1e6:.1f} M parameters, {run.flops / 1e6:,.0f} MFLOP, "
+                f"trained in {_duration(run.seconds)}"
             )
             self.ax_.text(1.02, place, cost, va="center", fontsize=8, transform=self.ax_.get_yaxis_transform())
-        self.ax_.set_yticks(places, [run["name"] for run in runs])
-        self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * max(*high, *training))))
+        self.ax_.set_yticks(places, runs["name"])
+        highest = runs[["accuracy_high", "training_accuracy"]].max(axis=None)
+        self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * highest)))
         self.ax_.xaxis.set_major_formatter(PercentFormatter(1))
         self.ax_.spines[["top", "right"]].set_visible(False)
         self.figure_.legend(loc="outside upper center", ncols=2, frameon=False)

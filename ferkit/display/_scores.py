@@ -1,4 +1,4 @@
-"""How good predictions are: what is taken for what, at which threshold, and how sure."""
+"""Displays of predictions: confusion, scores per class, ROC, precision and recall, calibration."""
 
 import numpy as np
 from sklearn.metrics import (
@@ -11,25 +11,26 @@ from sklearn.metrics import (
 )
 from sklearn.utils.multiclass import unique_labels
 
-from .._validation import bin_confidence, check_labels, check_proba
+from .._metrics import bin_confidence, calibration_error, rank_confusions
+from .._validation import check_labels, check_proba
 from ._base import COLORS, DASHES, new_axes
 
-__all__ = ["ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]
+__all__ = ["ClassScoresDisplay", "ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]
 
 
 class ConfusionDisplay:
-    """What is taken for what: counts, shares of each true label, or the difference of two models.
+    """Confusion matrix: counts, shares of each true label, or the difference between two models.
 
     Parameters
     ----------
     confusion : array of shape (n_labels, n_labels)
-        Counts; rows are true, columns predicted.
+        Counts. Rows are true labels, columns predicted labels.
     labels : sequence
-        The labels.
+        Labels of the rows and columns.
     normalize : {"true"}, default=None
-        Show shares of each row in place of counts.
+        Show shares of each row instead of counts.
     baseline : array of shape (n_labels, n_labels), default=None
-        Counts of another model, on the same images, to subtract.
+        Counts of another model on the same images, to subtract.
 
     Attributes
     ----------
@@ -61,30 +62,25 @@ class ConfusionDisplay:
         Parameters
         ----------
         estimator : classifier
-            Fitted.
+            Fitted classifier.
         X : array-like
-            What it takes.
+            Input of the classifier.
         y : array-like of shape (n,)
             True labels.
         labels : array-like, default=None
-            The labels in the order to show them; any others that occur follow. By default all are sorted.
+            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
         normalize : {"true"}, default=None
-            Show shares of each true label in place of counts.
+            Show shares of each true label instead of counts.
         baseline : classifier, default=None
-            Another one, fitted, to show the difference to.
+            Another fitted classifier whose confusion matrix is subtracted.
         ax : matplotlib Axes, default=None
-            Where to draw. By default a new figure.
+            Axes to draw in. By default, those of a new figure.
         name : str, default=None
-            Of the model or the images, for the title.
+            Name of the model or the images, for the title.
 
         Returns
         -------
         ConfusionDisplay
-
-        Raises
-        ------
-        ValueError
-            If ``normalize`` is something else, or labels are numbers here and strings there.
         """
         return cls.from_predictions(
             y,
@@ -105,24 +101,19 @@ class ConfusionDisplay:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            The labels in the order to show them; any others that occur follow. By default all are sorted.
+            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
         normalize : {"true"}, default=None
-            Show shares of each true label in place of counts.
+            Show shares of each true label instead of counts.
         baseline : array-like of shape (n,), default=None
-            What another model predicted, to show the difference to.
+            Predictions of another model, whose confusion matrix is subtracted.
         ax : matplotlib Axes, default=None
-            Where to draw. By default a new figure.
+            Axes to draw in. By default, those of a new figure.
         name : str, default=None
-            Of the model or the images, for the title.
+            Name of the model or the images, for the title.
 
         Returns
         -------
         ConfusionDisplay
-
-        Raises
-        ------
-        ValueError
-            If ``normalize`` is something else, or labels are numbers here and strings there.
         """
         predicted = [y_pred] if baseline is None else [y_pred, baseline]
         y_true = check_labels(y_true, () if labels is None else labels, *predicted)
@@ -135,34 +126,31 @@ class ConfusionDisplay:
 
     @property
     def values(self):
-        """What the cells show, an array of shape (n_labels, n_labels)."""
+        """Values of the cells, an array of shape (n_labels, n_labels)."""
         if self.normalize not in (None, "true"):
-            raise ValueError(f'normalize must be None or "true", got {self.normalize!r}.')
+            raise ValueError(f'Expected normalize=None or normalize="true", got normalize={self.normalize!r}.')
         matrices = [np.asarray(counts) for counts in (self.confusion, self.baseline) if counts is not None]
         if self.normalize:
             matrices = [counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) for counts in matrices]
         return matrices[0] if self.baseline is None else matrices[0] - matrices[1]
 
     def most_confused(self, n=10):
-        """The pairs of labels that are taken for each other most, or with a baseline more than by that.
+        """Return the most confused pairs of labels; with a baseline, the pairs whose confusion increased most.
 
         Parameters
         ----------
         n : int, default=10
-            So many at most.
+            Maximum number of pairs.
 
         Returns
         -------
         list of tuple
             (true label, predicted label, value of the cell), the greatest value first.
         """
-        labels = np.asarray(self.labels).tolist()
-        values = self.values * ~np.eye(len(labels), dtype=bool)
-        pairs = np.column_stack(np.unravel_index(np.argsort(-values, axis=None, kind="stable"), values.shape))
+        labels, values = np.asarray(self.labels).tolist(), self.values
         return [
             (labels[true], labels[predicted], values[true, predicted].item())
-            for true, predicted in pairs[:n]
-            if values[true, predicted] > 0
+            for true, predicted in rank_confusions(values, n)
         ]
 
     def plot(self, ax=None, *, name=None):
@@ -171,9 +159,9 @@ class ConfusionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to. By default a new figure.
+            Axes to draw in. By default, those of a new figure.
         name : str, default=None
-            Of the model or the images, for the title.
+            Name of the model or the images, for the title.
 
         Returns
         -------
@@ -198,7 +186,7 @@ class ConfusionDisplay:
         )
         for text, value in zip(display.text_.flat, values.flat, strict=True):
             red, green, blue, _ = display.im_.cmap(display.im_.norm(value))
-            # scikit-learn writes in the map's own colours, which on a diverging one can't be read
+            # scikit-learn writes in colors of the colormap, which cannot be read on a diverging one
             text.set_color("black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white")
             if not value or text.get_text() in ("+0%", "-0%"):
                 text.set_text("")
@@ -213,8 +201,66 @@ class ConfusionDisplay:
         return self
 
 
+class ClassScoresDisplay:
+    """Bar chart of the precision and recall of each class.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        One row per label, as returned by :meth:`ferkit.report.Report.to_frame`.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import ClassScoresDisplay
+    >>> from ferkit.report import Report
+    >>> report = Report.from_predictions(["happy", "sad", "sad", "sad"], ["happy", "sad", "happy", "happy"])
+    >>> display = ClassScoresDisplay(report.to_frame()).plot()
+    >>> [tick.get_text() for tick in display.ax_.get_yticklabels()]
+    ['happy (1)', 'sad (3)']
+    """
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in. By default, those of a new figure.
+
+        Returns
+        -------
+        ClassScoresDisplay
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        scores, places = self.scores, np.arange(len(self.scores))
+        if ax is None:
+            longest = max(len(str(label)) for label in scores.index)
+            _, ((ax,),) = new_axes(1, 1, 5.5 + 0.08 * longest, 1.2 + 0.5 * len(scores))
+        for score, offset, color in zip(("precision", "recall"), (-0.2, 0.2), COLORS, strict=False):
+            bars = ax.barh(places + offset, scores[score], 0.38, color=color, label=score)
+            ax.bar_label(bars, [f"{value:.0%}" for value in scores[score]], padding=2, fontsize=8)
+        ax.set_yticks(places, [f"{label} ({count:,})" for label, count in scores["support"].items()])
+        ax.margins(y=0.02)
+        ax.invert_yaxis()
+        ax.set_xlim(0, 1.08)
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+        self.figure_, self.ax_ = ax.figure, ax
+        return self
+
+
 class _OneVsRestDisplay:
-    """A curve for each label against all others."""
+    """Curve of each label against all others."""
 
     def __init__(self, curves, scores):
         self.curves = curves
@@ -227,13 +273,13 @@ class _OneVsRestDisplay:
         Parameters
         ----------
         estimator : classifier
-            Fitted, with ``predict_proba``.
+            Fitted classifier with ``predict_proba``.
         X : array-like
-            What it takes.
+            Input of the classifier.
         y : array-like of shape (n,)
             True labels.
         ax : matplotlib Axes, default=None
-            Where to draw. By default a new figure.
+            Axes to draw in. By default, those of a new figure.
 
         Returns
         -------
@@ -250,11 +296,11 @@ class _OneVsRestDisplay:
         y_true : array-like of shape (n,)
             True labels.
         y_proba : array-like of shape (n, n_labels)
-            Probabilities, or other scores that are the greater, the more a label is believed.
+            Probabilities, or other scores that increase with the confidence in a label.
         labels : sequence
-            The labels of the columns.
+            Labels of the columns of ``y_proba``.
         ax : matplotlib Axes, default=None
-            Where to draw. By default a new figure.
+            Axes to draw in. By default, those of a new figure.
 
         Returns
         -------
@@ -263,10 +309,10 @@ class _OneVsRestDisplay:
         y_true, curves, scores = check_labels(y_true, labels, y_proba), {}, {}
         for label, score in zip(labels, np.asarray(y_proba).T, strict=True):
             is_label = y_true == label
-            if is_label.any() and not is_label.all():  # else there is nothing to tell apart
+            if is_label.any() and not is_label.all():  # otherwise, there is nothing to tell apart
                 curves[label], scores[label] = cls._compute(is_label, score)
         if not curves:
-            raise ValueError(f"Expected images of at least two labels, got {len(y_true):,} of {y_true[0]} alone.")
+            raise ValueError(f"Expected images of at least two labels, got {len(y_true):,} images of {y_true[0]}.")
         return cls(curves, scores).plot(ax)
 
     def plot(self, ax=None):
@@ -275,7 +321,7 @@ class _OneVsRestDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to. By default a new figure.
+            Axes to draw in. By default, those of a new figure.
 
         Returns
         -------
@@ -302,14 +348,14 @@ class _OneVsRestDisplay:
 class RocDisplay(_OneVsRestDisplay):
     """Receiver operating characteristic of each label against all others.
 
-    Labels that no image has are left out.
+    Labels without images are left out.
 
     Parameters
     ----------
     curves : dict of label to pair of arrays
         False and true positive rates at each threshold.
     scores : dict of label to float
-        The area under each curve.
+        Area under each curve.
 
     Attributes
     ----------
@@ -318,7 +364,7 @@ class RocDisplay(_OneVsRestDisplay):
 
     See Also
     --------
-    PrecisionRecallDisplay : Shows more where a label is rare.
+    PrecisionRecallDisplay : Shows more detail for rare labels.
 
     Examples
     --------
@@ -342,14 +388,14 @@ class RocDisplay(_OneVsRestDisplay):
 class PrecisionRecallDisplay(_OneVsRestDisplay):
     """Precision against recall of each label against all others.
 
-    Labels that no image has are left out. By chance the average precision would be a label's share of the images.
+    Labels without images are left out. The average precision of random guesses is the share of images with the label.
 
     Parameters
     ----------
     curves : dict of label to pair of arrays
         Recall and precision at each threshold.
     scores : dict of label to float
-        The average precision of each.
+        Average precision of each label.
 
     Attributes
     ----------
@@ -358,7 +404,7 @@ class PrecisionRecallDisplay(_OneVsRestDisplay):
 
     See Also
     --------
-    RocDisplay : Does not depend on how many images have a label.
+    RocDisplay : Does not depend on the share of images with a label.
 
     Examples
     --------
@@ -371,7 +417,7 @@ class PrecisionRecallDisplay(_OneVsRestDisplay):
     """
 
     _labels, _score, _drawstyle = ("recall", "precision"), "average precision", "steps-post"
-    _chance = ([], [])  # another for each label
+    _chance = ([], [])  # it differs between labels
 
     @staticmethod
     def _compute(is_label, score):
@@ -380,17 +426,17 @@ class PrecisionRecallDisplay(_OneVsRestDisplay):
 
 
 class ReliabilityDisplay:
-    """Accuracy against confidence, and how many images are predicted with which.
+    """Accuracy against confidence, and the share of images at each confidence.
 
-    Confidence is the probability of what is predicted. Where it is well calibrated, of the images predicted with 70 %
-    seven in ten are right.
+    Confidence is the probability of the predicted label. If a model is well calibrated, 70 % of the predictions with a
+    confidence of 70 % are right.
 
     Parameters
     ----------
     accuracy, confidence : array of shape (n_filled_bins,)
-        The means of each bin that holds images.
+        Means of each bin that contains images.
     counts : array of shape (n_bins,)
-        Images in each bin; bins are equally wide, from 0 to 1.
+        Number of images in each bin. Bins have equal width, from 0 to 1.
 
     Attributes
     ----------
@@ -419,13 +465,13 @@ class ReliabilityDisplay:
         Parameters
         ----------
         estimator : classifier
-            Fitted, with ``predict_proba``.
+            Fitted classifier with ``predict_proba``.
         X : array-like
-            What it takes.
+            Input of the classifier.
         y : array-like of shape (n,)
             True labels.
         n_bins : int, default=15
-            Bins of confidence.
+            Number of confidence bins.
 
         Returns
         -------
@@ -435,18 +481,18 @@ class ReliabilityDisplay:
 
     @classmethod
     def from_predictions(cls, y_true, y_proba, *, labels, n_bins=15):
-        """Sort into bins and draw.
+        """Sort predictions into bins and draw.
 
         Parameters
         ----------
         y_true : array-like of shape (n,)
             True labels.
         y_proba : array-like of shape (n, n_labels)
-            Probabilities.
+            Probability of each label.
         labels : array-like
-            The labels of the columns.
+            Labels of the columns of ``y_proba``.
         n_bins : int, default=15
-            Bins of confidence.
+            Number of confidence bins.
 
         Returns
         -------
@@ -457,8 +503,8 @@ class ReliabilityDisplay:
 
     @property
     def expected_calibration_error(self):
-        """Mean distance between accuracy and confidence over all images, a float."""
-        return float(np.average(np.abs(self.accuracy - self.confidence), weights=self.counts[self.counts > 0]))
+        """Mean difference between accuracy and confidence over all images, a float."""
+        return calibration_error(self.accuracy, self.confidence, self.counts)
 
     def plot(self, axes=None):
         """Draw.
@@ -466,7 +512,7 @@ class ReliabilityDisplay:
         Parameters
         ----------
         axes : array of two matplotlib Axes, default=None
-            Where to, the upper one for the curve. By default a new figure.
+            Axes to draw in, the first for the curve. By default, those of a new figure.
 
         Returns
         -------

@@ -1,0 +1,368 @@
+"""Training runs as directories: train a network into one, read one, compare several."""
+
+import json
+import os
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import train_test_split
+
+from .backbones import summarize
+from .display import ClassDistributionDisplay, ConfusionDisplay, FacesDisplay, HistoryDisplay, PredictionsDisplay
+from .display._base import new_axes, offscreen
+from .report import evaluate
+
+__all__ = ["Run", "compare_runs", "train_run"]
+
+MODEL, SETTINGS, REPORT = "model.joblib", "settings.json", "report.json"
+TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
+
+_PACKAGES = (
+    "ferkit",
+    "torch",
+    "torchvision",
+    "skorch",
+    "scikit-learn",
+    "imbalanced-learn",
+    "numpy",
+    "pandas",
+    "joblib",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run in a directory.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    settings : dict
+        Data, parameters, versions, machine and history of the training: the content of ``settings.json``.
+    reports : dict of dict or None
+        Scores of each split, as returned by :meth:`ferkit.report.Report.to_dict`: the content of ``report.json``. None
+        if the process was stopped before the run was complete.
+    """
+
+    path: Path
+    settings: dict = field(repr=False)
+    reports: dict | None = field(repr=False)
+
+    @classmethod
+    def read(cls, path):
+        """Read a run from its directory.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Directory that :func:`train_run` has written.
+
+        Returns
+        -------
+        Run
+        """
+        path = Path(path)
+        if not (path / SETTINGS).is_file():
+            raise FileNotFoundError(f"Expected the directory of a run, got {path} without a {SETTINGS}: use train_run.")
+        settings, reports = (
+            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+            for file in (path / SETTINGS, path / REPORT)
+        )
+        return cls(path, settings, reports)
+
+    @property
+    def is_finished(self):
+        """Whether the training was not interrupted and its model has been scored."""
+        return self.reports is not None and not self.settings["interrupted"]
+
+    @property
+    def scores(self):
+        """Scores on the test images, a dict."""
+        return self.reports[self.settings["tested_on"]]
+
+    def matches(self, model, data_name=None):
+        """Check whether the run has trained with the same parameters on the same data.
+
+        Parameters
+        ----------
+        model : FERClassifier
+            Classifier with the parameters to compare.
+        data_name : str, default=None
+            Name of the data to compare.
+
+        Returns
+        -------
+        bool
+        """
+        return self.settings["data"] == data_name and self.settings["parameters"] == _plain_parameters(model)
+
+    def __str__(self):
+        text = (self.path / "report.txt").read_text(encoding="utf-8")
+        return text[text.index(f"{self.settings['tested_on']}\n") :].rstrip()
+
+
+def train_run(model, faces, path, *, data_name=None, overwrite=False):
+    """Train a classifier, score it, and write everything about it to a directory.
+
+    The Training images train the model. The test set is PublicTest, Validation or Test, the first of these that the
+    data contains. If it contains none, a stratified tenth of the Training images is held out.
+
+    The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
+    ``report.json``, and figures. ``report.json`` is written last: a run that has one is complete, and its files belong
+    together, even if the process was killed.
+
+    Parameters
+    ----------
+    model : FERClassifier
+        Classifier to train. It is fitted in place.
+    faces : Bunch
+        Labeled faces as returned by :func:`~ferkit.datasets.load_fer2013` or :func:`~ferkit.datasets.make_faces`.
+    path : str or path-like
+        The directory. It is created if needed.
+    data_name : str, default=None
+        Name of the data in the settings. Runs can be compared if it is the same.
+    overwrite : bool, default=False
+        Whether to replace a run in the directory.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    FileExistsError
+        If the directory contains a run and ``overwrite`` is False.
+    KeyboardInterrupt
+        After Ctrl-C. If at least one epoch was complete, the run has been written before, marked as interrupted.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from ferkit import FERClassifier
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.runs import train_run
+    >>> faces = make_faces(210, random_state=0)
+    >>> with TemporaryDirectory() as directory:
+    ...     run = train_run(FERClassifier("cnn_small", max_epochs=1), faces, directory)
+    >>> run.settings["tested_on"], run.scores["n"]
+    ('PublicTest', 21)
+    """
+    path = Path(path)
+    train, test, tested_on = split_rows(faces)
+    if (path / MODEL).exists() and not overwrite:
+        raise FileExistsError(f"Expected a directory without a run, got {path}: choose another or pass overwrite=True.")
+    make_directory(path)
+    parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
+    interrupt = None
+    try:
+        model.fit(X_train, y[train])
+    except KeyboardInterrupt as error:
+        if not getattr(model, "history_", None):
+            raise
+        interrupt = error
+    (path / REPORT).unlink(missing_ok=True)  # from here on, an earlier run is no longer complete
+    _write_model(model, path)
+    settings = {"data": data_name, "tested_on": tested_on, "interrupted": interrupt is not None}
+    settings |= {"parameters": parameters, **_describe_training(model)}
+    write_text(path / SETTINGS, json.dumps(settings, indent=2, allow_nan=False) + "\n")
+
+    labels = order_labels(model, faces)
+    reports = {
+        "Training": evaluate(model, X_train, y[train], labels=labels),
+        tested_on: evaluate(model, faces.data[test], y[test], labels=labels, X_train=X_train),
+    }
+    write_text(path / "report.txt", "\n\n".join(f"{name}\n{report}" for name, report in reports.items()) + "\n")
+    reports[tested_on].to_html(path / "report.html", title=f"{model.backbone} on {tested_on}")
+    for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
+        figure.savefig(path / f"{name}.png", dpi=120)
+    scores = {name: report.to_dict() for name, report in reports.items()}
+    write_text(path / REPORT, json.dumps(scores, indent=2, allow_nan=False) + "\n")
+    if interrupt is not None:
+        raise interrupt
+    return Run.read(path)
+
+
+def compare_runs(runs):
+    """Compare runs that were tested on the same images.
+
+    Each run is one trained model. The intervals cover the choice of test images only; training again with another seed
+    changes the accuracy too.
+
+    Parameters
+    ----------
+    runs : list of Run, str or path-like
+        Runs or their directories. Each must have been scored.
+
+    Returns
+    -------
+    DataFrame
+        One row per run, the most accurate first. The columns are ``name`` (of the directory), ``data``, ``tested_on``,
+        ``input_size``, ``epochs``, ``parameters``, ``flops`` (per image), ``seconds`` (of training),
+        ``training_accuracy``, ``accuracy``, ``accuracy_low`` and ``accuracy_high`` (its 95 % confidence interval),
+        ``balanced_accuracy`` and ``n`` (test images).
+
+    See Also
+    --------
+    ferkit.display.ComparisonDisplay : Draws the result.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from ferkit import FERClassifier
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.runs import compare_runs, train_run
+    >>> faces = make_faces(210, random_state=0)
+    >>> with TemporaryDirectory() as directory:
+    ...     for width in (8, 16):
+    ...         model = FERClassifier(backbone_params={"widths": (width,)}, max_epochs=1, random_state=0)
+    ...         run = train_run(model, faces, Path(directory, f"width{width}"))
+    ...     table = compare_runs(Path(directory).iterdir())
+    >>> table.sort_values("parameters")[["name", "parameters", "epochs", "n"]]
+         name  parameters  epochs   n
+    ...
+    """
+    runs = [run if isinstance(run, Run) else Run.read(run) for run in runs]
+    for run in runs:
+        if run.reports is None:
+            raise ValueError(f"Expected runs with scores, got {run.path}, whose training was stopped: train it again.")
+    tested = {(run.settings["data"], run.settings["tested_on"]) for run in runs}
+    if len(tested) != 1:
+        found = ", ".join(f"{split} of {data}" for data, split in sorted(tested, key=str)) or "no runs"
+        raise ValueError(f"Expected runs that were tested on the same images, got {found}: compare them separately.")
+    rows = [
+        {
+            "name": run.path.name,
+            "data": run.settings["data"],
+            "tested_on": run.settings["tested_on"],
+            "input_size": "×".join(map(str, run.settings["network"]["input_size"])),
+            "epochs": len(run.settings["history"]),
+            "parameters": run.settings["network"]["parameters"],
+            "flops": run.settings["network"]["flops"],
+            "seconds": run.settings["training_seconds"],
+            "training_accuracy": run.reports["Training"]["accuracy"],
+            "accuracy": run.scores["accuracy"],
+            "accuracy_low": run.scores["accuracy_interval_95"][0],
+            "accuracy_high": run.scores["accuracy_interval_95"][1],
+            "balanced_accuracy": run.scores["balanced_accuracy"],
+            "n": run.scores["n"],
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(rows).sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def make_directory(path):
+    """Create a directory and check that files can be written to it, before hours of training."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise OSError(f"Expected a directory that can be written to, got {path} ({error}): choose another.") from error
+
+
+def split_rows(faces):
+    """Return the rows to train on, the rows to test on, and the name of the test set."""
+    if faces.target is None:
+        raise ValueError("Expected labeled images, got images without labels: the challenge's test.csv has none.")
+    counts = dict(zip(*np.unique(faces.usage, return_counts=True), strict=True))
+    train = np.flatnonzero(faces.usage == "Training")
+    if not len(train):
+        found = ", ".join(f"{count:,} {usage}" for usage, count in counts.items())
+        raise ValueError(f"Expected Training images, got {found}: name the file train.csv or add a Usage column.")
+    for usage in TEST_SPLITS:
+        if usage in counts:
+            return train, np.flatnonzero(faces.usage == usage), usage
+    target = faces.target[train]
+    size = max(round(0.1 * len(train)), len(np.unique(target)))
+    if size >= len(train):
+        raise ValueError(f"Expected more than {size} Training images to hold some out, got {len(train)}: add images.")
+    stratify = target if np.bincount(target)[target].min() > 1 else None
+    train, test = train_test_split(train, test_size=size, stratify=stratify, random_state=0)
+    return np.sort(train), np.sort(test), "a tenth of Training"
+
+
+def order_labels(model, faces):
+    """Return the labels of the model and the faces: those of ``target_names`` in that order, then all others."""
+    classes = {*model.classes_, *faces.target_names[np.unique(faces.target)]}
+    known = [name for name in faces.target_names if name in classes]
+    return known + [name for name in model.classes_ if name not in known]
+
+
+def write_text(path, text):
+    """Write a text file that never exists in part."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _write_model(model, path):
+    """Replace the model, and with it the settings that describe it."""
+    part = path / f"{MODEL}.part"
+    joblib.dump(model, part)
+    (path / SETTINGS).unlink(missing_ok=True)
+    part.replace(path / MODEL)
+
+
+def _plain_parameters(model):
+    """Return the parameters that matter to the result as JSON types."""
+    params = model.get_params()
+    del params["verbose"]
+    return json.loads(json.dumps(params, default=repr))
+
+
+def _describe_training(model):
+    network = model.network_
+    size = network.input_size or model.image_shape_[:2]
+    summary = summarize(network.backbone, (len(network.mean), *size))
+    return {
+        "resolved": {
+            "optimizer": model.optimizer_,
+            "lr": model.lr_,
+            "mixup": model.mixup_,
+            "augment": None if model.augment_ is None else repr(model.augment_),
+            "device": model.device_,
+            "precision": model.precision_,
+            "image_shape": model.image_shape_,
+        },
+        "network": {"input_size": size, "parameters": summary.parameters, "flops": summary.flops},
+        "training_seconds": sum(row["seconds"] for row in model.history_),
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
+        "machine": {
+            "platform": platform.platform(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "history": [
+            {key: value if np.isfinite(value) else None for key, value in row.items()} for row in model.history_
+        ],
+    }
+
+
+@offscreen()
+def _draw_figures(model, faces, splits, reports):
+    y, (train, test), (*_, report) = faces.target_names[faces.target], splits.values(), reports.values()
+    displays = {
+        "learning_curve": HistoryDisplay.from_estimator(model),
+        "class_distribution": ClassDistributionDisplay.from_targets(
+            {name: y[rows] for name, rows in splits.items()}, labels=report.labels
+        ),
+        "samples": FacesDisplay.from_data(faces.images[train], y[train], labels=report.labels),
+        "predictions": PredictionsDisplay.from_predictions(
+            faces.images[test], y[test], report.y_proba, labels=report.classes
+        ),
+    }
+    width = 3.3 + 0.48 * len(report.labels)
+    figure, (axes,) = new_axes(1, 2, 2 * width, width - 1)
+    for ax, (name, each) in zip(axes, reports.items(), strict=True):
+        ConfusionDisplay(each.confusion, each.labels, normalize="true").plot(ax, name=name)
+    return {**{name: display.figure_ for name, display in displays.items()}, "confusion_matrix": figure}

@@ -1,0 +1,105 @@
+import json
+
+import joblib
+import pytest
+from matplotlib.figure import Figure
+
+from ferkit import FERClassifier
+from ferkit.backbones import CNN
+from ferkit.datasets import make_faces
+from ferkit.display import ComparisonDisplay
+from ferkit.runs import Run, compare_runs, train_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Leave figures empty, which take most of the time of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda self, file, **options: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_faces(140, random_state=0)
+
+
+def build(width=8, **params):
+    return FERClassifier(backbone_params={"widths": (width,)}, max_epochs=1, random_state=0, **params)
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    """Two finished runs."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [train_run(build(width), data, folder / f"width{width}", data_name="drawn") for width in (8, 16)]
+
+
+def test_a_run_is_read_as_it_was_written(runs):
+    run = Run.read(runs[0].path)
+    assert run == runs[0]
+    assert run.is_finished
+    assert run.scores == run.reports["PublicTest"] == json.loads((run.path / "report.json").read_text())["PublicTest"]
+    assert f"{run.scores['accuracy']:.2%}" in str(run)
+    assert "Training" not in str(run).splitlines()[0]
+    assert [part["n"] for part in run.reports.values()] == [112, 14]
+
+
+def test_a_run_knows_its_parameters_and_data(runs):
+    assert runs[0].matches(build(), "drawn")
+    assert runs[0].matches(build(verbose=1), "drawn"), "progress bars don't change the result"
+    assert not runs[0].matches(build(16), "drawn")
+    assert not runs[0].matches(build(), "others")
+
+
+def test_the_model_is_fitted_in_place_and_saved(data, tmp_path):
+    model = build()
+    run = train_run(model, data, str(tmp_path))
+    assert (joblib.load(run.path / "model.joblib").predict(data.data) == model.predict(data.data)).all()
+    assert run.settings["data"] is None
+
+
+def test_parameters_that_are_no_json_are_recorded(data, tmp_path):
+    model = build(callbacks=[], net_params={"optimizer__betas": (0.9, 0.99)}).set_params(backbone=CNN)
+    run = train_run(model, data, tmp_path)
+    assert run.settings["parameters"]["backbone"] == repr(CNN)
+    assert run.matches(model)
+
+
+def test_a_run_is_not_overwritten_unasked(runs, data):
+    before = (runs[0].path / "model.joblib").read_bytes()
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        train_run(build(16), data, runs[0].path)
+    assert (runs[0].path / "model.joblib").read_bytes() == before
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"without a settings\.json"):
+        Run.read(tmp_path)
+
+
+def test_two_runs_are_compared_by_path_or_object(runs):
+    table = compare_runs(runs)
+    assert table.equals(compare_runs([run.path for run in runs]))
+    assert table["accuracy"].is_monotonic_decreasing
+    assert set(table["name"]) == {"width8", "width16"}
+    for row in table.itertuples():
+        (run,) = (run for run in runs if run.path.name == row.name)
+        assert row.accuracy == run.scores["accuracy"]
+        assert [row.accuracy_low, row.accuracy_high] == run.scores["accuracy_interval_95"]
+        assert row.parameters == run.settings["network"]["parameters"]
+        assert row.flops == run.settings["network"]["flops"]
+    display = ComparisonDisplay(table).plot()
+    assert [tick.get_text() for tick in display.ax_.get_yticklabels()] == table["name"].tolist()[::-1]
+
+
+def test_only_runs_on_the_same_images_are_compared(runs, data, tmp_path):
+    other = train_run(build(), data, tmp_path / "other", data_name="others")
+    with pytest.raises(ValueError, match="PublicTest of drawn, PublicTest of others"):
+        compare_runs([*runs, other])
+    with pytest.raises(ValueError, match="no runs"):
+        compare_runs([])
+    (other.path / "report.json").unlink()
+    assert not Run.read(other.path).is_finished
+    with pytest.raises(ValueError, match="train it again"):
+        compare_runs([other.path])
