@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from ._images import check_images, group_copies, match_range, pixel_range
+from ._images import check_images, match_range, number_rows, pixel_range
 from .augmentation import ImageAugmenter
 from .backbones._registry import OPTIMIZERS
 from .training import (
@@ -444,7 +444,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _split(self, rows, y, seed):
         """Return the rows to train on and to hold back. Copies of one image stay together."""
         y = y if y.ndim == 1 else y.argmax(axis=1)
-        group = group_copies(rows)
+        group = number_rows(rows if isinstance(rows, np.ndarray) else map(str.encode, rows.paths))
         first = np.unique(group, return_index=True)[1]
         try:
             parts = train_test_split(
