@@ -5,8 +5,9 @@ PYTHON ?= python3
 # The oldest supported dependencies have no wheels for newer versions of Python.
 OLDEST_PYTHON ?= python3.11
 BIN := .venv/bin
-# Without the variable, scikit-learn skips its array API checks. ARGS are further arguments of pytest, such as ARGS="-n 2".
-PYTEST = SCIPY_ARRAY_API=1 $(BIN)/python -m pytest $(ARGS)
+# One process per core with one thread each is quickest. Without SCIPY_ARRAY_API, scikit-learn skips its array API checks.
+# ARGS are further arguments of pytest, such as ARGS="-k frozen".
+PYTEST = SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
