@@ -9,6 +9,7 @@ import re
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 
@@ -71,7 +72,7 @@ def list_archive(open_file, stack):
 
 def list_nested(members, stack, unread):
     """Return the members of the archives in `members`; archives that cannot be read go to `unread` with the error."""
-    nested = {}
+    nested: dict[str, Callable] = {}
     for name in members:
         if has_suffix(name, ARCHIVE_SUFFIXES):
             try:

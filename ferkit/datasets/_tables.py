@@ -87,7 +87,10 @@ def read_table(open_file, name, columns, path, wanted, decode, errors):
     """Return (data, target, usage, origin, faults) of the faces in a table."""
     of = "" if name == path.name else f" of {name}"
     only_usage = "Training" if posixpath.basename(name).lower().split(".")[0] == "train" else "Test"
-    held, blocks, faults, start = Counter(), [], {}, 0
+    held: Counter = Counter()
+    faults: dict[str, str] = {}
+    blocks: list[tuple] = []
+    start = 0
     with _open_table(open_file) as file:
         records = _read_records(file)
         next(records)  # the header
