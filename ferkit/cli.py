@@ -175,8 +175,11 @@ def compare(
                 failed.append(folder)
                 _print_error(error, f"{folder}: ")
     finally:
-        runs = [Run.read(path.parent) for path in sorted(out_dir.glob("*/report.json")) if path.parent not in failed]
-        if runs := [run for run in runs if run.settings["data"] == name]:
+        # an earlier run of one of these networks with other settings would look like a result of this comparison
+        runs = [Run.read(path.parent) for path in sorted(out_dir.glob("*/report.json"))]
+        runs = [run for run in runs if run.path not in models or run.matches(models[run.path], name)]
+        runs = [run for run in runs if run.settings["data"] == name]
+        if runs:
             _write_comparison(compare_runs(runs), out_dir)
     if failed:
         raise SystemExit(1)

@@ -388,6 +388,23 @@ def test_compare_goes_on_where_it_was(compared, csv, quick, capsys):
     assert names == {"cnn_small", "timm_resnet10t", "cnn_small-32"}
 
 
+def test_ctrl_c_before_the_first_epoch_is_over_stops_everything(compared, csv, tmp_path, quick):
+    def press_ctrl_c(self, X, y):
+        raise KeyboardInterrupt
+
+    earlier, options = compared
+    out = shutil.copytree(earlier, tmp_path / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FERClassifier, "fit", press_ctrl_c)
+        arguments = ("--backbones", "cnn_small,vgg_fer", "--out", out, *options, "--seed", 1, "--force")
+        assert run("compare", csv, *arguments) != 0
+    assert not (out / "vgg_fer" / "model.joblib").exists()
+    for name in ("model.joblib", "settings.json", "report.json"):
+        assert (out / "cnn_small" / name).read_bytes() == (earlier / "cnn_small" / name).read_bytes()
+    names = {entry["name"] for entry in json.loads((out / "comparison.json").read_text())}
+    assert names & {"cnn_small", "timm_resnet10t"} == {"timm_resnet10t"}, "the other has settings not asked for"
+
+
 def test_compare_goes_on_after_an_interruption(csv, tmp_path, quick):
     arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--epochs", 2, "--out", tmp_path)
     with ctrl_c("cnn", after=1):
