@@ -1,4 +1,4 @@
-.PHONY: help demo test test-all test-min coverage lint types bench bench-all docs dist clean
+.PHONY: help demo test test-all test-min coverage lint bench bench-all docs dist clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -28,12 +28,10 @@ test-min: .venv-min/.test ## run the tests with the oldest supported dependencie
 coverage: .venv/.test ## run the tests and print which lines and branches they miss
 	$(PYTEST) -m "not slow" --cov
 
-lint: .venv/.test ## check style, format and the directions of imports
+lint: .venv/.test ## check style, format, the directions of imports and type hints
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
-
-types: .venv/.test ## check the type hints
 	$(BIN)/mypy
 
 bench: .venv/.core ## measure speed: loading, training, prediction, grid search

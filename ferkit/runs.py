@@ -72,20 +72,22 @@ class Run:
         path = Path(path)
         if not (path / SETTINGS).is_file():
             raise FileNotFoundError(f"Expected the directory of a run, got {path} without a {SETTINGS}: use train_run.")
-        settings, reports = (
-            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-            for file in (path / SETTINGS, path / REPORT)
-        )
-        return cls(path, settings, reports)
+        settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+        has_report = (path / REPORT).is_file()
+        return cls(path, settings, json.loads((path / REPORT).read_text(encoding="utf-8")) if has_report else None)
 
     @property
-    def is_finished(self):
+    def is_finished(self) -> bool:
         """Whether the training was not interrupted and its model has been scored."""
         return self.reports is not None and not self.settings["interrupted"]
 
     @property
     def scores(self):
         """Scores on the test images, a dict."""
+        if self.reports is None:
+            raise ValueError(
+                f"Expected a run with scores, got {self.path}, whose training was stopped: train it again."
+            )
         return self.reports[self.settings["tested_on"]]
 
     def matches(self, model, data_name=None):

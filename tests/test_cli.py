@@ -265,7 +265,7 @@ def test_predict_reads_what_can_be_read(finished, pictures, capsys):
     (pictures / "notes.pdf").write_text("no picture")
     model = finished / "model.joblib"
     assert run("predict", model, pictures, "--json") == 1
-    assert "16bit.png (its pixels are of mode" in " ".join(capsys.readouterr().err.split())
+    assert "16bit.png (expected 8-bit pixels, got mode" in " ".join(capsys.readouterr().err.split())
     assert run("predict", model, pictures, "--json", "--drop-errors") == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
 
