@@ -153,7 +153,7 @@ class ImageAugmenter(BaseSampler):
         return super().fit_resample(X, y, **params)
 
     def _check_X_y(self, X, y):
-        if hasattr(X, "sparse"):  # imbalanced-learn makes the result a sparse frame again
+        if hasattr(X, "sparse"):  # a sparse frame; imbalanced-learn converts the result back
             X = X.sparse.to_dense()
         X, _ = check_images(self, X, reset=True)
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
@@ -218,15 +218,15 @@ class ImageAugmenter(BaseSampler):
         mirror = torch.where(uniform(0.0) < self.horizontal_flip, -1.0, 1.0)
         cos, sin = factor * angle.cos(), factor * angle.sin()
         aspect = height / width  # grid_sample's coordinates run from -1 to 1 along both sides
-        # The result equals F.affine_grid, which takes ten times as long because it multiplies one tiny matrix per pixel
+        # The result equals F.affine_grid, which takes ten times as long: it multiplies thousands of tiny matrices
         x = (2 * torch.arange(width, device=images.device) + 1) / width - 1
         y = ((2 * torch.arange(height, device=images.device) + 1) / height - 1)[:, None]
         rows = (
             (mirror * cos, mirror * (shear * cos - sin) * aspect, self.translation * 2 * uniform()),
             (sin / aspect, shear * sin + cos, self.translation * 2 * uniform()),
         )
-        rows = [[part.view(-1, 1, 1) for part in row] for row in rows]
-        grid = torch.stack([by_x * x + (by_y * y + shift) for by_x, by_y, shift in rows], -1)
+        factors = [[part.view(-1, 1, 1) for part in row] for row in rows]
+        grid = torch.stack([by_x * x + (by_y * y + shift) for by_x, by_y, shift in factors], -1)
         return F.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
 
     def _erase(self, images, uniform):
