@@ -207,8 +207,8 @@ def compare_runs(runs):
     -------
     DataFrame
         One row per run, the most accurate first. The columns are ``name`` (of the directory), ``data``, ``tested_on``,
-        ``input_size``, ``epochs``, ``parameters``, ``flops`` (per image), ``seconds`` (of training),
-        ``training_accuracy``, ``accuracy``, ``accuracy_low`` and ``accuracy_high`` (its 95 % confidence interval),
+        ``input_size``, ``epochs``, ``parameters``, ``flops`` (per image), ``seconds`` (of training), ``accuracy``,
+        ``accuracy_low`` and ``accuracy_high`` (its 95 % confidence interval), ``training_accuracy``,
         ``balanced_accuracy`` and ``n`` (test images).
 
     See Also
@@ -233,9 +233,6 @@ def compare_runs(runs):
     ...
     """
     runs = [run if isinstance(run, Run) else Run.read(run) for run in runs]
-    for run in runs:
-        if run.reports is None:
-            raise ValueError(f"Expected runs with scores, got {run.path}, whose training was stopped: train it again.")
     tested = {(run.settings["data"], run.settings["tested_on"]) for run in runs}
     if len(tested) != 1:
         found = ", ".join(f"{split} of {data}" for data, split in sorted(tested, key=str)) or "no runs"
@@ -250,10 +247,10 @@ def compare_runs(runs):
             "parameters": run.settings["network"]["parameters"],
             "flops": run.settings["network"]["flops"],
             "seconds": run.settings["training_seconds"],
-            "training_accuracy": run.reports["Training"]["accuracy"],
             "accuracy": run.scores["accuracy"],
             "accuracy_low": run.scores["accuracy_interval_95"][0],
             "accuracy_high": run.scores["accuracy_interval_95"][1],
+            "training_accuracy": run.reports["Training"]["accuracy"],
             "balanced_accuracy": run.scores["balanced_accuracy"],
             "n": run.scores["n"],
         }
