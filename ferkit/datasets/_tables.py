@@ -22,7 +22,7 @@ COLUMNS = ("emotion", "pixels", "usage")
 TABLE_SUFFIXES = (".csv", ".csv.gz")
 GZIP_MAGIC = b"\x1f\x8b"
 BUFFER = 250_000  # bytes read at a time; more would not stay in the cache
-N_ROWS = 512  # rows parsed at a time; the text of a whole table is about four times the size of its pixels
+N_ROWS = 340  # rows parsed at a time; the text of a whole table is about four times the size of its pixels
 N_PIXELS = FACE_SIDE**2
 USAGE_DTYPE = np.array(USAGES).dtype
 
