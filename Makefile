@@ -1,12 +1,13 @@
-.PHONY: help demo test test-all test-min coverage lint types bench bench-all docs dist clean
+.PHONY: help demo test test-all test-min coverage lint bench bench-all docs dist clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
 # The oldest supported dependencies have no wheels for newer versions of Python.
 OLDEST_PYTHON ?= python3.11
 BIN := .venv/bin
-# Without the variable, scikit-learn skips its array API checks. ARGS are further arguments of pytest, such as ARGS="-n 2".
-PYTEST = SCIPY_ARRAY_API=1 $(BIN)/python -m pytest $(ARGS)
+# One process per core with one thread each is quickest. Without SCIPY_ARRAY_API, scikit-learn skips its array API checks.
+# ARGS are further arguments of pytest, such as ARGS="-k frozen".
+PYTEST = SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,12 +28,10 @@ test-min: .venv-min/.test ## run the tests with the oldest supported dependencie
 coverage: .venv/.test ## run the tests and print which lines and branches they miss
 	$(PYTEST) -m "not slow" --cov
 
-lint: .venv/.test ## check style, format and the directions of imports
+lint: .venv/.test ## check style, format, the directions of imports and type hints
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
-
-types: .venv/.test ## check the type hints
 	$(BIN)/mypy
 
 bench: .venv/.core ## measure speed: loading, training, prediction, grid search

@@ -1,4 +1,4 @@
-"""``python -m ferkit`` is the ``ferkit`` command."""
+"""Run the ``ferkit`` command with ``python -m ferkit``."""
 
 from .cli import main
 

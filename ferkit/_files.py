@@ -1,4 +1,4 @@
-"""Decode image files, at once or one batch at a time."""
+"""Functions that find and decode image files, and `ImageFiles`, which decodes one batch at a time."""
 
 from functools import partial
 from itertools import chain
@@ -60,7 +60,7 @@ def find_paths(X):
     if isinstance(X, (str, PathLike)):
         raise ValueError(f"Expected images or a list of files, got the file {X}: put it in a list.")
     if hasattr(X, "columns") and len(X.columns) != 1:
-        return None  # saves a copy of a frame of pixels
+        return None  # avoids copying a frame of pixels
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
@@ -80,7 +80,9 @@ def check_paths(paths, shape=None):
     """Check that all files exist and return them as `ImageFiles`. By default, ``shape`` is that of the first image."""
     missing = [path for path in paths if not isfile(path)]
     if missing:
-        raise FileNotFoundError(f"{len(missing):,} of {len(paths):,} files do not exist, the first is {missing[0]}.")
+        raise FileNotFoundError(
+            f"{len(missing):,} of {len(paths):,} files do not exist, the first is {missing[0]}: check the paths."
+        )
     if shape is None:
         with open(paths[0], "rb") as file, _open_image(file) as image:
             shape = (image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3)
@@ -103,7 +105,7 @@ def _is_large(open_file):
     try:
         with open_file() as file:
             return len(file.read(LARGE)) == LARGE
-    except Exception:  # read_image says what is wrong
+    except Exception:  # read_image will raise it again, with its reason
         return False
 
 
@@ -122,8 +124,8 @@ def read_image(open_file, shape):
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
     with open_file() as file, _open_image(file) as image:
-        if image.mode[0] in "IF":  # Pillow would clip the values at 255
-            raise ValueError(f"its pixels are of mode {image.mode}, expected 8 bits")
+        if image.mode[0] in "IF":  # Pillow would clip values above 255
+            raise ValueError(f"expected 8-bit pixels, got mode {image.mode}")
         if (image.mode, image.size) != (mode, (width, height)):
             image.draft(mode, (2 * width, 2 * height))  # shrinks a large JPEG and makes it gray during decoding
             image = ImageOps.exif_transpose(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)

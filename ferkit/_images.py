@@ -6,6 +6,7 @@ the rows.
 """
 
 import warnings
+from hashlib import blake2b
 from math import isqrt
 from numbers import Integral
 from types import SimpleNamespace
@@ -22,8 +23,8 @@ __all__ = [
     "check_images",
     "check_shape",
     "check_size",
-    "group_copies",
     "match_range",
+    "number_rows",
     "pixel_range",
     "pixel_statistics",
     "read_images",
@@ -310,8 +311,18 @@ def pixel_statistics(rows, channels, weight=None):
     return shift + total / n, np.where(std > 0, std, 1.0)
 
 
-def group_copies(rows):
-    """Number of each row's group of identical images, int (n,), by first appearance. Files are told by their path."""
-    keys = rows.paths if not isinstance(rows, np.ndarray) else (hash(row.tobytes()) for row in rows)
-    groups = {}
-    return np.array([groups.setdefault(key, len(groups)) for key in keys])
+def number_rows(rows):
+    """Number rows in order of appearance; rows with the same bytes share a number.
+
+    Parameters
+    ----------
+    rows : iterable of bytes or C-contiguous arrays
+        Pixels, or the contents of files. Only a digest of each is kept.
+
+    Returns
+    -------
+    numbers : ndarray of shape (n,) and dtype int64
+    """
+    numbers = {}
+    digests = (blake2b(row, digest_size=16).digest() for row in rows)
+    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Parse pixel strings ("70 80 82 …") to uint8 and check every value."""
+"""A parser of pixel strings ("70 80 82 …") that checks every value."""
 
 import re
 from collections import Counter

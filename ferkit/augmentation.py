@@ -1,12 +1,15 @@
-"""Random changes that leave an expression as it is: one object, batched tensor code."""
+"""`ImageAugmenter`: random changes to images that do not change the expression."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from imblearn.base import BaseSampler
 from imblearn.utils import check_target_type
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval
 
@@ -16,47 +19,49 @@ __all__ = ["ImageAugmenter"]
 
 
 class ImageAugmenter(BaseSampler):
-    """Draw changed copies of images.
+    """Change images at random.
 
-    The same object serves in two places. As a step of :class:`ferkit.Pipeline` it is a sampler: it acts in ``fit``
-    alone and enlarges the training set by ``n_copies`` drawn copies of each image. As
-    ``FERClassifier(augment=ImageAugmenter(...))`` it is drawn afresh for every batch, on the device of the batch.
+    The same object works in two places. As a step of :class:`ferkit.Pipeline`, it is a sampler: it only acts in
+    ``fit``, where it adds ``n_copies`` changed copies of each image to the training set. As
+    ``FERClassifier(augment=ImageAugmenter(...))``, it changes every batch anew, on the device of the batch.
 
-    Every amount is relative to the image, so pixels may be 0–255, 0–1 or standardised. What a change moves into the
-    frame is the image's own reflection.
+    Every amount is relative to the image, so pixels may be 0–255, 0–1 or standardized. Areas that enter the frame are
+    filled with the reflection of the image.
 
     Parameters
     ----------
     horizontal_flip : float, default=0.5
-        Probability of mirroring left and right.
+        Probability of a left-right flip.
     rotation : float, default=10
-        Largest rotation to either side, in degrees.
+        Largest rotation in either direction, in degrees.
     translation : float, default=0.1
-        Largest shift along each axis, as a fraction of that side.
+        Largest shift along each axis, as a fraction of the height or width.
     scale : float, default=0.1
-        Largest change of size: factors are drawn from ``[1 - scale, 1 + scale]``.
+        Largest change of size. The factor is drawn from ``[1 - scale, 1 + scale]``.
     shear : float, default=0
-        Largest horizontal shear to either side, in degrees.
+        Largest horizontal shear in either direction, in degrees.
     brightness : float, default=0
         Largest shift of all pixels, in standard deviations of the image.
     contrast : float, default=0.2
-        Largest change of contrast about the image's mean: factors are drawn from ``[1 - contrast, 1 + contrast]``.
+        Largest change of contrast around the mean of the image. The factor is drawn from
+        ``[1 - contrast, 1 + contrast]``.
     erasing : float, default=0
-        Probability of replacing a rectangle, of 2 % to 25 % of the area, by the image's mean [1]_.
+        Probability of random erasing [1]_: a rectangle with 2 % to 25 % of the area is filled with the mean of the
+        image.
     n_copies : int, default=1
-        Copies of each image that `fit_resample` appends. A classifier's batches ignore it.
+        Number of copies of each image that `fit_resample` appends. ``FERClassifier(augment=…)`` ignores it.
     image_shape : tuple, default=None
-        (height, width) or (height, width, channels) of a row, of which one may be −1. By default rows are square,
-        gray for k² values and RGB for 3k².
+        (height, width) or (height, width, channels) of each row. One value may be −1. By default, images are square: a
+        row of k² values is gray, a row of 3k² values is RGB.
     random_state : int, RandomState instance or None, default=None
-        Determines the copies that `fit_resample` draws. A classifier draws from its own ``random_state``.
+        Seed of the copies that `fit_resample` draws. ``FERClassifier(augment=…)`` uses its own ``random_state``.
 
     Attributes
     ----------
     image_shape_ : tuple of int
-        (height, width, channels) of the images seen.
+        (height, width, channels) of the images seen in `fit_resample`.
     n_features_in_ : int
-        Values in a row.
+        Number of values in a row.
 
     References
     ----------
@@ -73,7 +78,7 @@ class ImageAugmenter(BaseSampler):
     """
 
     _sampling_type = "bypass"
-    sampling_strategy = "auto"  # imbalanced-learn's checks read it; nothing is balanced here
+    sampling_strategy = "auto"  # imbalanced-learn's checks read it; it has no effect here
 
     _parameter_constraints = {  # noqa: RUF012
         "horizontal_flip": [Interval(Real, 0, 1, closed="both")],
@@ -92,18 +97,18 @@ class ImageAugmenter(BaseSampler):
     def __init__(
         self,
         *,
-        horizontal_flip=0.5,
-        rotation=10,
-        translation=0.1,
-        scale=0.1,
-        shear=0,
-        brightness=0,
-        contrast=0.2,
-        erasing=0,
-        n_copies=1,
-        image_shape=None,
-        random_state=None,
-    ):
+        horizontal_flip: float = 0.5,
+        rotation: float = 10,
+        translation: float = 0.1,
+        scale: float = 0.1,
+        shear: float = 0,
+        brightness: float = 0,
+        contrast: float = 0.2,
+        erasing: float = 0,
+        n_copies: int = 1,
+        image_shape: Sequence[int] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.horizontal_flip = horizontal_flip
         self.rotation = rotation
         self.translation = translation
@@ -121,8 +126,8 @@ class ImageAugmenter(BaseSampler):
         tags.input_tags.sparse = False
         return tags
 
-    def fit_resample(self, X, y, **params):
-        """Append changed copies.
+    def fit_resample(self, X: ArrayLike, y: ArrayLike, **params: Any) -> tuple[Any, Any]:
+        """Append changed copies of the images.
 
         Parameters
         ----------
@@ -131,24 +136,24 @@ class ImageAugmenter(BaseSampler):
         y : array-like of shape (n,)
             Labels.
         **params : dict
-            imbalanced-learn passes on what else a pipeline brings; there is nothing to take here.
+            Further arguments that imbalanced-learn's pipeline passes on. None is supported.
 
         Returns
         -------
         X_resampled : ndarray or frame of shape ((1 + n_copies) * n, pixels)
-            The images, then the copies, of the same dtype.
+            The images, followed by the copies, in the dtype of the images.
         y_resampled : array-like of shape ((1 + n_copies) * n,)
-            Their labels.
+            The labels of all rows.
 
         Raises
         ------
         ValueError
-            If these are no images, or as many labels.
+            If `X` does not hold images, or `y` does not hold one label per image.
         """
         return super().fit_resample(X, y, **params)
 
     def _check_X_y(self, X, y):
-        if hasattr(X, "sparse"):  # a frame of sparse columns, which becomes one again
+        if hasattr(X, "sparse"):  # a sparse frame; imbalanced-learn converts the result back
             X = X.sparse.to_dense()
         X, _ = check_images(self, X, reset=True)
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
@@ -170,19 +175,20 @@ class ImageAugmenter(BaseSampler):
                 out[copy * n + start : copy * n + start + len(images)] = drawn
         return out, np.tile(y, 1 + self.n_copies)
 
-    def __call__(self, images, *, generator=None):
+    def __call__(self, images: torch.Tensor, *, generator: torch.Generator | None = None) -> torch.Tensor:
         """Change a batch of images.
 
         Parameters
         ----------
-        images : tensor of shape (n, channels, height, width), floating
-            On any device. It is not written to.
+        images : tensor of shape (n, channels, height, width)
+            Images of a floating-point dtype, on any device. The tensor is not modified.
         generator : torch.Generator, default=None
-            Source of randomness, on the device of the images. By default PyTorch's own.
+            Source of randomness, on the device of the images. By default, PyTorch's global generator.
 
         Returns
         -------
         tensor of shape (n, channels, height, width)
+            The changed images.
         """
 
         def uniform(low=-1.0, high=1.0, *shape):
@@ -201,7 +207,7 @@ class ImageAugmenter(BaseSampler):
         return images
 
     def _move(self, images, uniform):
-        """Flip, rotation, shear, scale and translation, as one resampling."""
+        """Apply flip, rotation, shear, scale and translation in one resampling."""
         height, width = images.shape[2:]
         if not (self.rotation or self.translation or self.scale or self.shear):
             flip = uniform(0.0) < self.horizontal_flip
@@ -212,15 +218,15 @@ class ImageAugmenter(BaseSampler):
         mirror = torch.where(uniform(0.0) < self.horizontal_flip, -1.0, 1.0)
         cos, sin = factor * angle.cos(), factor * angle.sin()
         aspect = height / width  # grid_sample's coordinates run from -1 to 1 along both sides
-        # what F.affine_grid computes, in a tenth of its time: it multiplies thousands of tiny matrices
+        # The result equals F.affine_grid, which takes ten times as long: it multiplies thousands of tiny matrices
         x = (2 * torch.arange(width, device=images.device) + 1) / width - 1
         y = ((2 * torch.arange(height, device=images.device) + 1) / height - 1)[:, None]
         rows = (
             (mirror * cos, mirror * (shear * cos - sin) * aspect, self.translation * 2 * uniform()),
             (sin / aspect, shear * sin + cos, self.translation * 2 * uniform()),
         )
-        rows = [[part.view(-1, 1, 1) for part in row] for row in rows]
-        grid = torch.stack([by_x * x + (by_y * y + shift) for by_x, by_y, shift in rows], -1)
+        factors = [[part.view(-1, 1, 1) for part in row] for row in rows]
+        grid = torch.stack([by_x * x + (by_y * y + shift) for by_x, by_y, shift in factors], -1)
         return F.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
 
     def _erase(self, images, uniform):

@@ -1,10 +1,13 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from os import PathLike
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
@@ -12,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from ._images import check_images, group_copies, match_range, pixel_range
+from ._images import check_images, match_range, number_rows, pixel_range
 from .augmentation import ImageAugmenter
 from .backbones._registry import OPTIMIZERS
 from .training import (
@@ -26,6 +29,8 @@ from .training import (
 )
 
 __all__ = ["FERClassifier"]
+
+Images = ArrayLike | Sequence[str | PathLike]
 
 
 class FERClassifier(ClassifierMixin, BaseEstimator):
@@ -272,7 +277,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         augment = params.get("augment", self.augment)
         nested = next((name for name in params if name.startswith("augment__")), None)
         if nested and not isinstance(augment, ImageAugmenter):
@@ -285,7 +290,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     # fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Images, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train a new network.
 
         Parameters
@@ -313,35 +318,36 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             otherwise.
         """
         for fitted in ("net_", "history_"):
-            vars(self).pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
+            self.__dict__.pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
         if self.early_stopping and not self.validation_fraction:
             raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
         soft = _is_soft(y)
-        if soft:
-            self.classes_, y = _check_soft_targets(y)
-        rows, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=True, soft=soft)
-        if not soft:
-            self.classes_, y = _encode_labels(y)
+        classes, target = _check_soft_targets(y) if soft else (np.empty(0), y)
+        rows, target, sample_weight = self._check_training_data(X, target, sample_weight, reset=True, soft=soft)
+        self.classes_, target = (classes, target) if soft else _encode_labels(target)
         if len(self.classes_) < 2:
             raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]}.")
         self.pixel_range_ = pixel_range(rows)
         seed, device, valid = self._draw_seed(), resolve_device(self.device), None
-        weight = self._weigh_rows(y, sample_weight)
+        weight = self._weigh_rows(target, sample_weight)
         if weight is not None:
             weight /= weight.mean()
         if self.validation_fraction:
-            train, held_back = self._split(rows, y, seed)
-            held_back = rows.take(held_back, axis=0), self.image_shape_, y[held_back]
+            train, held_back = self._split(rows, target, seed)
+            held_back = rows.take(held_back, axis=0), self.image_shape_, target[held_back]
             valid = ImageSet.from_rows(*held_back, device=device)
-            rows, y, weight = rows.take(train, axis=0), y[train], None if weight is None else weight[train]
+            rows, target = rows.take(train, axis=0), target[train]
+            weight = None if weight is None else weight[train]
         settings = self._resolve_settings()
         with seeded(seed, device):
             net = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid)
-            self._train(net, rows, y, weight, seed)
+            self._train(net, rows, target, weight, seed)
         return self._keep(net.end_schedule())
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self, X: Images, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train for one more epoch at the constant rate ``lr_``, starting from the present weights if there are any.
 
         There is no schedule, weight averaging or validation: after each call the last weights predict. A call that
@@ -374,19 +380,19 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             )
         if first and classes is None:
             raise ValueError("The first call to partial_fit needs classes, all the labels that may come.")
-        rows, y, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
-        classes = np.unique(self.classes_ if classes is None else classes)
+        rows, labels, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
+        classes = np.unique(np.asarray(self.classes_ if classes is None else classes))
         if not first and not np.array_equal(classes, self.classes_):
             raise ValueError(f"Expected the classes of the first call, {self.classes_}, got classes={classes}.")
-        unknown = np.setdiff1d(y, classes)
+        unknown = np.setdiff1d(labels, classes)
         if len(unknown):
             raise ValueError(f"y holds labels that are not among the classes {classes}: {unknown}.")
         if first:
             self.classes_, self.pixel_range_ = classes, pixel_range(rows)
         else:
             rows = match_range(rows, self.pixel_range_)
-        y = np.searchsorted(self.classes_, y)
-        weight = self._weigh_rows(y, sample_weight)
+        target = np.searchsorted(self.classes_, labels)
+        weight = self._weigh_rows(target, sample_weight)
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
             if first:
@@ -397,7 +403,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                 state = net.get_state()
             net.max_epochs, net.ema_decay = 1, None
             try:
-                self._train(net, rows, y, weight, seed)
+                self._train(net, rows, target, weight, seed)
                 if net.interrupted_:
                     raise KeyboardInterrupt
             except BaseException:
@@ -444,7 +450,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _split(self, rows, y, seed):
         """Return the rows to train on and to hold back. Copies of one image stay together."""
         y = y if y.ndim == 1 else y.argmax(axis=1)
-        group = group_copies(rows)
+        group = number_rows(rows if isinstance(rows, np.ndarray) else map(str.encode, rows.paths))
         first = np.unique(group, return_index=True)[1]
         try:
             parts = train_test_split(
@@ -505,7 +511,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             self._applied = params
         return self.net_
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Images) -> np.ndarray:
         """Return the probability of each class.
 
         Parameters
@@ -528,7 +534,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         rows, net = match_range(rows, self.pixel_range_), self._current_net()
         return net.predict_proba(ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False))
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Images) -> np.ndarray:
         """Return the logarithm of the probability of each class.
 
         Parameters
@@ -542,7 +548,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         """
         return np.log(self.predict_proba(X))
 
-    def predict(self, X):
+    def predict(self, X: Images) -> np.ndarray:
         """Return the most probable class.
 
         Parameters
@@ -559,19 +565,19 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[best]
 
     @property
-    def network_(self):
+    def network_(self) -> torch.nn.Module:
         return self.net_.module_
 
     @property
-    def device_(self):
+    def device_(self) -> str:
         return self._current_net().device
 
     @property
-    def precision_(self):
+    def precision_(self) -> str:
         net = self._current_net()
         return str(resolve_precision(net.precision, net.device)).removeprefix("torch.")
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
 

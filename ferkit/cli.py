@@ -52,7 +52,9 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Number of images per batch.
 LR = Annotated[float | None, typer.Option(min=1e-12, help="Learning rate. By default, the backbone's own.")]
 InputSize = Annotated[int | None, typer.Option(min=1, help="Resize images to this height and width on the device.")]
 Augment = Annotated[bool, typer.Option(help="Augment the training images.")]
-Mixup = Annotated[float | None, typer.Option(min=0, help="Mixup parameter. By default, 0.2 from 40 epochs on, else 0.")]
+Mixup = Annotated[
+    float | None, typer.Option(min=0, help="Mixup parameter. By default, 0.2 from 40 epochs on, otherwise 0.")
+]
 Balanced = Annotated[bool, typer.Option("--balanced", help="Weight classes by inverse frequency.")]
 Validation = Annotated[float, typer.Option(min=0, max=0.9, help="Share of training images held out for validation.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")]
@@ -175,8 +177,11 @@ def compare(
                 failed.append(folder)
                 _print_error(error, f"{folder}: ")
     finally:
-        runs = [Run.read(path.parent) for path in sorted(out_dir.glob("*/report.json")) if path.parent not in failed]
-        if runs := [run for run in runs if run.settings["data"] == name]:
+        # an earlier run of one of these networks with other settings would look like a result of this comparison
+        runs = [Run.read(path.parent) for path in sorted(out_dir.glob("*/report.json"))]
+        runs = [run for run in runs if run.path not in models or run.matches(models[run.path], name)]
+        runs = [run for run in runs if run.settings["data"] == name]
+        if runs:
             _write_comparison(compare_runs(runs), out_dir)
     if failed:
         raise SystemExit(1)
@@ -230,7 +235,8 @@ def demo(out_dir: Out = Path("demo"), force: Force = False):
     """Train on drawn faces, in about two minutes, and list the results."""
     _check_overwrite(out_dir, force)
     model = FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
-    _train(model, *_load_or_draw(None, drop_errors=False), out_dir)
+    faces, name = _load_or_draw(None, drop_errors=False)
+    _train(model, faces, name, out_dir)
 
 
 @app.command()
@@ -246,7 +252,8 @@ def evaluate(
 ):
     """Score a saved model."""
     classifier = _load_model(model)
-    faces, rows = _load(data, drop_errors, None if usage == "all" else usage), slice(None)
+    faces = _load(data, drop_errors, None if usage == "all" else usage)
+    rows = np.arange(len(faces.data))
     if faces.target is None:
         raise ValueError(f"Expected labeled images to score on, got no labels in {data}.")
     if usage is None:

@@ -19,11 +19,10 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from tabulate import tabulate
 
 from ._files import find_paths
-from ._images import as_rows
+from ._images import BYTES, UNIT, as_rows, number_rows, pixel_range
 from ._metrics import bin_confidence, calibration_error, rank_confusions
 from ._validation import check_labels, check_proba
 from .classifier import FERClassifier
-from .datasets._duplicates import number_rows
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 
@@ -104,6 +103,10 @@ def _find_in_training(X, X_train):
     if rows.dtype.kind in "OUT":  # pixels as text
         rows, train_rows = (["\0".join(map(str, row)).encode() for row in images] for images in (rows, train_rows))
     elif rows.dtype != train_rows.dtype:
+        if {pixel_range(rows), pixel_range(train_rows)} == {UNIT, BYTES}:
+            rows, train_rows = (
+                np.rint(images * 255.0) if pixel_range(images) == UNIT else images for images in (rows, train_rows)
+            )
         rows, train_rows = rows.astype(np.float32), train_rows.astype(np.float32)
     numbers = number_rows([*train_rows, *rows])
     return np.isin(numbers[len(train_rows) :], numbers[: len(train_rows)])

@@ -72,20 +72,22 @@ class Run:
         path = Path(path)
         if not (path / SETTINGS).is_file():
             raise FileNotFoundError(f"Expected the directory of a run, got {path} without a {SETTINGS}: use train_run.")
-        settings, reports = (
-            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-            for file in (path / SETTINGS, path / REPORT)
-        )
-        return cls(path, settings, reports)
+        settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+        has_report = (path / REPORT).is_file()
+        return cls(path, settings, json.loads((path / REPORT).read_text(encoding="utf-8")) if has_report else None)
 
     @property
-    def is_finished(self):
+    def is_finished(self) -> bool:
         """Whether the training was not interrupted and its model has been scored."""
         return self.reports is not None and not self.settings["interrupted"]
 
     @property
     def scores(self):
         """Scores on the test images, a dict."""
+        if self.reports is None:
+            raise ValueError(
+                f"Expected a run with scores, got {self.path}, whose training was stopped: train it again."
+            )
         return self.reports[self.settings["tested_on"]]
 
     def matches(self, model, data_name=None):
@@ -205,8 +207,8 @@ def compare_runs(runs):
     -------
     DataFrame
         One row per run, the most accurate first. The columns are ``name`` (of the directory), ``data``, ``tested_on``,
-        ``input_size``, ``epochs``, ``parameters``, ``flops`` (per image), ``seconds`` (of training),
-        ``training_accuracy``, ``accuracy``, ``accuracy_low`` and ``accuracy_high`` (its 95 % confidence interval),
+        ``input_size``, ``epochs``, ``parameters``, ``flops`` (per image), ``seconds`` (of training), ``accuracy``,
+        ``accuracy_low`` and ``accuracy_high`` (its 95 % confidence interval), ``training_accuracy``,
         ``balanced_accuracy`` and ``n`` (test images).
 
     See Also
@@ -231,9 +233,6 @@ def compare_runs(runs):
     ...
     """
     runs = [run if isinstance(run, Run) else Run.read(run) for run in runs]
-    for run in runs:
-        if run.reports is None:
-            raise ValueError(f"Expected runs with scores, got {run.path}, whose training was stopped: train it again.")
     tested = {(run.settings["data"], run.settings["tested_on"]) for run in runs}
     if len(tested) != 1:
         found = ", ".join(f"{split} of {data}" for data, split in sorted(tested, key=str)) or "no runs"
@@ -248,10 +247,10 @@ def compare_runs(runs):
             "parameters": run.settings["network"]["parameters"],
             "flops": run.settings["network"]["flops"],
             "seconds": run.settings["training_seconds"],
-            "training_accuracy": run.reports["Training"]["accuracy"],
             "accuracy": run.scores["accuracy"],
             "accuracy_low": run.scores["accuracy_interval_95"][0],
             "accuracy_high": run.scores["accuracy_interval_95"][1],
+            "training_accuracy": run.reports["Training"]["accuracy"],
             "balanced_accuracy": run.scores["balanced_accuracy"],
             "n": run.scores["n"],
         }

@@ -1,9 +1,15 @@
-"""Steps before the network: text to pixels, sizes and scales. Images stay rows, see :mod:`ferkit._images`."""
+"""The transformers `PixelParser`, `ImageResizer` and `ImageNormalizer`.
 
+They return images as rows, see :mod:`ferkit._images`.
+"""
+
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Self
 
 import numpy as np
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -33,21 +39,22 @@ __all__ = ["ImageNormalizer", "ImageResizer", "PixelParser"]
 
 
 class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Turn strings of pixel values into rows of uint8.
+    """Convert strings of pixel values to rows of uint8.
 
-    A value is ASCII digits, 0 to 255, between blanks; every value is checked. No row is ever dropped, as ``y`` would no
-    longer match: :func:`ferkit.datasets.load_fer2013` can leave bad rows out of both.
+    Values are whole numbers from 0 to 255 in ASCII digits, separated by blanks. Every value is checked, and a bad row
+    raises an error. Rows are never dropped, because ``y`` would no longer match. Use
+    ``ferkit.datasets.load_fer2013(…, errors="drop")`` to drop bad rows together with their labels.
 
     Parameters
     ----------
     image_shape : tuple, default=None
-        (height, width) or (height, width, channels) of the images, of which one may be −1. By default images are
-        square, and most of the first 100 rows say of what size.
+        (height, width) or (height, width, channels) of the images. One value may be −1. By default, images are square,
+        and their size is the most common one in the first 100 rows.
 
     Attributes
     ----------
     image_shape_ : tuple of int
-        (height, width, channels).
+        (height, width, channels) of the images.
 
     Examples
     --------
@@ -59,12 +66,12 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     _parameter_constraints = {"image_shape": [tuple, list, None]}  # noqa: RUF012
 
-    def __init__(self, *, image_shape=None):
+    def __init__(self, *, image_shape: Sequence[int] | None = None) -> None:
         self.image_shape = image_shape
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
-        """Learn how many values a row holds.
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+        """Learn the number of values per row.
 
         Parameters
         ----------
@@ -76,11 +83,12 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         Returns
         -------
         self : PixelParser
+            The fitted transformer.
 
         Raises
         ------
         ValueError
-            If no row of the first 100 makes an image of ``image_shape``.
+            If none of the first 100 rows holds an image of ``image_shape``.
         """
         rows = _strings(X)
         if self.image_shape is None or -1 in self.image_shape:
@@ -91,8 +99,8 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self._n_features_out = n_pixels
         return self
 
-    def transform(self, X):
-        """Parse.
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Convert strings to pixels.
 
         Parameters
         ----------
@@ -101,12 +109,14 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Returns
         -------
-        ndarray of shape (n, pixels), uint8
+        ndarray of shape (n, pixels) and dtype uint8
+            The images.
 
         Raises
         ------
         ValueError
-            Naming the first row that does not hold the expected number of values from 0 to 255, by its position.
+            If a row does not hold the expected number of values from 0 to 255. The error gives the 0-based position of
+            the first such row.
         """
         check_is_fitted(self)
         return parse_pixels(_strings(X), self._n_features_out)[0]
@@ -119,17 +129,17 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
 
 def _strings(X):
-    """List of the strings in any of the forms that a column of strings comes in."""
+    """Return a column of strings, in any of its forms, as a list."""
     if isinstance(X, str):
-        raise ValueError("Expected a list or column of pixel strings, got a single string: put it into a list.")
+        raise ValueError("Expected a list or column of pixel strings, got a single string: put it in a list.")
     if not hasattr(X, "__len__"):
-        raise ValueError(f"Expected a list or column of pixel strings, got a {type(X).__name__}: put it into a list.")
+        raise ValueError(f"Expected a list or column of pixel strings, got a {type(X).__name__}: put it in a list.")
     if hasattr(X, "columns") or isinstance(X, np.ndarray):
         X = np.asarray(X, dtype=object)
         if X.ndim not in (1, 2) or (X.ndim == 2 and X.shape[1] != 1):
             raise ValueError(
-                f"Expected one column of pixel strings, got an array of shape {X.shape}: pass the column alone. "
-                "Images that are numbers already need no PixelParser."
+                f"Expected one column of pixel strings, got an array of shape {X.shape}: pass only the column with the "
+                "strings. Images that are already numbers do not need PixelParser."
             )
         X = X.ravel()
     return list(X)
@@ -138,34 +148,34 @@ def _strings(X):
 class _ImageTransformer(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # uint8 and float32 are all that comes out
+        tags.transformer_tags.preserves_dtype = []  # the output is always uint8 or float32
         return tags
 
 
 class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
-    """Change the size of images.
+    """Resize images.
 
-    For data that should really change size; ``FERClassifier(input_size=…)`` enlarges on the device instead, without
-    the memory.
+    Use it to change the size of the data. If only the network needs another size, use
+    ``FERClassifier(input_size=…)``: it resizes each batch on the device, so no resized data set is kept in memory.
 
     Parameters
     ----------
     size : int or tuple of (height, width), default=48
-        Size to return; an int for a square.
+        Size of the returned images. An int means a square.
     interpolation : {"bilinear", "bicubic", "nearest"}, default="bilinear"
-        How pixels in between are found.
+        Interpolation between pixels.
     antialias : bool, default=True
-        Average when images shrink. Nearest-neighbour interpolation never does.
+        Whether to average pixels when images shrink. Ignored with ``interpolation="nearest"``.
     image_shape : tuple, default=None
-        (height, width) or (height, width, channels) of a row, of which one may be −1. By default rows are square,
-        gray for k² values and RGB for 3k².
+        (height, width) or (height, width, channels) of each row. One value may be −1. By default, images are square: a
+        row of k² values is gray, a row of 3k² values is RGB.
 
     Attributes
     ----------
     image_shape_ : tuple of int
-        (height, width, channels) of the images that come.
+        (height, width, channels) of the images seen in `fit`.
     n_features_in_ : int
-        Values in a row.
+        Number of values in a row.
 
     Examples
     --------
@@ -182,14 +192,21 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         "image_shape": [tuple, list, None],
     }
 
-    def __init__(self, size=48, *, interpolation="bilinear", antialias=True, image_shape=None):
+    def __init__(
+        self,
+        size: int | Sequence[int] = 48,
+        *,
+        interpolation: str = "bilinear",
+        antialias: bool = True,
+        image_shape: Sequence[int] | None = None,
+    ) -> None:
         self.size = size
         self.interpolation = interpolation
         self.antialias = antialias
         self.image_shape = image_shape
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Learn the shape of the images.
 
         Parameters
@@ -202,19 +219,20 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Returns
         -------
         self : ImageResizer
+            The fitted transformer.
 
         Raises
         ------
         ValueError
-            If these are no images, or a parameter is out of its range.
+            If `X` does not hold images, or a parameter is out of range.
         """
         _, shape = check_images(self, X, reset=True)
         self._size = check_size(self.size, "size")
         self._n_features_out = self._size[0] * self._size[1] * shape[2]
         return self
 
-    def transform(self, X):
-        """Resize.
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Resize images.
 
         Parameters
         ----------
@@ -224,25 +242,23 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Returns
         -------
         ndarray of shape (n, new_height * new_width * channels)
-            uint8 where ``X`` was, else float32.
+            The resized images: uint8 if `X` is uint8, otherwise float32.
 
         Raises
         ------
-        NotFittedError
-            Before `fit`.
         ValueError
-            If these are no images, or not of the shape seen in `fit`.
+            If `X` does not hold images of the shape seen in `fit`.
         """
         check_is_fitted(self)
-        X, shape = check_images(self, X, reset=False)
-        out = np.empty((len(X), self._n_features_out), dtype=X.dtype)
+        rows, shape = check_images(self, X, reset=False)
+        out = np.empty((len(rows), self._n_features_out), dtype=rows.dtype)
         antialias = self.antialias and self.interpolation != "nearest"
         mode = "nearest-exact" if self.interpolation == "nearest" else self.interpolation
-        for start in range(0, len(X), CHUNK):
-            images = to_tensor(X[start : start + CHUNK], shape).float()
+        for start in range(0, len(rows), CHUNK):
+            images = to_tensor(rows[start : start + CHUNK], shape).float()
             images = F.interpolate(images, self._size, mode=mode, antialias=antialias)
-            if X.dtype == np.uint8:
-                images = images.round_().clamp_(0, 255)  # bicubic overshoots
+            if rows.dtype == np.uint8:
+                images = images.round_().clamp_(0, 255)  # bicubic interpolation overshoots
             out[start : start + CHUNK] = to_rows(images)
         return out
 
@@ -250,31 +266,34 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
 class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
     """Bring pixels to a common scale, as float32.
 
-    A classifier of ferkit standardises by itself; this is for other estimators, samplers such as SMOTE, and for taking
-    the light out of each image.
+    :class:`ferkit.FERClassifier` standardizes its input by itself. Use this transformer for other estimators, for
+    samplers such as SMOTE, or to remove differences in lighting between images.
+
+    If the training images have pixels from 0 to 255 and later images have pixels from 0 to 1, or the reverse,
+    "dataset" and "minmax" convert the later images. "image" and "equalize" use the range of each image instead.
 
     Parameters
     ----------
     method : {"dataset", "image", "minmax", "equalize"}, default="dataset"
-        - "dataset": subtract the mean of the training pixels of each channel and divide by their standard deviation;
-        - "image": the same with each image's own mean and deviation;
-        - "minmax": 0 to 1, from 0–255 for uint8 and from the training pixels' range otherwise;
-        - "equalize": 0 to 1, each image's histogram made flat.
+        - "dataset": subtract the mean of the training pixels and divide by their standard deviation, per channel;
+        - "image": subtract the mean of the image and divide by its standard deviation;
+        - "minmax": scale to 0–1, from 0–255 if the training images are uint8, otherwise from their range;
+        - "equalize": scale to 0–1 and equalize the histogram of each image.
     image_shape : tuple, default=None
-        (height, width) or (height, width, channels) of a row, of which one may be −1. By default rows are square,
-        gray for k² values and RGB for 3k².
+        (height, width) or (height, width, channels) of each row. One value may be −1. By default, images are square: a
+        row of k² values is gray, a row of 3k² values is RGB.
 
     Attributes
     ----------
     offset_, scale_ : ndarray of shape (channels,)
-        ``(X - offset_) / scale_`` is what "dataset" and "minmax" return.
+        "dataset" and "minmax" compute ``(X - offset_) / scale_``. The other methods do not set these attributes.
     pixel_range_ : tuple of float
         Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. "dataset" and "minmax"
-        convert images between the first two, and warn about another range that cannot match.
+        convert 0–255 and 0–1 into one another, and warn about images whose range cannot match.
     image_shape_ : tuple of int
-        (height, width, channels).
+        (height, width, channels) of the images seen in `fit`.
     n_features_in_ : int
-        Values in a row.
+        Number of values in a row.
 
     Examples
     --------
@@ -290,12 +309,12 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         "image_shape": [tuple, list, None],
     }
 
-    def __init__(self, *, method="dataset", image_shape=None):
+    def __init__(self, *, method: str = "dataset", image_shape: Sequence[int] | None = None) -> None:
         self.method = method
         self.image_shape = image_shape
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Learn the scale of the pixels.
 
         Parameters
@@ -308,23 +327,24 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         Returns
         -------
         self : ImageNormalizer
+            The fitted transformer.
 
         Raises
         ------
         ValueError
-            If these are no images, or a parameter is out of its range.
+            If `X` does not hold images, or a parameter is out of range.
         """
-        X, (_, _, channels) = check_images(self, X, reset=True)
-        self.pixel_range_ = pixel_range(X)
+        rows, (_, _, channels) = check_images(self, X, reset=True)
+        self.pixel_range_ = pixel_range(rows)
         if self.method == "dataset":
-            self.offset_, self.scale_ = pixel_statistics(X, channels)
+            self.offset_, self.scale_ = pixel_statistics(rows, channels)
         elif self.method == "minmax":
-            low, high = (0, 255) if X.dtype == np.uint8 else (float(X.min()), float(X.max()))
+            low, high = (0, 255) if rows.dtype == np.uint8 else (float(rows.min()), float(rows.max()))
             self.offset_, self.scale_ = np.full(channels, low, float), np.full(channels, (high - low) or 1.0)
         return self
 
-    def transform(self, X):
-        """Normalise.
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Normalize images.
 
         Parameters
         ----------
@@ -333,52 +353,51 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
 
         Returns
         -------
-        ndarray of shape (n, pixels), float32
+        ndarray of shape (n, pixels) and dtype float32
+            The normalized images.
 
         Raises
         ------
-        NotFittedError
-            Before `fit`.
         ValueError
-            If these are no images, or not of the shape seen in `fit`.
+            If `X` does not hold images of the shape seen in `fit`.
         """
         check_is_fitted(self)
-        X, (_, _, channels) = check_images(self, X, reset=False)
+        rows, (_, _, channels) = check_images(self, X, reset=False)
         if self.method in ("dataset", "minmax"):
-            X = match_range(X, self.pixel_range_)
-            pixels = X.reshape(len(X), -1, channels) - self.offset_.astype(np.float32)
+            rows = match_range(rows, self.pixel_range_)
+            pixels = rows.reshape(len(rows), -1, channels) - self.offset_.astype(np.float32)
             pixels /= self.scale_.astype(np.float32)
-            return pixels.reshape(len(X), -1)
-        out = np.empty(X.shape, dtype=np.float32)
+            return pixels.reshape(len(rows), -1)
+        out = np.empty(rows.shape, dtype=np.float32)
         change = _standardize if self.method == "image" else _equalize
-        for start in range(0, len(X), CHUNK):
-            out[start : start + CHUNK] = change(X[start : start + CHUNK])
+        for start in range(0, len(rows), CHUNK):
+            out[start : start + CHUNK] = change(rows[start : start + CHUNK])
         return out
 
     @available_if(lambda self: self.method in ("dataset", "minmax"))
-    def inverse_transform(self, X):
-        """Undo "dataset" or "minmax"; the other methods forget what each image was, and have no inverse.
+    def inverse_transform(self, X: ArrayLike) -> np.ndarray:
+        """Undo "dataset" or "minmax". The other methods have no inverse, because they discard the scale of each image.
 
         Parameters
         ----------
         X : array-like of shape (n, pixels)
-            What `transform` returned.
+            Output of `transform`.
 
         Returns
         -------
-        ndarray of shape (n, pixels), float32
+        ndarray of shape (n, pixels) and dtype float32
+            The images, in the range of the training images.
 
         Raises
         ------
-        NotFittedError
-            Before `fit`.
         ValueError
-            If the rows are not as long as those seen in `fit`.
+            If the rows do not have the length seen in `fit`.
         """
         check_is_fitted(self)
-        X, (_, _, channels) = check_images(self, X, reset=False)
-        pixels = X.reshape(len(X), -1, channels) * self.scale_.astype(np.float32) + self.offset_.astype(np.float32)
-        return pixels.reshape(len(X), -1)
+        rows, (_, _, channels) = check_images(self, X, reset=False)
+        scale, offset = self.scale_.astype(np.float32), self.offset_.astype(np.float32)
+        pixels = rows.reshape(len(rows), -1, channels) * scale + offset
+        return pixels.reshape(len(rows), -1)
 
 
 def _standardize(rows):
@@ -387,7 +406,7 @@ def _standardize(rows):
 
 
 def _equalize(rows):
-    """The share of an image's pixels that are not brighter than each pixel, at 256 levels of brightness."""
+    """Return, for each pixel, the share of pixels in its image that are not brighter, at 256 levels of brightness."""
     if rows.dtype != np.uint8:
         low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
         rows = np.rint((rows - low) * (255 / np.where(high > low, high - low, 1))).astype(np.uint8)

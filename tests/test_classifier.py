@@ -325,7 +325,7 @@ def test_net_params_take_an_optimizer_of_ones_own(tiny, faces):
 
 def test_a_failed_fit_leaves_nothing_of_an_earlier_one(tiny, faces):
     model = tiny().fit(faces.data, faces.target)
-    with pytest.raises(ValueError, match="Unknown backbone"):
+    with pytest.raises(ValueError, match="Expected the name of a backbone"):
         model.set_params(backbone="nope").fit(faces.data, faces.target)
     with pytest.raises(NotFittedError):
         model.predict(faces.data)

@@ -265,7 +265,7 @@ def test_predict_reads_what_can_be_read(finished, pictures, capsys):
     (pictures / "notes.pdf").write_text("no picture")
     model = finished / "model.joblib"
     assert run("predict", model, pictures, "--json") == 1
-    assert "16bit.png (its pixels are of mode" in " ".join(capsys.readouterr().err.split())
+    assert "16bit.png (expected 8-bit pixels, got mode" in " ".join(capsys.readouterr().err.split())
     assert run("predict", model, pictures, "--json", "--drop-errors") == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
 
@@ -386,6 +386,23 @@ def test_compare_goes_on_where_it_was(compared, csv, quick, capsys):
     assert (out / "cnn_small" / "model.joblib").stat().st_mtime_ns == before
     names = {entry["name"] for entry in json.loads((out / "comparison.json").read_text())}
     assert names == {"cnn_small", "timm_resnet10t", "cnn_small-32"}
+
+
+def test_ctrl_c_before_the_first_epoch_is_over_stops_everything(compared, csv, tmp_path, quick):
+    def press_ctrl_c(self, X, y):
+        raise KeyboardInterrupt
+
+    earlier, options = compared
+    out = shutil.copytree(earlier, tmp_path / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FERClassifier, "fit", press_ctrl_c)
+        arguments = ("--backbones", "cnn_small,vgg_fer", "--out", out, *options, "--seed", 1, "--force")
+        assert run("compare", csv, *arguments) != 0
+    assert not (out / "vgg_fer" / "model.joblib").exists()
+    for name in ("model.joblib", "settings.json", "report.json"):
+        assert (out / "cnn_small" / name).read_bytes() == (earlier / "cnn_small" / name).read_bytes()
+    names = {entry["name"] for entry in json.loads((out / "comparison.json").read_text())}
+    assert names & {"cnn_small", "timm_resnet10t"} == {"timm_resnet10t"}, "the other has settings not asked for"
 
 
 def test_compare_goes_on_after_an_interruption(csv, tmp_path, quick):

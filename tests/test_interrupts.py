@@ -62,7 +62,7 @@ def start(mode, tiny, X, y):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("moments", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [6, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", MODES)
 def test_ctrl_c_at_any_moment(mode, moments, tiny, faces, tmp_path, one_thread, capsys):
     X, y = faces.data[:84], faces.target[:84]

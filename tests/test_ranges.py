@@ -89,3 +89,9 @@ def test_a_normalizer_converts_before_the_classifier(method, tiny, faces):
     np.testing.assert_allclose(model.predict_proba(faces.data / 255), model.predict_proba(faces.data), atol=1e-4)
     with pytest.warns(UserWarning, match="scale these images"):
         model.predict(faces.data - 128.0)
+
+
+def test_training_images_are_found_on_another_scale(fitted, faces):
+    X, y = faces.data, faces.target_names[faces.target]
+    for X_test, X_train in ((X / 255, X), (X, X / 255), ((X / 255).astype(np.float32), X)):
+        assert evaluate(fitted, X_test[:50], y[:50], X_train=X_train[40:]).n_in_training == 10

@@ -57,7 +57,7 @@ def test_top_2_and_macro_f1_agree_with_scikit_learn(fitted, faces):
 
 
 def test_calibration_error_by_hand():
-    # two faces in the bin to 0.6, one right; one alone, right, in the bin to 0.8; one alone, wrong, in the last
+    # two images in the bin up to 0.6, one of them right; one right image in the bin up to 0.8; one wrong in the last
     proba = [[0.59, 0.41], [0.43, 0.57], [0.25, 0.75], [0.96, 0.04]]
     report = Report.from_predictions(["a", "a", "b", "b"], list("abba"), y_proba=proba, classes=["a", "b"])
     assert report.calibration_error == pytest.approx((2 * abs(0.5 - 0.58) + abs(1 - 0.75) + abs(0 - 0.96)) / 4)
@@ -132,6 +132,13 @@ def test_faces_of_the_training_set_are_told(form, faces, tmp_path):
     assert "n = 110" in str(report)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
+def test_identical_pixels_may_differ_in_type(dtype, faces):
+    model = DummyClassifier().fit(faces.data, faces.target)
+    frame = pd.DataFrame(faces.data[:9].astype(dtype))  # not contiguous
+    assert evaluate(model, faces.data, faces.target, X_train=frame).n_in_training == 9
+
+
 def test_no_face_unseen_is_no_accuracy(faces):
     model = DummyClassifier().fit(faces.data, faces.target)
     report = evaluate(model, faces.data, faces.target, X_train=faces.images)
@@ -191,7 +198,7 @@ def test_json_round_trip(X_train, fitted, faces, tmp_path):
 
 
 class _Page(HTMLParser):
-    """Fails on what is not well-formed, and collects tags, sources and text."""
+    """Parser that fails on unbalanced tags and collects tags, sources and text."""
 
     def __init__(self, text):
         super().__init__()

@@ -1,6 +1,7 @@
-"""Networks as plain ``nn.Module`` objects: a table of names and what each needs to train well.
+"""Networks as plain ``nn.Module`` classes, their registry, and functions that inspect networks.
 
-Nothing here knows scikit-learn. A builder is called as ``builder(num_classes=…, in_channels=…, **backbone_params)``.
+The registry gives each name a builder and the settings with which the network trains well. A builder is called as
+``builder(num_classes=…, in_channels=…, **backbone_params)``. These modules do not depend on scikit-learn or skorch.
 """
 
 from ._cnn import CNN, VGGFER

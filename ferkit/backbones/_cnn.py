@@ -1,12 +1,13 @@
-"""ferkit's own networks, for small faces."""
+"""`CNN` and `VGGFER`, ferkit's own networks for small faces."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class ConvBlock(nn.Sequential):
-    """Convolution, batch norm, ReLU."""
+    """Convolution, batch normalization and ReLU."""
 
     def __init__(self, in_channels, out_channels, kernel_size=3, stride=1):
         super().__init__(
@@ -17,21 +18,22 @@ class ConvBlock(nn.Sequential):
 
 
 class CNN(nn.Module):
-    """A small network in the manner of VGG, for small faces.
+    """Small VGG-like network for small faces.
 
-    A 5×5 stem of stride 2, which leaves a quarter of the pixels to work on; then one stage for each width, of 3×3
-    convolutions behind a max-pooling; global average pooling, dropout and a linear layer. Any image size works.
+    The stem is a 5×5 convolution with stride 2, which reduces the number of pixels to a quarter. Then follows one stage
+    of 3×3 convolutions for each value of ``widths``, with max-pooling between stages. Global average pooling, dropout
+    and a linear layer follow at the end. Images of any size work.
 
     Parameters
     ----------
     num_classes : int
-        Logits to return.
+        Number of logits to return.
     in_channels : int, default=1
-        1 for gray images, 3 for RGB.
+        Number of channels of the images: 1 for gray images, 3 for RGB.
     widths : sequence of int, default=(48, 96, 192, 256)
-        Channels of each stage.
+        Number of channels of each stage.
     depth : int, default=2
-        Convolutions in each stage; the stem is one of the first stage's.
+        Number of convolutions per stage. In the first stage, the stem is one of them.
     dropout : float, default=0.3
         Probability of dropping a feature before the linear layer.
 
@@ -43,40 +45,47 @@ class CNN(nn.Module):
     torch.Size([2, 7])
     """
 
-    def __init__(self, num_classes, in_channels=1, *, widths=(48, 96, 192, 256), depth=2, dropout=0.3):
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 1,
+        *,
+        widths: Sequence[int] = (48, 96, 192, 256),
+        depth: int = 2,
+        dropout: float = 0.3,
+    ) -> None:
         super().__init__()
-        layers = [ConvBlock(in_channels, widths[0], kernel_size=5, stride=2)]
-        layers += [ConvBlock(widths[0], widths[0]) for _ in range(depth - 1)]
+        self.features = nn.Sequential(ConvBlock(in_channels, widths[0], kernel_size=5, stride=2))
+        self.features.extend(ConvBlock(widths[0], widths[0]) for _ in range(depth - 1))
         for channels, width in pairwise(widths):
-            layers.append(nn.MaxPool2d(2, ceil_mode=True))
-            layers += [ConvBlock(width if conv else channels, width) for conv in range(depth)]
-        self.features = nn.Sequential(*layers)
+            self.features.append(nn.MaxPool2d(2, ceil_mode=True))
+            self.features.extend(ConvBlock(width if conv else channels, width) for conv in range(depth))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1], num_classes)
         _init_convolutions(self)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.head(self.dropout(self.features(x).mean(dim=(2, 3))))
 
 
 class VGGFER(nn.Module):
-    """The four-stage VGG for 48×48 faces, published with 73.28 % on FER2013 without further training data.
+    """Four-stage VGG for 48×48 faces, published with 73.28 % accuracy on FER2013 without additional training data.
 
-    Four stages of two 3×3 convolutions and a max-pooling [1]_, then three linear layers over the 3×3 that is left of a
-    48×48 image. What other sizes from 16×16 on leave is pooled to 3×3.
+    Four stages, each with two 3×3 convolutions and a max-pooling [1]_, reduce a 48×48 image to 3×3. Three linear layers
+    follow. Images of other sizes, from 16×16, are pooled to 3×3 before the linear layers.
 
     Parameters
     ----------
     num_classes : int
-        Logits to return.
+        Number of logits to return.
     in_channels : int, default=1
-        1 for gray images, 3 for RGB.
+        Number of channels of the images: 1 for gray images, 3 for RGB.
     widths : sequence of int, default=(64, 128, 256, 512)
-        Channels of each stage.
+        Number of channels of each stage.
     hidden : int, default=4096
-        Features of each hidden linear layer.
+        Number of features of each hidden linear layer.
     dropout : float, default=0.2
-        Probability of dropping a feature of a hidden layer.
+        Probability of dropping a feature after each hidden linear layer.
 
     References
     ----------
@@ -91,7 +100,15 @@ class VGGFER(nn.Module):
     torch.Size([2, 7])
     """
 
-    def __init__(self, num_classes, in_channels=1, *, widths=(64, 128, 256, 512), hidden=4096, dropout=0.2):
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 1,
+        *,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        hidden: int = 4096,
+        dropout: float = 0.2,
+    ) -> None:
         super().__init__()
         layers = []
         for channels, width in pairwise((in_channels, *widths)):
@@ -104,7 +121,7 @@ class VGGFER(nn.Module):
         )
         _init_convolutions(self)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x))
 
 

@@ -1,16 +1,18 @@
-"""What can be known of a network without training it: the sizes it takes, its layers and their cost.
+"""Functions that inspect untrained networks: the image sizes that they accept, their layers and their cost.
 
-Everything is computed on PyTorch's meta device, where tensors have shapes and no values, so that it takes no memory
-and hardly any time.
+They use PyTorch's meta device, where tensors have shapes but no values. They therefore need almost no memory and time.
 """
 
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tabulate import SEPARATING_LINE, tabulate
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 SIZES = (16, 24, 32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
@@ -18,42 +20,50 @@ SIZES = (16, 24, 32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320,
 
 @dataclass(frozen=True)
 class Layer:
-    """A row of a :class:`Summary`.
+    """A layer in a :class:`Summary`.
 
     Attributes
     ----------
-    name, kind : str
-        Its place in the network and its class.
+    name : str
+        Name of the layer in the network, as in ``named_modules()``; "(itself)" for the network.
+    kind : str
+        Name of its class.
     shape : tuple of int
-        Of its output for one image, without the batch; empty where nothing calls it when predicting.
-    parameters, flops : int
-        Its own parameters, and its floating-point operations for one image: two per multiply-add.
+        Shape of its output for one image, without the batch dimension. Empty if the layer is not called with a tensor
+        in evaluation mode.
+    parameters : int
+        Number of its own parameters, without those of its submodules.
+    flops : int
+        Number of floating-point operations per image. A multiply-add counts as two.
     """
 
     name: str
     kind: str
-    shape: tuple
+    shape: tuple[int, ...]
     parameters: int
     flops: int
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A network layer by layer; ``str()`` is a table.
+    """Layers and cost of a network. ``str()`` returns a table.
 
     Attributes
     ----------
     layers : list of Layer
-        Those that have parameters or change the shape, in the order in which an image passes them.
-    parameters, flops : int
-        Parameters of the whole network, and its floating-point operations for one image.
+        The layers that have parameters, cost operations or change the shape, in the order in which an image passes
+        them. Layers with an empty shape come last.
+    parameters : int
+        Number of parameters of the network.
+    flops : int
+        Number of floating-point operations per image. A multiply-add counts as two.
     """
 
-    layers: list
+    layers: list[Layer]
     parameters: int
     flops: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [
             (
                 layer.name,
@@ -71,32 +81,33 @@ class Summary:
 
 
 def build_meta(build, **arguments):
-    """The network on the meta device."""
+    """Build a network on the meta device."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with torch.device("meta"):
                 return build(**arguments)
-        except Exception:  # it computes with values while it is built
+        except Exception:  # some constructors compute with values, which the meta device does not have
             return build(**arguments).to("meta")
 
 
-def find_sizes(build, **arguments):
-    """Those of some common sizes that a network takes.
+def find_sizes(build: Callable[..., nn.Module], **arguments: Any) -> list[int]:
+    """Find the common image sizes that a network accepts.
 
-    Only shapes are computed for it.
+    Only shapes are computed, so the search is fast.
 
     Parameters
     ----------
     build : callable
-        A builder, called as ``build(num_classes=2, **arguments)``.
+        The builder of the network, called as ``build(num_classes=2, **arguments)``.
     **arguments : dict
-        ``in_channels``, and what else it is to be called with.
+        ``in_channels`` and further arguments of the builder.
 
     Returns
     -------
     sizes : list of int
-        Heights and widths in pixels, of square images.
+        Heights, which are also the widths, of the square images that the network accepts. Sizes from 16 to 512 are
+        tried.
 
     Examples
     --------
@@ -113,24 +124,25 @@ def _takes(network, size, channels):
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             network(torch.empty(2, channels, size, size, device="meta"))
-    except Exception:  # each network has its own way to say no
+    except Exception:  # networks refuse a size with different kinds of errors
         return False
     return True
 
 
-def summarize(network, image_shape):
-    """Layer by layer what one image costs.
+def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> Summary:
+    """Count the parameters and the floating-point operations of each layer.
 
     Parameters
     ----------
     network : nn.Module
-        A network; it is not changed.
+        The network. It is not changed.
     image_shape : tuple of int
-        (channels, height, width).
+        (channels, height, width) of an image.
 
     Returns
     -------
     Summary
+        The layers and the totals.
 
     Examples
     --------
@@ -146,7 +158,7 @@ def summarize(network, image_shape):
     counted = {name.partition(".")[2]: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     modules = dict(network.named_modules())
     layers = []
-    for name in [*shapes, *(name for name in modules if name not in shapes)]:  # the latter are called in no usual way
+    for name in [*shapes, *(name for name in modules if name not in shapes)]:  # the latter were not called with tensors
         module, (before, after) = modules[name], shapes.get(name, ((), ()))
         children = [f"{name}.{child}".lstrip(".") for child, _ in module.named_children()]
         flops = counted.get(name, 0) - sum(counted.get(child, 0) for child in children)
@@ -158,9 +170,10 @@ def summarize(network, image_shape):
 
 
 def find_last_maps(network, image_shape):
-    """Name of the last convolution whose maps have an extent, or of the widest block around it with maps as large.
+    """Return the name of the last convolution whose output is larger than 1×1 in both directions.
 
-    A block adds what its shortcut and its other branches found.
+    If blocks around it have outputs of the same size, return the outermost of these blocks instead: its output also
+    contains the features of its shortcut and of its other branches.
     """
     network = deepcopy(network).to("meta").eval()
     with _shapes_of(network) as shapes, torch.no_grad():
@@ -168,14 +181,18 @@ def find_last_maps(network, image_shape):
     sizes = {name: shape[1:] for name, (_, shape) in shapes.items() if len(shape) == 3 and min(shape[1:]) > 1}
     convolutions = [name for name in sizes if isinstance(network.get_submodule(name), torch.nn.Conv2d)]
     if not convolutions:
-        raise ValueError(f"{type(network).__name__} has no convolution that returns maps of more than one value.")
+        raise ValueError(
+            "Expected a network with a convolution whose output is larger than 1×1, got "
+            f"{type(network).__name__} with no convolution of this kind: train with a larger input_size or another "
+            "backbone."
+        )
     last = convolutions[-1]
     return min((name for name in sizes if f"{last}.".startswith(f"{name}.") and sizes[name] == sizes[last]), key=len)
 
 
 @contextmanager
 def _shapes_of(network):
-    """Shapes (input, output) of each module that is called, by name, in order."""
+    """Record the shapes (input, output) of each module that is called, by name, in the order of the calls."""
     shapes, handles = {}, []
 
     def remember(name):

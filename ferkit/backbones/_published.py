@@ -1,4 +1,4 @@
-"""Weights that torchvision and timm publish."""
+"""Functions that get the weights published by torchvision and timm."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 
 def torchvision_weights(name, weights):
-    """(state dict, mean, standard deviation) of published weights, from torchvision's cache or its site."""
+    """Return published weights as (state dict, mean, standard deviation), from torchvision's cache or its site."""
     import torchvision
 
     published = torchvision.models.get_model_weights(name)
@@ -16,23 +16,25 @@ def torchvision_weights(name, weights):
         entry = published.DEFAULT if weights == "imagenet" else published[weights]
     except KeyError:
         raise ValueError(
-            f'torchvision has no weights {weights!r} for {name}: there are "imagenet", '
-            f"{', '.join(repr(entry.name) for entry in published)}, or pass a path to a .pth or .safetensors file."
+            f'Expected the name of torchvision weights for {name}, got {weights!r}: pass "imagenet", '
+            f"{', '.join(repr(entry.name) for entry in published)}, or the path of a .pth or .safetensors file."
         ) from None
     place = Path(torch.hub.get_dir(), "checkpoints", entry.url.rpartition("/")[2])
-    from_tensorflow = name in ("googlenet", "inception_v3")  # and standardised as there
+    from_tensorflow = name in ("googlenet", "inception_v3")  # with TensorFlow's pixel scale
     params = {"aux_logits": True} if from_tensorflow else {}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # on GoogLeNet's auxiliary heads
+            warnings.simplefilter("ignore", UserWarning)  # GoogLeNet warns about its auxiliary heads
             state = torchvision.models.get_model(name, weights=entry, progress=False, **params).state_dict()
     except (URLError, OSError) as error:
         raise OSError(
-            f"The weights {entry} could not be downloaded ({error}): download {entry.url} on another machine and put "
-            f"it to {place}"
+            f"The weights {entry} could not be downloaded ({error}): download {entry.url} on another machine and save "
+            f"the file as {place}"
         ) from error
     except Exception as error:
-        raise OSError(f"The weights in {place} are damaged: delete that file, or put {entry.url} there") from error
+        raise OSError(
+            f"The weights in {place} are damaged: delete that file, or replace it with {entry.url}"
+        ) from error
     if from_tensorflow:
         return state, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     transforms = entry.transforms()
@@ -40,7 +42,7 @@ def torchvision_weights(name, weights):
 
 
 def timm_weights(name, weights):
-    """(state dict, mean, standard deviation) of weights that timm publishes: "imagenet" or one of its tags."""
+    """Return weights published by timm as (state dict, mean, standard deviation): "imagenet" or one of its tags."""
     try:
         import timm
     except ImportError:
@@ -49,10 +51,10 @@ def timm_weights(name, weights):
     try:
         network = timm.create_model(tagged, pretrained=True)
     except RuntimeError as error:
-        raise ValueError(f"timm has no weights {weights!r} for {name}: {error}") from error
-    except Exception as error:  # of whatever library timm downloads with
+        raise ValueError(f"Expected the name of timm weights for {name}, got {weights!r}: {error}") from error
+    except Exception as error:  # the kind depends on the library with which timm downloads
         raise OSError(
             f"The weights of timm/{tagged} could not be downloaded ({error}): download them on another machine and "
-            "pass the path of the .safetensors file as weights"
+            "pass the path of the .safetensors file as `weights`."
         ) from error
     return network.state_dict(), network.pretrained_cfg["mean"], network.pretrained_cfg["std"]

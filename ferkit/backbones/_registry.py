@@ -1,10 +1,11 @@
-"""The table of backbones: names, how each network is built and how it trains well."""
+"""The registry of backbones: their names, their builders and the settings with which they train well."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from ._published import timm_weights, torchvision_weights
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How ferkit runs an optimizer: its class and arguments, its weight decay, and its learning rate against Adam's."""
+    """Class and arguments of an optimizer, its default weight decay, and its learning rate relative to Adam's."""
 
     build: Callable[..., torch.optim.Optimizer]
     arguments: dict
@@ -32,32 +33,34 @@ OPTIMIZERS = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a name stands for: how to build the network and how it trains well from scratch.
+    """A builder of networks and the settings with which they train well from scratch.
 
     Attributes
     ----------
     build : callable
-        Called as ``build(num_classes=…, in_channels=…, **backbone_params)``, returns an ``nn.Module``.
+        The builder. It is called as ``build(num_classes=…, in_channels=…, **backbone_params)`` and returns an
+        ``nn.Module``.
     optimizer : {"sgd", "adam", "adamw"}
-        What ``optimizer="auto"`` means.
+        The optimizer that ``optimizer="auto"`` selects.
     lr : float
-        What ``lr="auto"`` means: the peak learning rate from scratch, for batches of 256.
+        The learning rate that ``lr="auto"`` selects: the peak rate for training from scratch with batches of 256.
     reference : str
-        Where the network comes from.
+        The paper or the library that the network comes from.
     input_size : int
-        Height and width of the images that it was made for.
+        Height and width of the images for which the network was designed.
     pretrained : callable or None
-        Called with the name of published weights, or "imagenet" for the best; returns (state dict, mean, standard
-        deviation), the latter two of RGB pixels from 0 to 1.
+        Function that returns published weights as (state dict, mean, standard deviation). It is called with the name of
+        the weights, or with "imagenet" for the best ones. The mean and the standard deviation belong to RGB pixels from
+        0 to 1.
 
     See Also
     --------
-    register_backbone : Gives a builder of yours a name.
-    resolve_backbone : Returns that of a name.
+    register_backbone : Register a builder under a name.
+    resolve_backbone : Return the backbone with a name.
     """
 
     build: Callable[..., nn.Module]
-    optimizer: str = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
     lr: float = 1e-3
     reference: str = "the user's own"
     input_size: int = 48
@@ -94,7 +97,7 @@ def _resnet18_fer(*, num_classes, in_channels, **params):
 
 
 def replace_stem(network, in_channels):
-    """Give the first convolution ``in_channels`` inputs, so that gray images need not be repeated to RGB."""
+    """Replace the first convolution by one with ``in_channels`` inputs. Gray images then need no conversion to RGB."""
     name, stem = next((name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
     if stem.in_channels != in_channels:
         geometry = stem.kernel_size, stem.stride, stem.padding
@@ -103,7 +106,7 @@ def replace_stem(network, in_channels):
 
 
 class DropoutLinear(nn.Linear):
-    """A linear layer with dropout before it, and the same parameters' names as without."""
+    """Linear layer with dropout before it. Its parameters have the same names as those of ``nn.Linear``."""
 
     def __init__(self, linear, p):
         super().__init__(linear.in_features, linear.out_features, linear.bias is not None)
@@ -114,14 +117,17 @@ class DropoutLinear(nn.Linear):
 
 
 def set_dropout(network, p):
-    """Set the probability of every dropout layer; without any, put one before the last linear layer."""
+    """Set the probability of every dropout layer. If there are none, add one before the last linear layer."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
     for layer in layers:
         layer.p = p
     if not layers:
         linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
         if not linear:
-            raise ValueError("dropout was asked for, but the backbone has no dropout and no linear layer to put it to.")
+            raise ValueError(
+                f"Expected a backbone with a dropout layer or a linear layer for dropout={p}, got "
+                f"{type(network).__name__} with neither: pass dropout=None."
+            )
         network.set_submodule(linear[-1], DropoutLinear(network.get_submodule(linear[-1]), p))
 
 
@@ -136,7 +142,8 @@ BACKBONES = {
     ),
 }
 
-# The peak rate and the paper of torchvision's networks, by how their names begin: of several, the longest.
+# The peak learning rate and the paper of torchvision's networks, by patterns for the start of their names. If several
+# match, the longest one is used.
 _FAMILIES = {
     "alexnet": (1e-4, "Krizhevsky, 2014, arXiv:1404.5997"),
     "convnext": (5e-4, "Liu et al., CVPR 2022"),
@@ -174,7 +181,8 @@ def _timm_backbone(name):
     timm = _import_timm(name)
     if not timm.is_model(name):
         close = get_close_matches(name, timm.list_models(), n=3)
-        raise ValueError(f"timm has no network {name!r}" + (f": did you mean {_list(close)}?" if close else "."))
+        hint = f"did you mean {_list(close)}?" if close else "timm.list_models() lists the names."
+        raise ValueError(f"Expected the name of a network of timm, got {name!r}: {hint}")
     size = timm.get_pretrained_cfg(name, allow_unregistered=True).input_size[-1]
     return Backbone(partial(_timm, name), "adamw", 1e-3, "timm", size, partial(timm_weights, name))
 
@@ -189,13 +197,15 @@ def _torchvision_names():
     return torchvision.models.list_models(module=torchvision.models)
 
 
-def list_backbones():
-    """Names that ``FERClassifier(backbone=…)`` takes, besides ``"timm/<name>"`` for every network of timm.
+def list_backbones() -> list[str]:
+    """List the names for ``FERClassifier(backbone=…)``.
+
+    The list does not contain the networks of timm. Their names are ``"timm/<name>"``.
 
     Returns
     -------
     list of str
-        ferkit's own and those registered, then torchvision's.
+        The names of ferkit's own and registered backbones, followed by those of torchvision.
 
     Examples
     --------
@@ -208,31 +218,40 @@ def list_backbones():
     return list(dict.fromkeys([*BACKBONES, *_torchvision_names()]))
 
 
-def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the user's own", input_size=48):
-    """Give a network a name that ``FERClassifier(backbone=…)``, searches and the command take.
+def register_backbone(
+    name: str,
+    build: Callable[..., nn.Module],
+    *,
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw",
+    lr: float = 1e-3,
+    reference: str = "the user's own",
+    input_size: int = 48,
+) -> None:
+    """Register a network under a name for ``FERClassifier(backbone=…)``, searches and the command line.
 
     Parameters
     ----------
     name : str
-        A name that is not taken.
+        A name that no other backbone has.
     build : callable
-        An ``nn.Module`` class or function; called as ``build(num_classes=…, in_channels=…, **backbone_params)``. A
-        fitted model can be saved if `build` can be imported.
+        An ``nn.Module`` class or a function. It is called as
+        ``build(num_classes=…, in_channels=…, **backbone_params)``. A fitted model can only be saved if `build` can be
+        imported.
     optimizer : {"sgd", "adam", "adamw"}, default="adamw"
-        What ``optimizer="auto"`` means for it.
+        The optimizer that ``optimizer="auto"`` selects.
     lr : float, default=1e-3
-        What ``lr="auto"`` means for it: the peak learning rate for batches of 256.
+        The learning rate that ``lr="auto"`` selects: the peak rate for training from scratch with batches of 256.
     reference : str, default="the user's own"
-        Where the network comes from.
+        The paper or the library that the network comes from.
     input_size : int, default=48
-        Height and width of the images that it was made for.
+        Height and width of the images for which the network was designed.
 
     Raises
     ------
     ValueError
-        If the name is taken, or there is no such optimizer.
+        If another backbone has this name, or `optimizer` is unknown.
     TypeError
-        If `build` is no class or function, but a network already.
+        If `build` is a network instead of a class or function.
 
     Examples
     --------
@@ -243,43 +262,47 @@ def register_backbone(name, build, *, optimizer="adamw", lr=1e-3, reference="the
     True
     """
     if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}.")
+        raise ValueError(f"Expected `optimizer` to be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}.")
     if name in BACKBONES or name.startswith("timm/") or name in _torchvision_names():
-        raise ValueError(f"There is a backbone {name!r} already: choose another name.")
+        raise ValueError(f"Expected a new name, got {name!r}, which is already a backbone: choose another name.")
     BACKBONES[name] = Backbone(_check_builder(build), optimizer, lr, reference, input_size)
 
 
 def _check_builder(backbone):
     if isinstance(backbone, nn.Module):
         raise TypeError(
-            f"backbone is a network that exists already ({type(backbone).__name__}), and a second fit would go on "
-            "from the first: pass the class, or a function that builds it, and its arguments as backbone_params."
+            f"Expected an nn.Module class or a function that builds a network, got a {type(backbone).__name__} object, "
+            "which every fit would train further: pass the class or a function, and its arguments as `backbone_params`."
         )
     if not callable(backbone):
-        raise TypeError(f"Expected an nn.Module class or a function that builds a network, got {backbone!r}.")
+        raise TypeError(
+            f"Expected an nn.Module class or a function that builds a network, got {backbone!r}: pass one of these, or "
+            "a name from list_backbones()."
+        )
     return backbone
 
 
-def resolve_backbone(backbone):
+def resolve_backbone(backbone: str | Callable[..., nn.Module]) -> Backbone:
     """Turn a name, an ``nn.Module`` class or another builder into a :class:`Backbone`.
 
     Parameters
     ----------
     backbone : str, nn.Module class or callable
-        What ``FERClassifier(backbone=…)`` takes.
+        A value of the parameter ``backbone`` of :class:`ferkit.FERClassifier`.
 
     Returns
     -------
     Backbone
+        The builder and its settings.
 
     Raises
     ------
     ImportError
-        For ``"timm/<name>"`` without timm.
+        If `backbone` is ``"timm/<name>"`` and timm is not installed.
     TypeError
-        If it is neither a name nor can be called as a builder is.
+        If `backbone` is neither a name nor a builder.
     ValueError
-        If no network has the name.
+        If no network has this name.
 
     Examples
     --------
@@ -298,8 +321,8 @@ def resolve_backbone(backbone):
         return _torchvision_backbone(backbone)
     close = get_close_matches(backbone, list_backbones(), n=3)
     raise ValueError(
-        f"Unknown backbone {backbone!r}"
-        + (f": did you mean {_list(close)}? " if close else ". ")
-        + "list_backbones() and `ferkit backbones` name all there are; "
-        "timm's are 'timm/<name>', and an nn.Module class will do."
+        f"Expected the name of a backbone, got {backbone!r}: "
+        + (f"did you mean {_list(close)}? " if close else "")
+        + "list_backbones() and `ferkit backbones` list the names. For networks of timm, pass 'timm/<name>'; for your "
+        "own networks, an nn.Module class."
     )

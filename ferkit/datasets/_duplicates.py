@@ -1,7 +1,6 @@
 """Find faces that a data set contains more than once."""
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from numbers import Real
 
 import numpy as np
@@ -9,12 +8,11 @@ import pandas as pd
 from scipy.fft import dctn, idctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.base import BaseEstimator
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_consistent_length, column_or_1d, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._images import CHUNK, check_images
+from .._images import CHUNK, number_rows, read_images
 
 __all__ = ["Duplicates", "find_duplicates"]
 
@@ -189,7 +187,7 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
     PublicTest, of 10           0        0
     PrivateTest, of 10          1        1  90 95
     """
-    rows, shape = check_images(_Images(image_shape), X, reset=True)
+    rows, shape = read_images(X, image_shape)
     check_consistent_length(rows, y, usage, names)
     exact_group = number_rows(rows)
     first = np.unique(exact_group, return_index=True)[1]
@@ -227,30 +225,6 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
         usage=usage,
         names=np.arange(len(rows)) if names is None else column_or_1d(names),
     )
-
-
-class _Images(BaseEstimator):
-    """The attributes that `check_images` needs from an estimator."""
-
-    def __init__(self, image_shape=None):
-        self.image_shape = image_shape
-
-
-def number_rows(rows):
-    """Number rows in order of appearance; rows with the same bytes share a number.
-
-    Parameters
-    ----------
-    rows : iterable of bytes or C-contiguous arrays
-        Pixels, or the contents of files. Only a digest of each is kept.
-
-    Returns
-    -------
-    numbers : ndarray of shape (n,) and dtype int64
-    """
-    numbers = {}
-    digests = (blake2b(row, digest_size=16).digest() for row in rows)
-    return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)
 
 
 def _count_distinct(group, values):

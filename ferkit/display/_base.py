@@ -38,15 +38,14 @@ def offscreen():
 
 def new_axes(rows, columns, width, height, **options):
     """Return a new figure of ``width`` by ``height`` inches and a 2-D array of its axes."""
-    size = {"figsize": (width, height), "layout": "constrained"}
     if _offscreen.get():
         from matplotlib.figure import Figure
 
-        figure = Figure(**size)
+        figure = Figure(figsize=(width, height), layout="constrained")
     else:
         import matplotlib.pyplot as plt
 
-        figure = plt.figure(**size)
+        figure = plt.figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

@@ -1,4 +1,4 @@
-"""The progress bar of training."""
+"""`ProgressBar`: the skorch callback that shows the progress of a training."""
 
 from multiprocessing import parent_process
 
@@ -6,7 +6,7 @@ from skorch.callbacks import Callback
 
 
 class ProgressBar(Callback):
-    """Epochs, batches and time left, with the last epoch's scores. Silent in worker processes."""
+    """Show epochs, batches, the time left and the scores of the last epoch. Worker processes show nothing."""
 
     def on_train_begin(self, net, **kwargs):
         self.bar_ = None
@@ -28,7 +28,7 @@ class ProgressBar(Callback):
             TimeRemainingColumn(),
             TextColumn("{task.fields[scores]}"),
             speed_estimate_period=60,
-            refresh_per_second=2,  # drawing takes a core from the network
+            refresh_per_second=2,  # drawing occupies a core that the network could use
         )
         self.bar_.start()
         self.task_ = None
@@ -56,7 +56,7 @@ class ProgressBar(Callback):
         self.bar_.update(self.task_, scores=text)
 
     def stop(self):
-        """Take the bar down, also after an error, of which skorch does not tell its callbacks."""
+        """Remove the bar. skorch does not notify callbacks of errors, so the caller must also call this after one."""
         if getattr(self, "bar_", None) is not None:
             self.bar_.stop()
             self.bar_ = None
