@@ -275,7 +275,7 @@ def match_range(rows, expected):
     if given == expected:
         return rows
     is_bytes = given == BYTES and (rows.dtype == np.uint8 or bool((rows == np.rint(rows)).all()))
-    if (given, expected) == (UNIT, BYTES):
+    if (given, expected) == (UNIT, BYTES) and rows.min() >= 0:  # centered images of little contrast look alike
         return rows * np.float32(255)
     if is_bytes and expected == UNIT:
         return rows / np.float32(255)

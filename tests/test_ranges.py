@@ -95,3 +95,9 @@ def test_training_images_are_found_on_another_scale(fitted, faces):
     X, y = faces.data, faces.target_names[faces.target]
     for X_test, X_train in ((X / 255, X), (X, X / 255), ((X / 255).astype(np.float32), X)):
         assert evaluate(fitted, X_test[:50], y[:50], X_train=X_train[40:]).n_in_training == 10
+
+
+def test_centered_images_of_little_contrast_are_not_taken_for_fractions(tiny, faces):
+    model = tiny(**EXACT).fit(faces.data, faces.target)
+    with pytest.warns(UserWarning, match="scale these images"):
+        model.predict((faces.data / 255 - 0.5) / 4)
