@@ -101,7 +101,7 @@ def decode_images(open_files, shape):
 
 
 def _is_large(open_file):
-    """Whether files are large enough for threads to pay off. With small ones, most time is spent under the GIL."""
+    """Return whether files are large enough for threads to pay off. Small ones spend most of the time under the GIL."""
     try:
         with open_file() as file:
             return len(file.read(LARGE)) == LARGE

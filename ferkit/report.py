@@ -41,7 +41,8 @@ def evaluate(model, X, y, *, labels=None, X_train=None):
     y : array-like of shape (n,)
         True labels.
     labels : array-like, default=None
-        Labels in the order of the report. By default, the classes of the model. Other labels that occur follow.
+        Labels in the order of the report. By default, the classes of the model. Other labels that occur come after
+        them, sorted.
     X_train : array-like, default=None
         The training images. If given, the report also counts test images that are identical to a training image (all
         pixels, or all bytes of a file) and states the accuracy on the other images.
@@ -114,7 +115,7 @@ def _find_in_training(X, X_train):
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Scores of predictions; ``str()`` is a table.
+    """Scores of predictions. ``str()`` returns a table.
 
     Attributes
     ----------
@@ -123,7 +124,7 @@ class Report:
     accuracy : float
         Share of correct predictions.
     interval : tuple of float
-        Wilson's 95 % confidence interval of the accuracy. It covers the sampling of the ``n`` images only.
+        Wilson's 95 % confidence interval of the accuracy. It only covers the sampling of the ``n`` images.
     balanced_accuracy : float
         Mean recall of the classes that occur.
     macro_f1 : float
@@ -190,7 +191,7 @@ class Report:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            Labels in the order of the report. Other labels that occur follow, sorted.
+            Labels in the order of the report. Other labels that occur come after them, sorted.
         y_proba : array-like of shape (n, n_classes), default=None
             Probability of each class.
         classes : array-like of shape (n_classes,), default=None
@@ -397,7 +398,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of comparing two trained models; ``str()`` says which is better and whether that can be sampling noise.
+    """Result of comparing two trained models. ``str()`` says which one is better and whether that can be sampling noise.
 
     Attributes
     ----------

@@ -83,7 +83,7 @@ class Run:
 
     @property
     def scores(self):
-        """Scores on the test images, a dict."""
+        """Scores on the test images, as a dict."""
         if self.reports is None:
             raise ValueError(
                 f"Expected a run with scores, got {self.path}, whose training was stopped: train it again."
@@ -118,8 +118,8 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     data contains. If it contains none, a stratified tenth of the Training images is held out.
 
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
-    ``report.json``, and figures. ``report.json`` is written last: a run that has one is complete, and its files belong
-    together, even if the process was killed.
+    ``report.json``, and figures. ``report.json`` is written last. If it exists, the run is complete, and all files
+    belong to the same training.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     path : str or path-like
         The directory. It is created if needed.
     data_name : str, default=None
-        Name of the data in the settings. Runs can be compared if it is the same.
+        Name of the data in the settings. Only runs with the same name can be compared.
     overwrite : bool, default=False
         Whether to replace a run in the directory.
 
@@ -143,7 +143,7 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     FileExistsError
         If the directory contains a run and ``overwrite`` is False.
     KeyboardInterrupt
-        After Ctrl-C. If at least one epoch was complete, the run has been written before, marked as interrupted.
+        After Ctrl-C. If at least one epoch is complete, the run is first written and marked as interrupted.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
         if not getattr(model, "history_", None):
             raise
         interrupt = error
-    (path / REPORT).unlink(missing_ok=True)  # from here on, an earlier run is no longer complete
+    (path / REPORT).unlink(missing_ok=True)  # an earlier run in this directory is no longer complete
     _write_model(model, path)
     settings = {"data": data_name, "tested_on": tested_on, "interrupted": interrupt is not None}
     settings |= {"parameters": parameters, **_describe_training(model)}
@@ -195,8 +195,8 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
 def compare_runs(runs):
     """Compare runs that were tested on the same images.
 
-    Each run is one trained model. The intervals cover the choice of test images only; training again with another seed
-    changes the accuracy too.
+    Each run is one trained model. The intervals only cover the sampling of the test images; training again with another
+    seed also changes the accuracy.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def order_labels(model, faces):
 
 
 def write_text(path, text):
-    """Write a text file that never exists in part."""
+    """Write a text file so that it never exists in part, even if the process is killed."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

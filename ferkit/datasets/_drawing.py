@@ -353,10 +353,9 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
         DESCR : str
             Description of the data set.
 
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range, or ``proportions`` are not seven non-negative numbers with a positive sum.
+    See Also
+    --------
+    sample_faces : Takes faces of FER2013 instead, if they are available.
 
     Examples
     --------

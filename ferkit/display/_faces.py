@@ -285,12 +285,8 @@ class PredictionsDisplay:
             True labels.
         images : array of shape (n, height, width) or (n, height, width, channels), default=None
             Images to show. By default, the images that the classifier sees.
-        n_images : int, default=32
-            Maximum number of images.
-        order : {"random", "mistakes"}, default="random"
-            Show a random sample, or mistakes first, sorted by decreasing confidence.
-        random_state : int, default=0
-            Seed of the sample.
+        n_images, order, random_state
+            See :meth:`from_predictions`.
 
         Returns
         -------

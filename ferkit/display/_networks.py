@@ -175,7 +175,7 @@ class FilterDisplay:
 
 
 class GradCAMDisplay:
-    """Grad-CAM heat maps: bright regions speak for the predicted label.
+    """Grad-CAM heat maps: bright regions support the predicted label.
 
     Parameters
     ----------
@@ -240,8 +240,8 @@ class GradCAMDisplay:
         y : array-like of shape (n,), default=None
             True labels, to mark mistakes.
         layer : str, default=None
-            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the largest block around the
-            last convolution whose maps have the size of the convolution's.
+            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the outermost block around the
+            last convolution that has maps of the same size.
 
         Returns
         -------
@@ -253,7 +253,7 @@ class GradCAMDisplay:
             raise ImportError('Expected captum for GradCAMDisplay: pip install "ferkit[explain]"') from None
 
         for _, step in getattr(estimator, "steps", [])[:-1]:
-            X = step.transform(X) if hasattr(step, "transform") else X  # samplers act only in fit
+            X = step.transform(X) if hasattr(step, "transform") else X  # samplers only act in fit
         model = last_step(estimator)
         rows, shape = check_images(model, X, reset=False)
         images = rows.reshape(-1, *shape)

@@ -67,16 +67,10 @@ class ConfusionDisplay:
             Input of the classifier.
         y : array-like of shape (n,)
             True labels.
-        labels : array-like, default=None
-            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
-        normalize : {"true"}, default=None
-            Show shares of each true label instead of counts.
         baseline : classifier, default=None
             Another fitted classifier whose confusion matrix is subtracted.
-        ax : matplotlib Axes, default=None
-            Axes to draw in. By default, those of a new figure.
-        name : str, default=None
-            Name of the model or the images, for the title.
+        labels, normalize, ax, name
+            See :meth:`from_predictions`.
 
         Returns
         -------
@@ -101,7 +95,7 @@ class ConfusionDisplay:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
+            Labels in the order to show them. Other labels that occur come after them, sorted.
         normalize : {"true"}, default=None
             Show shares of each true label instead of counts.
         baseline : array-like of shape (n,), default=None
