@@ -27,8 +27,8 @@ members = [
 ]
 
 # %%
-# ``voting="soft"`` averages probabilities. Stacking trains a linear model on predictions of the members. These predictions
-# come from three-fold cross-validation, so no member has seen the faces that it predicts.
+# ``voting="soft"`` averages probabilities. Stacking trains a linear model on the predictions of the members. These come
+# from three-fold cross-validation, so no member has seen the faces that it predicts.
 models = {
     **dict(members),
     "voting": VotingClassifier(members, voting="soft"),

@@ -210,7 +210,7 @@ def show_backbones(
         backbone, size, summary = _summarize(name, input_size)
     if summary is None:
         sizes = ", ".join(map(str, find_sizes(backbone.build, in_channels=1)))
-        raise ValueError(f"Expected an --input-size that {name} can take, such as {sizes}; got {size}.")
+        raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one of {sizes}.")
     typer.echo(f"{name}, one gray image of {size}×{size}, 7 classes\n\n{summary}")
     if figure:
         with offscreen():
@@ -300,7 +300,7 @@ def predict(
     first = classifier[0] if hasattr(classifier, "steps") else classifier
     if isinstance(first, PixelParser) or not hasattr(first, "image_shape_"):
         kind = type(first).__name__
-        raise ValueError(f"Expected a model that takes images, got one that begins with a {kind}: save its last step.")
+        raise ValueError(f"Expected a model that accepts images, got one that begins with {kind}: save its last step.")
     rows = {}
     for path in dict.fromkeys(path for given in images for path in _find_images(given)):
         try:
@@ -443,7 +443,7 @@ def _write_comparison(runs, out_dir):
     with offscreen():
         ComparisonDisplay(runs).plot().figure_.savefig(out_dir / "comparison.png", dpi=150)
     typer.echo(
-        f"\n{table}\n\nEach row is one trained model. The intervals cover the choice of test images only; training "
-        "with another seed changes the accuracy too.\n"
+        f"\n{table}\n\nEach row is one trained model. The intervals only cover the sampling of the test images; "
+        "training with another seed also changes the accuracy.\n"
         f"The table is in {out_dir / 'comparison.md'} and .json, its chart in {out_dir / 'comparison.png'}"
     )

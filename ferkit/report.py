@@ -398,7 +398,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of comparing two trained models. ``str()`` says which one is better and whether that can be sampling noise.
+    """Result of comparing two trained models. ``str()`` says which is better and whether that can be sampling noise.
 
     Attributes
     ----------

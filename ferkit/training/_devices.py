@@ -1,4 +1,4 @@
-"""Where a network is trained: device, precision, memory budget, random stream and processes."""
+"""Functions for the device, precision, memory budget and random stream of a training, and for its processes."""
 
 from contextlib import contextmanager
 from threading import RLock
@@ -9,7 +9,7 @@ _RANDOM_STREAM = RLock()  # PyTorch has one for the whole process
 
 
 def resolve_device(device):
-    """Name of the device: "auto" is CUDA, then Apple's MPS, then the CPU; "accelerate" is the process's own."""
+    """Return the name of the device: "auto" is CUDA, then MPS, then the CPU; "accelerate" is the process's own."""
     if device == "accelerate":
         return Processes().device
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -24,7 +24,7 @@ def resolve_device(device):
 
 
 def resolve_precision(precision, device):
-    """The torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float32."""
+    """Return the torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float32."""
     if precision != "auto":
         return getattr(torch, precision)
     if device.startswith("cuda"):
@@ -37,7 +37,7 @@ def resolve_precision(precision, device):
 
 
 def resident_bytes(device):
-    """How many bytes of the device's memory the images of a fit may take; the rest is for the network."""
+    """Return how many bytes of the device's memory the images of a fit may use. The rest is for the network."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.startswith("cuda") else float("inf")
 
 
@@ -50,7 +50,7 @@ def seeded(seed, device):
         try:
             torch.manual_seed(seed)
             yield
-        finally:  # Ctrl-C may hit PyTorch while it restores them itself
+        finally:  # Ctrl-C may interrupt PyTorch while it restores them itself
             torch.set_grad_enabled(gradients)
             torch.set_autocast_enabled(device.type, autocast)
 

@@ -114,7 +114,7 @@ class FERNet(NeuralNetClassifier):
         except KeyboardInterrupt as interrupt:
             self.interrupted_ = not _is_early_stopping(interrupt)
             if self.average_:
-                self.module_ = self.average_.finish()  # which the interrupt may have cut short
+                self.module_ = self.average_.finish()  # again, because Ctrl-C may have interrupted it
             if self.history and "train_loss" not in self.history[-1]:
                 del self.history[-1]  # the epoch that was interrupted
             if not self.history:
@@ -146,7 +146,7 @@ class FERNet(NeuralNetClassifier):
                 self.module_ = self.average_.finish()
 
     def release(self):
-        """Drop what belongs to one training and not into a saved model, and switch to evaluation mode."""
+        """Drop the objects that only a training needs, and switch to evaluation mode."""
         for name in (
             "generator", "mixup_rng_", "augment_generator_", "average_", "train_forward_", "sharing_processes_",
             "processes", "train_split",
@@ -156,7 +156,7 @@ class FERNet(NeuralNetClassifier):
         return self
 
     def end_schedule(self):
-        """Drop what belongs to one complete fit: its callbacks, and momenta that would double a saved model's size."""
+        """Drop the callbacks of a complete fit, and the momenta, which would double the size of a saved model."""
         self.callbacks = [entry for entry in self.callbacks if not (type(entry) is tuple and entry[0] in _ONE_FIT)]
         self.callbacks_ = [entry for entry in self.callbacks_ if entry[0] not in _ONE_FIT]
         return self.initialize_optimizer()
@@ -166,7 +166,7 @@ class FERNet(NeuralNetClassifier):
         return deepcopy((self.module_.state_dict(), self.optimizer_.state_dict())), len(self.history)
 
     def set_state(self, state):
-        """Return to a state as if no epoch had followed it."""
+        """Restore the state and drop the later epochs from the history."""
         (weights, optimizer), n_epochs = state
         self.module_.load_state_dict(weights)
         self.optimizer_.load_state_dict(optimizer)
@@ -177,7 +177,7 @@ class FERNet(NeuralNetClassifier):
         self.device = device
         self.module_.to(device)
         self.criterion_.to(device)
-        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # which casts its tensors to their parameters'
+        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to their parameters
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -212,7 +212,7 @@ class FERNet(NeuralNetClassifier):
         self.history.record(f"{prefix}_batch_count", len(scores))
 
     def check_weights(self):
-        """Raise unless all weights are finite. No loss shows the damage that the last step does."""
+        """Raise unless all weights are finite. The last step has no later loss that would show the damage."""
         if not all(parameter.isfinite().all() for parameter in self.module_.parameters()):
             raise ValueError(_DIVERGED)
 
@@ -291,7 +291,7 @@ class FERNet(NeuralNetClassifier):
 
 
 def _is_early_stopping(interrupt):
-    """Whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
+    """Return whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
     *_, (frame, _) = walk_tb(interrupt.__traceback__)
     if frame.f_code is not EarlyStopping.on_epoch_end.__code__:
         return False
