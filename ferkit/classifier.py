@@ -40,14 +40,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ``input_size`` and, in training, changes them with ``augment``. All of this happens on the device, one batch at a
     time. The defaults train well on FER2013 from scratch.
 
-    The parameters come in groups: network (``backbone`` to ``layer_decay``), data (``image_shape`` to
-    ``validation_fraction``), training (``max_epochs`` to ``net_params``), regularization (``weight_decay`` to
-    ``ema_decay``), prediction (``tta``), and hardware and output (``device`` to ``verbose``). On a fitted classifier,
-    ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction. All others take effect at
-    the next `fit`.
+    On a fitted classifier, ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction. All
+    other parameters take effect at the next `fit`.
 
     Parameters
     ----------
+    Network
     backbone : str, nn.Module class or callable, default="cnn"
         A name from :func:`ferkit.backbones.list_backbones`, or a class or function that builds a network when it is
         called as ``backbone(num_classes=…, in_channels=…, **backbone_params)``.
@@ -74,6 +72,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Factor on the learning rate of all layers below the head.
     layer_decay : float, default=1.0
         Factor on the learning rate from each layer (convolution or linear) to the one below it.
+    Data
     image_shape : tuple, default=None
         (height, width) or (height, width, channels) of a row of ``X``; one of them may be −1. By default rows are
         square, gray for k² values and RGB for 3k².
@@ -88,6 +87,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     validation_fraction : float, default=0
         Fraction of the training images that is held out, stratified, and scored after every epoch. Copies of one image,
         such as those of an over-sampler, stay on the same side.
+    Training
     max_epochs : int, default=24
         Passes over the training images.
     batch_size : int, default=256
@@ -108,6 +108,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     net_params : dict, default=None
         More arguments for the skorch net, such as ``optimizer__betas``. They override ferkit's settings. With sample or
         class weights, ``criterion`` must return one loss per row; otherwise it may return the mean.
+    Regularization
     weight_decay : float or "auto", default="auto"
         Decay of weights, but not of biases and batch norm. "auto" is 0.05 for AdamW, 5e-4 for SGD and 0 for Adam.
     label_smoothing : float, default=0.1
@@ -115,8 +116,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ema_decay : float or None, default=0.995
         Per-batch decay of the exponential moving average of the weights. Predictions use the average; with None they
         use the last weights.
+    Prediction
     tta : "flip" or None, default="flip"
         Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
+    Hardware and output
     device : str, default="auto"
         A PyTorch device. "auto" is CUDA if available, then Apple's MPS, then the CPU. "accelerate" trains on all GPUs
         at once: ``accelerate launch`` starts the same script once per GPU, and all end with the same model.
