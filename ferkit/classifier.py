@@ -40,8 +40,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ``input_size`` and, in training, changes them with ``augment``. All of this happens on the device, one batch at a
     time. The defaults train well on FER2013 from scratch.
 
-    On a fitted classifier, ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction. All
-    other parameters take effect at the next `fit`.
+    On a fitted classifier, ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction.
+    The other parameters take effect at the next `fit`.
 
     Parameters
     ----------

@@ -158,6 +158,13 @@ class Report:
     References
     ----------
     .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Examples
+    --------
+    >>> from ferkit.report import Report
+    >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
+    >>> report.accuracy, report.confused_pairs
+    (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
     """
 
     n: int
@@ -204,13 +211,6 @@ class Report:
         Returns
         -------
         Report
-
-        Examples
-        --------
-        >>> from ferkit.report import Report
-        >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
-        >>> report.accuracy, report.confused_pairs
-        (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
         """
         y_true, y_pred = (column_or_1d(np.asarray(y)) for y in (y_true, y_pred))
         check_consistent_length(y_true, y_pred, y_proba, in_training)
@@ -424,6 +424,13 @@ class Comparison:
        on paired data", Journal of Educational and Behavioral Statistics 37 (2012).
     .. [2] Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
        Psychometrika 12 (1947).
+
+    Examples
+    --------
+    >>> from ferkit.report import Report, compare_reports
+    >>> y = ["happy", "sad"] * 50
+    >>> compare_reports(Report.from_predictions(y, ["happy"] * 100), Report.from_predictions(y, y)).n_only
+    (0, 50)
     """
 
     names: tuple

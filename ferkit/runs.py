@@ -50,6 +50,14 @@ class Run:
     reports : dict of dict or None
         Scores of each split, as returned by :meth:`ferkit.report.Report.to_dict`: the content of ``report.json``. None
         if the process was stopped before the run was complete.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from ferkit.runs import Run
+    >>> settings = {"tested_on": "PublicTest", "interrupted": False}
+    >>> Run(Path("run"), settings, {"PublicTest": {"accuracy": 0.67}}).scores
+    {'accuracy': 0.67}
     """
 
     path: Path

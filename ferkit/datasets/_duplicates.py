@@ -52,6 +52,12 @@ class Duplicates:
         The splits, as given.
     names : ndarray of shape (n,)
         The names of the rows.
+
+    Examples
+    --------
+    >>> from ferkit.datasets import find_duplicates, make_faces
+    >>> find_duplicates(make_faces(3, random_state=0).data[[0, 1, 2, 1]]).exact
+    array([False,  True, False,  True])
     """
 
     group: np.ndarray

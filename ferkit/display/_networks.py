@@ -42,12 +42,7 @@ class BackboneDisplay:
         self.title = title
 
     def plot(self):
-        """Draw the layers that have FLOPs: convolutions, linear and attention layers.
-
-        Returns
-        -------
-        BackboneDisplay
-        """
+        """Draw the convolutions, linear layers and attention layers, and return the display."""
         from matplotlib import colormaps
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
@@ -152,12 +147,7 @@ class FilterDisplay:
         raise ValueError(f"Expected a backbone with a convolution, got {last.backbone!r}, which has no convolution.")
 
     def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        FilterDisplay
-        """
+        """Draw and return the display."""
         columns = min(8, len(self.filters))
         rows = -(-len(self.filters) // columns)
         self.figure_, self.axes_ = new_axes(rows, columns, 0.75 * columns + 1, max(0.75 * rows, 1.2))
@@ -273,12 +263,7 @@ class GradCAMDisplay:
         return cls(images, heat, model.classes_[best], probabilities.max(axis=1), y, title=title).plot()
 
     def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        GradCAMDisplay
-        """
+        """Draw and return the display."""
         y_true = [None] * len(self.images) if self.y_true is None else self.y_true
         self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, y_true, strict=True)

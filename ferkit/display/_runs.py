@@ -47,12 +47,7 @@ class HistoryDisplay:
         return cls(last_step(estimator).history_).plot()
 
     def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        HistoryDisplay
-        """
+        """Draw and return the display."""
         from matplotlib.ticker import MaxNLocator, PercentFormatter
 
         self.figure_, (self.axes_,) = new_axes(1, 2, 9, 3.6)
@@ -105,12 +100,7 @@ class ComparisonDisplay:
         self.runs = runs
 
     def plot(self):
-        """Draw, the most accurate network on top.
-
-        Returns
-        -------
-        ComparisonDisplay
-        """
+        """Draw with the most accurate network on top, and return the display."""
         from matplotlib.ticker import PercentFormatter
 
         runs = self.runs.sort_values("accuracy")
