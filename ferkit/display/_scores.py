@@ -95,7 +95,7 @@ class ConfusionDisplay:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            Labels in the order to show them. Other labels that occur come after them, sorted.
+            Labels to show first, in this order. All other labels that occur come after them, sorted.
         normalize : {"true"}, default=None
             Show shares of each true label instead of counts.
         baseline : array-like of shape (n,), default=None
