@@ -54,7 +54,7 @@ def test_every_backbone_learns_in_every_parameter(name, in_channels):
     network = resolve_backbone(name).build(num_classes=5, in_channels=in_channels)
     for module in network.modules():
         if "StochasticDepth" in type(module).__name__:
-            module.p = 0.0  # else it leaves out layers by chance
+            module.p = 0.0  # otherwise it leaves out layers by chance
     height = smallest(name)
     width = height if name in FIXED_SIZE else height + 7
     logits = network(torch.randn(2, in_channels, height, width))
@@ -88,14 +88,14 @@ def test_every_backbone_says_what_it_is(name):
 
 
 def test_published_costs():
-    """As torchvision's documentation gives them, in billions of multiply-adds."""
+    """The costs in torchvision's documentation, in billions of multiply-adds."""
     for name, parameters, multiply_adds in (("resnet18", 11689512, 1.814), ("densenet121", 7978856, 2.834)):
         summary = summarize(get_model(name), (3, 224, 224))
         assert summary.parameters == parameters
         assert summary.flops / 2e9 == pytest.approx(multiply_adds, abs=1e-3)
 
 
-def test_every_network_of_torchvision_is_there():
+def test_every_network_of_torchvision_is_listed():
     import torchvision
 
     names = list_backbones()
@@ -104,7 +104,7 @@ def test_every_network_of_torchvision_is_there():
     assert all(resolve_backbone(name).reference != "torchvision" for name in names), "a family without its paper"
 
 
-def test_googlenet_has_its_auxiliary_heads_in_training_alone():
+def test_googlenet_has_its_auxiliary_heads_only_in_training():
     network = resolve_backbone("googlenet").build(num_classes=5, in_channels=1)
     image = torch.randn(2, 1, 48, 48)
     assert [logits.shape for logits in network(image)] == [(2, 5)] * 3
@@ -143,7 +143,7 @@ def test_dropout_reaches_every_backbone(name):
     assert {layer.p for layer in network.modules() if isinstance(layer, torch.nn.Dropout)} == {0.25}
 
 
-def test_dropout_without_a_place_for_it_says_so():
+def test_dropout_without_a_layer_for_it_is_refused():
     with pytest.raises(ValueError, match=r"dropout layer or a linear layer .* got Sequential with neither"):
         set_dropout(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3)), 0.5)
 

@@ -167,7 +167,7 @@ def test_callbacks_and_net_params_reach_skorch(tiny, faces):
 # repeating
 
 
-def test_random_state_repeats_a_fit_and_leaves_the_global_stream_alone(tiny, faces):
+def test_random_state_repeats_a_fit_and_does_not_change_the_global_stream(tiny, faces):
     torch.manual_seed(7)
     first = tiny(mixup=0.2).fit(faces.data, faces.target)
     after = torch.rand(1)
@@ -453,7 +453,7 @@ def test_numpy_integers_are_integers(tiny, faces):
 
 
 def test_copies_of_one_image_stay_on_one_side(tiny, faces):
-    """An over-sampler before the classifier would otherwise let it see what it is scored on."""
+    """Otherwise, after an over-sampler, the classifier would train on copies of its validation faces."""
     rows = np.flatnonzero(np.isin(faces.target, [1, 3]))
     rows = np.r_[rows, np.repeat(rows[faces.target[rows] == 1], 4)]  # disgust five times
     X, y = faces.data[rows], faces.target[rows]
@@ -591,7 +591,7 @@ def test_augment_parameters_need_an_augmenter():
     assert model.augment.rotation == 5
 
 
-def test_predict_checks_what_comes(fitted, faces):
+def test_predict_checks_its_input(fitted, faces):
     with pytest.raises(ValueError, match="features"):
         fitted.predict(faces.data[:, :100])
     with pytest.raises(ValueError, match="NaN"):
@@ -646,7 +646,7 @@ def test_a_whole_pipeline_from_strings(tiny, faces):
     assert shown.confusion_matrix.sum() == 60
 
 
-def test_resampling_acts_in_fit_alone(tiny, faces):
+def test_resampling_only_acts_in_fit(tiny, faces):
     rows = np.r_[np.flatnonzero(faces.target == 3), np.flatnonzero(faces.target == 1)[:3]]
     pipeline = Pipeline([("balance", RandomOverSampler(random_state=0)), ("classify", tiny(batch_size=1))])
     pipeline.fit(faces.data[rows], faces.target[rows])
@@ -684,7 +684,7 @@ def test_workers_give_the_scores_of_one_process(backend, backbone, tiny, faces, 
 
 
 def test_parallelism_inside_parallelism(tiny, faces):
-    """A search over an ensemble, both in threads or both in processes, each network with threads of its own."""
+    """A search over an ensemble, both in threads or in processes. Each network has threads of its own."""
     members = [("a", tiny()), ("b", tiny(random_state=1))]
 
     def search(n_jobs):

@@ -55,7 +55,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave figures empty, which take most of the time of a short run."""
+    """Leave figures empty, because they take most of the time of a short run."""
 
     def savefig(self, file, **options):
         if not hasattr(file, "write"):
@@ -419,7 +419,7 @@ def test_compare_goes_on_after_an_interruption(csv, tmp_path, quick):
 
 @pytest.fixture
 def moments():
-    """Call with a folder: copies of it from before each file that is opened, renamed or removed in it from then on."""
+    """Function that copies a folder before each later change: opening, renaming or removing a file in it."""
     watched = {}
 
     def copy(event, arguments):
@@ -458,7 +458,7 @@ def test_a_kill_at_any_moment_leaves_no_score_of_other_settings(csv, tmp_path, q
     assert expected[1][1]["training_accuracy"] != expected[2][1]["training_accuracy"]
     assert len(copies) > 10
 
-    monkeypatch.delattr(FERClassifier, "fit")  # only what is finished is shown
+    monkeypatch.delattr(FERClassifier, "fit")  # only finished runs are shown
     shown = {1: 0, 2: 0}
     for folder in [*copies, out]:
         for seed in (1, 2):

@@ -31,7 +31,7 @@ from ferkit.display import (
 )
 from ferkit.report import Report, evaluate
 
-# rows are true: of three angry faces one is taken for happy, of two happy ones both for angry
+# rows are true labels: one of three angry faces is predicted as happy, and both happy ones as angry
 TRUE = ["angry"] * 3 + ["happy"] * 2 + ["sad"]
 PREDICTED = ["angry", "angry", "happy", "angry", "angry", "sad"]
 BETTER = ["angry", "angry", "angry", "happy", "angry", "angry"]
@@ -183,7 +183,7 @@ def test_the_most_confident_mistakes_come_first(fitted, faces, names):
         PredictionsDisplay.from_estimator(fitted, faces.data, names, order="worst")
 
 
-def test_what_is_right_follows_the_mistakes(faces):
+def test_correct_predictions_follow_the_mistakes(faces):
     proba = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7]])
     display = PredictionsDisplay.from_predictions(faces.images[:3], [1, 0, 0], proba, labels=[0, 1], order="mistakes")
     assert display.probability.tolist() == [0.7, 0.6, 0.9]
@@ -250,8 +250,8 @@ def test_a_backbone_without_convolutions_is_refused(tiny, faces, display_class):
         ("resnet18", "layer4", 2),
         pytest.param("vgg11_bn", "features.25", 3, marks=pytest.mark.slow),
         ("mobilenet_v3_small", "features", 2),
-        ("googlenet", "inception5b", 2),  # whose branches stand side by side
-        ("squeezenet1_1", "classifier.1", 2),  # on which a ReLU writes
+        ("googlenet", "inception5b", 2),  # has parallel branches
+        ("squeezenet1_1", "classifier.1", 2),  # is overwritten by an in-place ReLU
         ("timm/resnet10t", "layer4", 2),
     ],
 )
@@ -275,7 +275,7 @@ def test_grad_cam_finds_the_last_maps_and_changes_nothing(tiny, faces, names, ba
 
 
 class Corners(torch.nn.Module):
-    """Tells by the brightness of its upper left corner and of its lower right one."""
+    """Classifier that compares the brightness of the upper left and the lower right corner."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__()
@@ -397,7 +397,7 @@ def test_labels_of_another_type_or_number_are_refused(draw, fitted, faces, names
             draw(fitted, faces.data, names[:-1])
 
 
-def test_what_are_no_probabilities_is_refused(faces):
+def test_invalid_probabilities_are_refused(faces):
     for display in (
         lambda proba: ReliabilityDisplay.from_predictions(["a", "b"], proba, labels=["a", "b"]),
         lambda proba: PredictionsDisplay.from_predictions(faces.data[:2], ["a", "b"], proba, labels=["a", "b"]),
@@ -414,7 +414,7 @@ def test_rocs_need_two_labels():
 
 
 @pytest.mark.parametrize("display", [FilterDisplay, GradCAMDisplay, HistoryDisplay])
-def test_what_looks_into_a_network_needs_a_fitted_one(display, faces):
+def test_displays_of_networks_need_a_fitted_one(display, faces):
     arguments = (faces.data[:2],) if display is GradCAMDisplay else ()
     with pytest.raises(NotFittedError):
         display.from_estimator(FERClassifier(), *arguments)
@@ -456,7 +456,7 @@ def test_one_epoch_is_the_first():
     assert [tick for tick in curve.get_xticks() if low <= tick <= high] == [1]
 
 
-def test_images_are_made_of_what_is_shown_alone(monkeypatch):
+def test_only_shown_images_are_converted(monkeypatch):
     faces = make_faces(60, as_frame=True, random_state=0)
     model = Pipeline([("parse", PixelParser()), ("classify", FERClassifier("cnn_small", max_epochs=1))])
     model.fit(faces.frame["pixels"], faces.target)

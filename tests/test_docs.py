@@ -51,16 +51,16 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "room", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs]
+    "module", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs]
 )
-def test_what_is_public_is_in_the_reference_with_an_example(room):
+def test_public_names_are_in_the_reference_with_an_example(module):
     listed = (ROOT / "docs" / "api.rst").read_text().split()
-    for name in set(room.__all__) - {"Pipeline"}:  # imbalanced-learn's
+    for name in set(module.__all__) - {"Pipeline"}:  # imbalanced-learn's
         assert name in listed, name
-        assert re.search(r"^Examples\n-+\n", inspect.getdoc(getattr(room, name)), re.M), f"{name} shows no example"
+        assert re.search(r"^Examples\n-+\n", inspect.getdoc(getattr(module, name)), re.M), f"{name} shows no example"
 
 
-def test_pictures_are_there():
+def test_pictures_exist():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert pictures, "README shows no picture"
     assert all((ROOT / picture).is_file() for picture in pictures)
@@ -75,7 +75,7 @@ def test_the_table_of_backbones_is_up_to_date():
         assert module.describe(name) in page, "run docs/make_backbones.py"
 
 
-def test_the_page_on_scikit_learn_shows_what_happens():
+def test_the_page_on_scikit_learn_shows_true_outputs():
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     page = str(ROOT / "docs" / "scikit_learn.md")
     failed, tried = doctest.testfile(page, module_relative=False, optionflags=options)

@@ -39,7 +39,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def planted(data):
-    """Images with copies: 240 is PublicTest, 270 PrivateTest, what comes before Training."""
+    """Images with copies: rows from 240 are PublicTest, from 270 PrivateTest, all others Training."""
     images = data.images.copy()
     images[[240, 241]] = images[3]
     images[270] = images[5, :, ::-1]
@@ -50,7 +50,7 @@ def planted(data):
     return images
 
 
-def test_what_was_planted_is_found(planted, data):
+def test_planted_duplicates_are_found(planted, data):
     y = data.target.copy()
     y[[240, 241]] = y[3]
     y[[270, 20, 275]] = (y[[5, 10, 245]] + [1, 0, 1]) % 7
@@ -223,7 +223,7 @@ def audit(*arguments):
     return stop.value.code or 0
 
 
-def test_audit_prints_what_find_duplicates_finds(csv, planted, data, capsys):
+def test_audit_prints_the_result_of_find_duplicates(csv, planted, data, capsys):
     found = find_duplicates(planted, data.target, data.usage)
     assert audit(csv) == 0
     shown = capsys.readouterr().out
@@ -240,12 +240,12 @@ def test_audit_takes_data_without_labels(csv, tmp_path, capsys):
     assert "labels differ" not in capsys.readouterr().out
 
 
-def test_audit_names_what_is_not_there(tmp_path, capsys):
+def test_audit_names_a_missing_file(tmp_path, capsys):
     assert audit(tmp_path / "nothing.csv") == 1
     assert "nothing.csv" in capsys.readouterr().err
 
 
-def test_audit_calls_faces_what_they_are_called_in_the_data(tmp_path, capsys):
+def test_audit_names_faces_as_in_the_data(tmp_path, capsys):
     faces = make_faces(10, as_frame=True, random_state=0)
     frame = faces.frame.iloc[[0, 1, 2, 3, 1]].assign(Usage=["Training"] * 4 + ["PublicTest"])
     frame.iloc[0, 1] = "no pixels"
@@ -263,7 +263,7 @@ def test_audit_calls_faces_what_they_are_called_in_the_data(tmp_path, capsys):
     assert re.search(r"Test, of 1 +1 +0 +faces/test/happy/c.png$", printed, re.MULTILINE)
 
 
-def test_audit_of_test_faces_alone_says_nothing_of_training(tmp_path, capsys):
+def test_audit_of_only_test_faces_says_nothing_about_training(tmp_path, capsys):
     make_faces(10, as_frame=True, random_state=0).frame.assign(Usage="PublicTest").to_csv(
         tmp_path / "f.csv", index=False
     )

@@ -23,7 +23,7 @@ def nothing_is_downloaded(monkeypatch, tmp_path):
 
 @pytest.fixture
 def kagglehub(monkeypatch):
-    """Puts a kagglehub in place whose downloads are done by a function of the folder to write to."""
+    """Replace kagglehub by one whose download is a function of the folder to write to."""
 
     def install(download):
         module = types.ModuleType("kagglehub")
@@ -134,7 +134,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("form", BY_HAND)
-def test_what_was_put_there_by_hand_is_found(form, tmp_path):
+def test_files_saved_by_hand_are_found(form, tmp_path):
     for name, content in BY_HAND[form].items():
         path = tmp_path / "fer2013" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def test_ctrl_c_stops_a_download_and_leaves_nothing(kagglehub, tmp_path):
     assert list((tmp_path / "fer2013").iterdir()) == []
 
 
-def test_what_a_killed_download_left_is_not_taken_for_the_data(kagglehub, tmp_path):
+def test_files_of_a_killed_download_are_not_mistaken_for_the_data(kagglehub, tmp_path):
     left = tmp_path / "fer2013" / ".download-abc"
     left.mkdir(parents=True)
     (left / "fer2013.csv").write_bytes(TABLE[: TABLE.index(b"\n", 20_000) + 1])
@@ -191,7 +191,7 @@ def test_without_kagglehub(tmp_path):
     assert f" {tmp_path / 'fer2013' / 'fer2013.csv'} " in str(caught.value)
 
 
-def test_nothing_there_and_not_to_be_downloaded(kagglehub, tmp_path):
+def test_missing_data_without_download_are_an_error(kagglehub, tmp_path):
     module = kagglehub(write(TABLE))
     with pytest.raises(OSError, match=r"^Found no FER2013 in .*fer2013: pass download_if_missing=True") as caught:
         fetch_fer2013(data_home=tmp_path, download_if_missing=False)

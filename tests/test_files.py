@@ -1,4 +1,4 @@
-"""Image files instead of arrays, and the other forms that images come in."""
+"""Image files and other forms of images."""
 
 import threading
 
@@ -104,7 +104,7 @@ def test_transformers_decode_files(files):
     np.testing.assert_array_equal(ImageNormalizer().fit_transform(paths), ImageNormalizer().fit_transform(faces.data))
 
 
-def test_files_that_are_not_there_or_no_images(files, tiny, tmp_path):
+def test_missing_files_and_files_without_images_are_refused(files, tiny, tmp_path):
     paths, faces = files
     with pytest.raises(FileNotFoundError, match=r"1 of 121 files do not exist, the first is .*none\.png"):
         tiny().fit([*paths, tmp_path / "none.png"], np.append(faces.target, 0))
@@ -117,7 +117,7 @@ def test_files_that_are_not_there_or_no_images(files, tiny, tmp_path):
         tiny().fit(["some", "words"], [0, 1])
 
 
-def test_a_file_alone_is_no_list(files, tiny):
+def test_a_single_file_is_no_list(files, tiny):
     paths, faces = files
     model = tiny().fit(paths, faces.target)
     for alone in (paths[0], str(paths[0])):

@@ -150,7 +150,7 @@ def test_no_face_unseen_is_no_accuracy(faces):
         evaluate(model, faces.data, faces.target, X_train=faces.data[:, :2300])
 
 
-def test_what_cannot_be_scored_is_refused():
+def test_invalid_input_is_not_scored():
     with pytest.raises(ValueError, match="at least one image"):
         Report.from_predictions([], [])
     with pytest.raises(ValueError, match="inconsistent"):
@@ -165,7 +165,7 @@ def test_what_cannot_be_scored_is_refused():
         Report.from_predictions(["a", "b"], ["a", "b"], labels=[0, 1])
 
 
-def test_averages_are_of_the_classes_that_are_there():
+def test_averages_are_of_the_classes_that_occur():
     report = Report.from_predictions(["a", "a", "b", "b"], ["a", "b", "b", "b"], labels=list("abcd"))
     assert report.per_class["macro avg"]["f1-score"] == report.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
     assert report.per_class["macro avg"]["recall"] == report.balanced_accuracy == 0.75
@@ -247,7 +247,7 @@ def test_pages_leave_matplotlib_as_it_was(tmp_path, pyplot_state):
 
 
 def _pair(both, only_a, only_b, neither):
-    """Two reports on faces that both, one or none of them get right."""
+    """Two reports on faces that both models, one or none get right."""
     right_a = np.repeat([1, 1, 0, 0], [both, only_a, only_b, neither])
     right_b = np.repeat([1, 0, 1, 0], [both, only_a, only_b, neither])
     y = np.ones_like(right_a)

@@ -13,7 +13,7 @@ from ferkit.runs import Run, compare_runs, train_run
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Leave figures empty, which take most of the time of a short run."""
+    """Leave figures empty, because they take most of the time of a short run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda self, file, **options: None)
         yield

@@ -1,4 +1,4 @@
-"""Starting from weights, freezing, learning rates by layer."""
+"""Initial weights, frozen epochs and learning rates by layer."""
 
 import re
 import sys
@@ -38,12 +38,12 @@ def changed(before, after):
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-# where weights come from
+# sources of weights
 
 
 @pytest.fixture
 def torch_home(tmp_path, monkeypatch):
-    """torchvision's cache, in which lies a resnet18 of our own as the published one."""
+    """torchvision's cache with a resnet18 of our own in place of the published one."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     torch.manual_seed(3)
     network = get_model("resnet18")
@@ -71,7 +71,7 @@ def test_published_weights_come_from_the_cache(weights, torch_home, tiny, faces)
 
 @pytest.mark.parametrize("backbone", ["mnasnet0_5", "densenet121", "googlenet", "mobilenet_v3_small"])
 def test_published_weights_as_torchvision_converts_them(backbone, tmp_path, monkeypatch, tiny, faces):
-    """Some files are of other names or an older version than the networks of today."""
+    """Some published files have other names or an older version than today's networks."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_a_damaged_file_in_the_cache(torch_home, tmp_path, tiny, faces):
 
 
 def test_gray_images_see_the_network_as_if_repeated_to_rgb(torch_home, tiny, faces):
-    """As they are by default; with in_channels=1 by summing the filters of the first layer."""
+    """RGB filters are unchanged by default; with in_channels=1, those of the first layer are summed."""
     params = {"weights": "imagenet", "frozen_epochs": "all", **FREE}
     model = tiny("resnet18", **params).fit(faces.data, faces.target)
     rgb = np.repeat(faces.images[..., None], 3, axis=3)
@@ -175,7 +175,7 @@ def test_files_of_weights(suffix, save, classes, source, tiny, faces, tmp_path):
 
 
 def test_weights_help(source, tiny, tmp_path):
-    """What a network learnt of faces is worth more than the few faces that it is fine-tuned on."""
+    """Pretraining on many faces helps more than the few faces of the fine-tuning."""
     path = tmp_path / "faces.pth"
     torch.save(weights_of(source), path)
     few, test = make_faces(140, random_state=3), make_faces(300, random_state=4)
@@ -332,7 +332,7 @@ def test_partial_fit_keeps_to_the_frozen_epochs(frozen_epochs, tiny, faces):
 
 
 @pytest.mark.parametrize("backbone", ["resnet50v2", "googlenet", "densenet121", "mobilenet_v3_small", "swin_t"])
-def test_every_kind_of_head_is_trained_alone(backbone, tiny, faces):
+def test_every_kind_of_head_can_be_trained_without_the_backbone(backbone, tiny, faces):
     model = tiny(backbone, frozen_epochs="all", max_epochs=2, ema_decay=None, augment=None, mixup=0)
     first = weights_of(model.fit(faces.data[:35], faces.target[:35]))
     model.partial_fit(faces.data[:35], faces.target[:35])
@@ -381,7 +381,7 @@ def test_hidden_layers_that_would_stay_random_are_refused(tiny, faces):
 
 
 class Masked(torch.nn.Module):
-    """With what the user's networks have: buffers of infinities, values computed while it is built, logits last."""
+    """Like users' networks: with a buffer of infinities, values computed while it is built, and logits last."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__()
@@ -428,7 +428,7 @@ def test_a_network_with_other_outputs_is_refused(params, tiny, faces):
     ],
     ids=str,
 )
-def test_what_does_not_go_together(params, message, torch_home, tiny, faces):
+def test_parameters_that_contradict_each_other_are_refused(params, message, torch_home, tiny, faces):
     with pytest.raises(ValueError, match=message):
         tiny(**params).fit(faces.data, faces.target)
 
@@ -461,7 +461,7 @@ def test_layer_decay(tiny, faces):
     assert [rates[name] for name in norms] == [rates[name] for name in convolutions]
 
 
-def test_a_rate_of_zero_leaves_the_backbone_alone(source, tiny, faces, tmp_path):
+def test_a_rate_of_zero_does_not_change_the_backbone(source, tiny, faces, tmp_path):
     torch.save(weights_of(source), tmp_path / "faces.pth")
     before = weights_of(source)
     model = tiny(weights=tmp_path / "faces.pth", backbone_lr_scale=0).fit(faces.data, faces.target)
@@ -469,7 +469,7 @@ def test_a_rate_of_zero_leaves_the_backbone_alone(source, tiny, faces, tmp_path)
     assert learnt == {"head.weight", "head.bias"}
 
 
-# networks and the size of images
+# networks and image sizes
 
 
 def test_a_network_of_one_size_says_which(tiny, faces):
@@ -523,7 +523,7 @@ def test_soft_targets_pull_predictions_to_their_shares(tiny, faces):
     ],
     ids=["sums", "negative", "nan", "rows"],
 )
-def test_soft_targets_that_are_none(y, message, tiny, faces):
+def test_invalid_soft_targets_are_refused(y, message, tiny, faces):
     with pytest.raises(ValueError, match=message):
         tiny().fit(faces.data, y)
 

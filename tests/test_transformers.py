@@ -99,7 +99,7 @@ def test_resizer_does_not_depend_on_its_chunks(faces, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(3,), (3, 0), "12", 0, (2.5, 2)])
-def test_resizer_refuses_a_size_that_is_none(size, faces):
+def test_resizer_refuses_an_invalid_size(size, faces):
     with pytest.raises(ValueError, match="size"):
         ImageResizer(size).fit(faces.data)
 
@@ -121,7 +121,7 @@ def test_dataset_normalizing_uses_the_training_pixels_of_each_channel(monkeypatc
     np.testing.assert_allclose(model.transform(test).reshape(test.shape), expected, atol=1e-4)
 
 
-def test_image_normalizing_takes_the_light_out(faces):
+def test_image_normalizing_removes_the_light(faces):
     dim = (faces.data * 0.3 + 20).astype(np.float32)
     model = ImageNormalizer(method="image").fit(faces.data)
     np.testing.assert_allclose(model.transform(dim), model.transform(faces.data), atol=1e-4)
@@ -156,7 +156,7 @@ def test_flat_images_stay_finite(method):
 
 
 @pytest.mark.parametrize("method", ["image", "equalize"])
-def test_what_cannot_be_inverted_has_no_inverse(method, faces):
+def test_methods_without_an_inverse_do_not_offer_one(method, faces):
     assert not hasattr(ImageNormalizer(method=method).fit(faces.data), "inverse_transform")
 
 
