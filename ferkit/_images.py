@@ -65,7 +65,7 @@ def check_images(estimator, X, *, reset, lazy=False):
 
 
 def _is_checked(estimator, X):
-    """Return whether `X` needs no validation, because scikit-learn's takes a tenth of the time to predict one face."""
+    """Return whether `X` needs no validation. scikit-learn's takes a tenth of the time that one prediction takes."""
     return (
         type(X) is np.ndarray
         and X.dtype == np.uint8
@@ -87,7 +87,7 @@ def read_images(X, image_shape=None, *, lazy=False, check=check_array):
         files = check_paths(paths, None if image_shape is None else check_shape(image_shape))
         if -1 in files.image_shape:
             raise ValueError(
-                f"Expected an image_shape without -1 for image files, got {_text(image_shape)}: replace -1 by a number."
+                f"Expected an image_shape without -1 for image files, got {_text(image_shape)}: replace the -1."
             )
         return files if lazy else files[:], files.image_shape
     if _holds_strings(X):
@@ -188,7 +188,7 @@ def to_rows(images):
 def _writeable(rows):
     """Return the same memory as a writeable array, which PyTorch accepts without a warning. Nothing writes to it.
 
-    ``warnings.catch_warnings`` would affect all threads.
+    Suppressing the warning with ``warnings.catch_warnings`` would affect all threads.
     """
     interface = rows.__array_interface__
     interface = {**interface, "data": (interface["data"][0], False)}

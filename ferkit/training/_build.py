@@ -35,7 +35,7 @@ def resolve_settings(params):
     """
     settings = SimpleNamespace(**params)
     settings.backbone_name, settings.backbone = settings.backbone, resolve_backbone(settings.backbone)
-    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # for OneCycleLR
+    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # no NumPy integers
     if settings.mixup == "auto":
         settings.mixup = 0.2 if settings.max_epochs >= MIXUP_EPOCHS else 0.0
     recommended = settings.backbone
@@ -185,7 +185,7 @@ def _check_network(net, name, build, image_shape, n_classes):
         size = module.input_size or (height, width)
         if size[0] == size[1] and size[0] in sizes:
             raise
-        needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it accepts no other."
+        needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it accepts no other size."
         raise ValueError(
             f"The backbone {name!r} can't take images of {size[0]}×{size[1]} ({error}): {needed}"
         ) from error

@@ -177,7 +177,7 @@ class FERNet(NeuralNetClassifier):
         self.device = device
         self.module_.to(device)
         self.criterion_.to(device)
-        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to their parameters
+        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
 
     def __setstate__(self, state):
         super().__setstate__(state)
