@@ -7,7 +7,7 @@ __all__ = ["check_labels", "check_proba"]
 
 
 def check_labels(y, labels, *same_length):
-    """Return ``y`` as an array; raise if its length differs from the others' or its type from that of ``labels``."""
+    """Return ``y`` as an array. Check its length against the others and its type against ``labels``."""
     y = column_or_1d(np.asarray(y))
     check_consistent_length(y, *same_length)
     if len(y) and len(labels) and isinstance(y[0], str) != isinstance(labels[0], str):

@@ -148,7 +148,7 @@ class ConfusionDisplay:
         ]
 
     def plot(self, ax=None, *, name=None):
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
@@ -156,10 +156,6 @@ class ConfusionDisplay:
             Axes to draw in. By default, those of a new figure.
         name : str, default=None
             Name of the model or the images, for the title.
-
-        Returns
-        -------
-        ConfusionDisplay
         """
         values, counts = self.values, np.asarray(self.confusion)
         if ax is None:
@@ -222,16 +218,12 @@ class ClassScoresDisplay:
         self.scores = scores
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw in. By default, those of a new figure.
-
-        Returns
-        -------
-        ClassScoresDisplay
         """
         from matplotlib.ticker import PercentFormatter
 
@@ -310,16 +302,12 @@ class _OneVsRestDisplay:
         return cls(curves, scores).plot(ax)
 
     def plot(self, ax=None):
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw in. By default, those of a new figure.
-
-        Returns
-        -------
-        RocDisplay or PrecisionRecallDisplay
         """
         if ax is None:
             longest = max(len(str(label)) for label in self.curves)
@@ -501,16 +489,12 @@ class ReliabilityDisplay:
         return calibration_error(self.accuracy, self.confidence, self.counts)
 
     def plot(self, axes=None):
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
         axes : array of two matplotlib Axes, default=None
             Axes to draw in, the first for the curve. By default, those of a new figure.
-
-        Returns
-        -------
-        ReliabilityDisplay
         """
         from matplotlib.ticker import PercentFormatter
 

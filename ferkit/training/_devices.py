@@ -84,7 +84,7 @@ class Processes:
         return self.accelerator.is_main_process
 
     def agree(self, value):
-        """Return the main process's value."""
+        """Return the value of the main process."""
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([value])[0]
@@ -107,7 +107,7 @@ class Processes:
         return self.accelerator.reduce(values, "mean")
 
     def send(self, tensors):
-        """Overwrite the tensors of all processes with the main process's."""
+        """Overwrite the tensors of all processes with those of the main process."""
         from accelerate.utils import broadcast
 
         for tensor in tensors:
