@@ -72,6 +72,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Factor on the learning rate of all layers below the head.
     layer_decay : float, default=1.0
         Factor on the learning rate from each layer (convolution or linear) to the one below it.
+
     Data
     image_shape : tuple, default=None
         (height, width) or (height, width, channels) of a row of ``X``; one of them may be −1. By default rows are
@@ -87,6 +88,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     validation_fraction : float, default=0
         Fraction of the training images that is held out, stratified, and scored after every epoch. Copies of one image,
         such as those of an over-sampler, stay on the same side.
+
     Training
     max_epochs : int, default=24
         Passes over the training images.
@@ -108,6 +110,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     net_params : dict, default=None
         More arguments for the skorch net, such as ``optimizer__betas``. They override ferkit's settings. With sample or
         class weights, ``criterion`` must return one loss per row; otherwise it may return the mean.
+
     Regularization
     weight_decay : float or "auto", default="auto"
         Decay of weights, but not of biases and batch norm. "auto" is 0.05 for AdamW, 5e-4 for SGD and 0 for Adam.
@@ -116,9 +119,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ema_decay : float or None, default=0.995
         Per-batch decay of the exponential moving average of the weights. Predictions use the average; with None they
         use the last weights.
+
     Prediction
     tta : "flip" or None, default="flip"
         Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
+
     Hardware and output
     device : str, default="auto"
         A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
