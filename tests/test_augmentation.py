@@ -128,7 +128,7 @@ def test_random_state_decides(faces):
     assert not torch.equal(draw(ImageAugmenter(), as_tensor(faces)), draw(ImageAugmenter(), as_tensor(faces), seed=1))
 
 
-def test_colour_keeps_its_channels_together():
+def test_color_keeps_its_channels_together():
     images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 1), dtype=np.uint8).repeat(3, axis=3)
     X, _ = ImageAugmenter(random_state=0, erasing=1, brightness=1).fit_resample(images, np.arange(20) % 2)
     gray = X.reshape(-1, 16, 16, 3).astype(int)

@@ -133,7 +133,7 @@ def test_data_larger_than_the_device_trains_the_same(tiny, faces, monkeypatch):
     assert same(tiny().fit(faces.data, faces.target, weight), whole, faces)
 
 
-def test_colour_images(tiny):
+def test_color_images(tiny):
     X = np.random.default_rng(0).integers(0, 256, (30, 24, 20, 3), dtype=np.uint8)
     model = tiny().fit(X, np.arange(30) % 3)
     assert model.image_shape_ == (24, 20, 3)

@@ -273,7 +273,7 @@ def test_images_become_gray_and_48_by_48(mode, size, tmp_path):
     assert np.abs(image - gray.astype(float)).mean() < (8 if mode in "1P" else 4)
 
 
-def test_large_colour_jpegs(tmp_path):
+def test_large_color_jpegs(tmp_path):
     path = tmp_path / "happy" / "1.jpg"
     path.parent.mkdir()
     ramp = np.linspace(0, 255, 480).astype(np.uint8)

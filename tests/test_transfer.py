@@ -86,8 +86,8 @@ def test_published_weights_as_torchvision_converts_them(backbone, tmp_path, monk
         }
     torch.save(state, folder / get_model_weights(backbone).DEFAULT.url.rpartition("/")[2])
     model = tiny(backbone, weights="imagenet", frozen_epochs="all").fit(faces.data[:35], faces.target[:35])
-    learnt = changed(network.state_dict(), weights_of(model))
-    assert learnt <= find_head(resolve_backbone(backbone).build, in_channels=3)
+    learned = changed(network.state_dict(), weights_of(model))
+    assert learned <= find_head(resolve_backbone(backbone).build, in_channels=3)
 
 
 def test_a_damaged_file_in_the_cache(torch_home, tmp_path, tiny, faces):
@@ -102,8 +102,8 @@ def test_gray_images_see_the_network_as_if_repeated_to_rgb(torch_home, tiny, fac
     params = {"weights": "imagenet", "frozen_epochs": "all", **FREE}
     model = tiny("resnet18", **params).fit(faces.data, faces.target)
     rgb = np.repeat(faces.images[..., None], 3, axis=3)
-    colour = tiny("resnet18", **params).fit(rgb, faces.target)
-    np.testing.assert_allclose(model.predict_proba(faces.data), colour.predict_proba(rgb), atol=1e-5)
+    color = tiny("resnet18", **params).fit(rgb, faces.target)
+    np.testing.assert_allclose(model.predict_proba(faces.data), color.predict_proba(rgb), atol=1e-5)
     summed = tiny("resnet18", backbone_params={"in_channels": 1}, **params).fit(faces.data, faces.target)
     stem = summed.network_.backbone.conv1.weight
     torch.testing.assert_close(stem, torch_home["conv1.weight"].sum(1, keepdim=True))
@@ -336,10 +336,10 @@ def test_every_kind_of_head_can_be_trained_without_the_backbone(backbone, tiny, 
     model = tiny(backbone, frozen_epochs="all", max_epochs=2, ema_decay=None, augment=None, mixup=0)
     first = weights_of(model.fit(faces.data[:35], faces.target[:35]))
     model.partial_fit(faces.data[:35], faces.target[:35])
-    learnt = changed(first, weights_of(model))
-    assert learnt
+    learned = changed(first, weights_of(model))
+    assert learned
     hidden = {"classifier.0.weight", "classifier.0.bias"} if backbone == "mobilenet_v3_small" else set()
-    assert learnt <= find_head(resolve_backbone(backbone).build, in_channels=1) | hidden
+    assert learned <= find_head(resolve_backbone(backbone).build, in_channels=1) | hidden
 
 
 class Hidden(torch.nn.Module):
@@ -368,9 +368,9 @@ def test_hidden_layers_of_a_head_train_with_it(frozen_epochs, tiny, faces):
     model.set_params(max_epochs=2).fit(faces.data, faces.target)
     model.net_.frozen_epochs = 9
     model.partial_fit(faces.data, faces.target)
-    learnt = {name for name in changed(first, weights_of(model)) if "num_batches" not in name}
-    assert {"head.0.weight", "head.0.bias", "head.3.weight", "head.3.bias"} <= learnt
-    assert all(name.startswith("head.") for name in learnt)
+    learned = {name for name in changed(first, weights_of(model)) if "num_batches" not in name}
+    assert {"head.0.weight", "head.0.bias", "head.3.weight", "head.3.bias"} <= learned
+    assert all(name.startswith("head.") for name in learned)
 
 
 def test_hidden_layers_that_would_stay_random_are_refused(tiny, faces):
@@ -465,8 +465,8 @@ def test_a_rate_of_zero_does_not_change_the_backbone(source, tiny, faces, tmp_pa
     torch.save(weights_of(source), tmp_path / "faces.pth")
     before = weights_of(source)
     model = tiny(weights=tmp_path / "faces.pth", backbone_lr_scale=0).fit(faces.data, faces.target)
-    learnt = {name for name in changed(before, weights_of(model)) if "running" not in name and "num_" not in name}
-    assert learnt == {"head.weight", "head.bias"}
+    learned = {name for name in changed(before, weights_of(model)) if "running" not in name and "num_" not in name}
+    assert learned == {"head.weight", "head.bias"}
 
 
 # networks and image sizes

@@ -35,7 +35,7 @@ def test_parser_names_the_bad_row_even_if_it_is_the_first():
         PixelParser().fit_transform(rows)
 
 
-def test_parser_holds_later_rows_to_what_it_learnt():
+def test_parser_refuses_later_rows_of_another_length():
     parser = PixelParser().fit(["1 2 3 4"])
     assert parser.image_shape_ == (2, 2, 1)
     with pytest.raises(ValueError, match="Row 0 holds 9"):
@@ -83,7 +83,7 @@ def test_resizer(interpolation, dtype, faces):
     np.testing.assert_allclose(same, X, atol=1e-3)
 
 
-def test_resizer_agrees_with_torch_on_colour():
+def test_resizer_agrees_with_torch_on_color():
     images = np.random.default_rng(0).normal(size=(3, 8, 6, 3)).astype(np.float32)
     ours = ImageResizer((4, 9)).fit_transform(images).reshape(3, 4, 9, 3)
     theirs = torch.nn.functional.interpolate(
