@@ -53,7 +53,7 @@ LR = Annotated[float | None, typer.Option(min=1e-12, help="Learning rate. By def
 InputSize = Annotated[int | None, typer.Option(min=1, help="Resize images to this height and width on the device.")]
 Augment = Annotated[bool, typer.Option(help="Augment the training images.")]
 Mixup = Annotated[
-    float | None, typer.Option(min=0, help="Mixup parameter. By default, 0.2 from 40 epochs on, otherwise 0.")
+    float | None, typer.Option(min=0, help="Mixup parameter. By default, 0.2 if --epochs is 40 or more, otherwise 0.")
 ]
 Balanced = Annotated[bool, typer.Option("--balanced", help="Weight classes by inverse frequency.")]
 Validation = Annotated[float, typer.Option(min=0, max=0.9, help="Share of training images held out for validation.")]
@@ -68,7 +68,7 @@ More = Annotated[
 
 
 def main(argv=None):
-    """Run the command and raise ``SystemExit``: 0 for success, 1 for a failed run, 2 for bad usage."""
+    """Run the ``ferkit`` command and raise ``SystemExit``: 0 for success, 1 for a failed run, 2 for bad usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
