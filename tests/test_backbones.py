@@ -44,7 +44,7 @@ SMALLEST = {
 }
 FIXED_SIZE = ["vit_b_32", "maxvit_t"]
 # Every size from 16 to 512 is tried, which takes seconds for networks of many layers.
-QUICK_TO_SEARCH = ["cnn_small", "alexnet", "inception_v3", "resnet18", "squeezenet1_1", "vgg11_bn", *FIXED_SIZE]
+QUICK_TO_SEARCH = ["cnn_small", "alexnet", "resnet18", "squeezenet1_1", "vgg11_bn", *FIXED_SIZE]
 
 
 @pytest.fixture(scope="module", params=SMALLEST)

@@ -325,7 +325,7 @@ def test_samplers_balance_images(sampler, normalized, data):
     _, y_sampled = clone(sampler).fit_resample(model[:-2].transform(X[kept]), y[kept])
     assert sum(model[-1].net_.history[0, "batches", :, "train_batch_size"]) == len(y_sampled)
     assert len(model.predict(X_test)) == 100, "predicting samples nothing"
-    if not isinstance(sampler, (FunctionSampler, ImageAugmenter, SMOTEENN)):  # which are not for balance alone
+    if not isinstance(sampler, (FunctionSampler, ImageAugmenter, SMOTEENN)):  # these do not only balance
         happy, surprise = np.unique(y_sampled, return_counts=True)[1]
         assert happy == pytest.approx(surprise, rel=0.2)
         y_pred = model.predict(X_test)

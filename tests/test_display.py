@@ -85,7 +85,7 @@ def test_confusion_shows_the_difference_of_two_models():
     shares = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=PREDICTED, normalize="true")
     assert texts(shares)[0] == ["+33%", "-33%", ""]
     same = ConfusionDisplay.from_predictions(TRUE, PREDICTED, baseline=PREDICTED)
-    assert min(same.ax_.images[0].to_rgba(0)) > 0.9, "no difference is no colour"
+    assert min(same.ax_.images[0].to_rgba(0)) > 0.9, "equal values are white"
 
 
 def test_labels_that_are_not_listed_come_last():

@@ -163,10 +163,10 @@ def test_labels_and_splits_of_any_type(planted, data):
         found = find_duplicates(planted, y, data.usage.tolist())
         assert np.array_equal(found.conflicting, codes.conflicting)
         assert np.array_equal(found.in_training, codes.in_training)
-    alone = find_duplicates(planted)
-    assert alone.conflicting is None
-    assert alone.in_training is None
-    assert "Training" not in str(alone)
+    unlabeled = find_duplicates(planted)
+    assert unlabeled.conflicting is None
+    assert unlabeled.in_training is None
+    assert "Training" not in str(unlabeled)
     with pytest.raises(ValueError, match=r'one split "Training".* got .*train'):
         find_duplicates(planted, usage=["train"] * 300)
 
