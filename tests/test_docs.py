@@ -28,7 +28,7 @@ PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "guide"
 @pytest.mark.parametrize("page", PAGES)
 def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    make_faces(100, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
+    make_faces(60, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     assert blocks, f"{page} shows no code"
     names = {}
@@ -39,7 +39,7 @@ def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
 def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    faces = make_faces(100, as_frame=True, random_state=0)
+    faces = make_faces(60, as_frame=True, random_state=0)
     faces.frame.to_csv("fer2013.csv", index=False)
     Path("photos").mkdir()
     for path in ("face.png", "photos/0.png"):
