@@ -92,10 +92,11 @@ def test_resizer_agrees_with_torch_on_color_images():
     np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-6)
 
 
-def test_resizer_does_not_depend_on_its_chunks(faces, monkeypatch):
-    whole = ImageResizer(20).fit_transform(faces.data)
-    monkeypatch.setattr("ferkit.transformers.CHUNK", 7)
-    np.testing.assert_array_equal(ImageResizer(20).fit_transform(faces.data), whole)
+def test_resizer_does_not_depend_on_its_chunks():
+    X = np.random.default_rng(0).integers(0, 256, (2500, 64), dtype=np.uint8)  # several chunks of 1024
+    resizer = ImageResizer(5).fit(X)
+    parts = [resizer.transform(X[start : start + 500]) for start in range(0, 2500, 500)]
+    np.testing.assert_array_equal(resizer.transform(X), np.concatenate(parts))
 
 
 @pytest.mark.parametrize("size", [(3,), (3, 0), "12", 0, (2.5, 2)])
@@ -112,10 +113,9 @@ def test_normalizer_inverts(method, dtype, faces):
     np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X, atol=1e-3)
 
 
-def test_dataset_normalizing_uses_the_training_pixels_of_each_channel(monkeypatch):
-    monkeypatch.setattr("ferkit._images.CHUNK", 7)
-    images = np.random.default_rng(0).normal([1, 20, 300], [1, 2, 3], size=(40, 5, 5, 3))
-    train, test = images[:30], images[30:]
+def test_dataset_normalizing_uses_the_training_pixels_of_each_channel():
+    images = np.random.default_rng(0).normal([1, 20, 300], [1, 2, 3], size=(3000, 5, 5, 3))
+    train, test = images[:2500], images[2500:]  # several chunks of 1024
     model = ImageNormalizer().fit(train)
     expected = (test - train.mean((0, 1, 2))) / train.std((0, 1, 2))
     np.testing.assert_allclose(model.transform(test).reshape(test.shape), expected, atol=1e-4)
