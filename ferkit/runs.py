@@ -1,9 +1,10 @@
-"""Training runs as directories: train a network into one, read one, compare several."""
+"""Training runs as directories: train a network into one, read one, use its model, compare several."""
 
 import json
 import os
 import platform
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -14,10 +15,20 @@ import pandas as pd
 import torch
 from sklearn.model_selection import train_test_split
 
+from ._files import decode_images
 from .backbones import summarize
-from .display import ClassDistributionDisplay, ConfusionDisplay, FacesDisplay, HistoryDisplay, PredictionsDisplay
+from .datasets._vocabulary import EMOTIONS
+from .display import (
+    ClassDistributionDisplay,
+    ComparisonDisplay,
+    ConfusionDisplay,
+    FacesDisplay,
+    HistoryDisplay,
+    PredictionsDisplay,
+)
 from .display._base import new_axes, offscreen
 from .report import evaluate
+from .transformers import PixelParser
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
@@ -257,6 +268,94 @@ def compare_runs(runs):
         for run in runs
     ]
     return pd.DataFrame(rows).sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def find_runs(path, models, data_name):
+    """Return the runs below a directory that were trained on some data.
+
+    Of the directories in ``models``, only those that match their classifier are included. An earlier run with other
+    settings would look like a result of the same comparison.
+    """
+    found = [Run.read(report.parent) for report in sorted(path.glob(f"*/{REPORT}"))]
+    return [
+        run
+        for run in found
+        if run.settings["data"] == data_name and (run.path not in models or run.matches(models[run.path], data_name))
+    ]
+
+
+def write_comparison(table, path):
+    """Write the result of `compare_runs` as Markdown, JSON and chart to a directory; return the Markdown."""
+    columns = {
+        "network": table["name"],
+        "input": table["input_size"],
+        "epochs": table["epochs"],
+        "parameters": (table["parameters"] / 1e6).map("{:.2f} M".format),
+        "MFLOP": (table["flops"] / 1e6).map("{:,.0f}".format),
+        "minutes": (table["seconds"] / 60).map("{:.1f}".format),
+        "Training": table["training_accuracy"].map("{:.2%}".format),
+        table["tested_on"][0]: table["accuracy"].map("{:.2%}".format),
+        "95 % interval": table["accuracy_low"].map("{:.2%} to ".format) + table["accuracy_high"].map("{:.2%}".format),
+    }
+    alignment = ["left", *["right"] * (len(columns) - 1)]
+    text = pd.DataFrame(columns).to_markdown(index=False, colalign=alignment, disable_numparse=True)
+    write_text(path / "comparison.md", f"{text}\n")
+    write_text(path / "comparison.json", json.dumps(table.to_dict("records"), indent=2) + "\n")
+    with offscreen():
+        ComparisonDisplay(table).plot().figure_.savefig(path / "comparison.png", dpi=150)
+    return text
+
+
+def read_model(path):
+    """Read a fitted classifier from a joblib file or from the directory of a run."""
+    path = path / MODEL if path.is_dir() else path
+    try:
+        model = joblib.load(path)
+    except Exception as error:
+        raise ValueError(f"Expected a run's {MODEL}, got {path}, which joblib can't load.") from error
+    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
+        raise ValueError(f"Expected a fitted classifier in {path}, got a {type(model).__name__}.")
+    return model
+
+
+def score_split(model, faces, usage=None):
+    """Score a model on one split or "all" images, by default the test set; return the split and a report."""
+    if faces.target is None:
+        raise ValueError("Expected labeled images to score on, got images with no labels.")
+    if usage is None:
+        usage = next((usage for usage in TEST_SPLITS if usage in faces.usage), None)
+        if usage is None:
+            found = ", ".join(sorted(set(faces.usage)))
+            raise ValueError(f'Expected test images, got only {found} images: pass usage="all" to score on them.')
+    rows = np.flatnonzero((faces.usage == usage) | (usage == "all"))
+    if np.issubdtype(model.classes_.dtype, np.integer):  # trained on FER2013's codes instead of names
+        y, labels = faces.target, model.classes_
+    else:
+        y, labels = faces.target_names[faces.target], order_labels(model, faces)
+    return usage, evaluate(model, faces.data[rows], y[rows], labels=labels)
+
+
+def predict_files(model, paths, errors="raise"):
+    """Return a table of image, emotion and the probability of each, and a dict of the errors of skipped files."""
+    first = model[0] if hasattr(model, "steps") else model
+    if isinstance(first, PixelParser) or not hasattr(first, "image_shape_"):
+        kind = type(first).__name__
+        raise ValueError(f"Expected a model that takes images, got one that begins with a {kind}: save its last step.")
+    paths = [*dict.fromkeys(map(str, paths))]
+    images, skipped = {}, {}
+    decoded = decode_images([partial(open, path, "rb") for path in paths], first.image_shape_)
+    for path, image in zip(paths, decoded, strict=True):
+        if not isinstance(image, Exception):
+            images[path] = image
+        elif errors == "raise":
+            raise ValueError(f'Expected an image, got {path} ({image}): pass errors="drop" to skip it.') from image
+        else:
+            skipped[path] = image
+    if not images:
+        raise ValueError("Expected at least one readable image, got none.")
+    table = pd.DataFrame(model.predict_proba(np.stack([*images.values()])), columns=map(str, model.classes_))
+    table = table[[name for name in EMOTIONS if name in table] + [name for name in table if name not in EMOTIONS]]
+    return pd.concat([pd.DataFrame({"image": [*images], "emotion": table.idxmax(axis=1)}), table], axis=1), skipped
 
 
 def make_directory(path):
