@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from sklearn.utils import Bunch
 from typer import Argument, Option
 
 from . import runs
@@ -76,7 +77,7 @@ class Training:
     drop_errors: Drop = False
     force: Force = False
 
-    def build(self, backbone):
+    def build(self, backbone: str) -> FERClassifier:
         """Return the classifier that the options describe."""
         with _as_bad_usage("--backbone"):
             resolve_backbone(backbone)
@@ -108,7 +109,7 @@ class Training:
                 model.set_params(**{name: value})
         return model
 
-    def load(self):
+    def load(self) -> tuple[Bunch, str]:
         """Return faces and the name of the data."""
         if self.data is not None:
             return _load(self.data, self.drop_errors), str(self.data)
@@ -125,11 +126,12 @@ def _with_shared_options(command):
     def wrapped(**given):
         command(Training(**{name: given.pop(name) for name in shared}), **given)
 
-    wrapped.__signature__ = Signature([*own, *shared.values()])  # typer reads the options from it
+    # typer reads the options from it
+    wrapped.__signature__ = Signature([*own, *shared.values()])  # type: ignore[attr-defined]
     return wrapped
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Run the command and raise ``SystemExit``: 0 for success, 1 for a failed run, 2 for bad usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -151,7 +153,7 @@ def _print_error(error, where=""):
     typer.secho(f"ferkit: {where}{text}", fg="red", err=True)
 
 
-def _print_version(asked: bool):
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"ferkit {version('ferkit')}")
         raise typer.Exit
@@ -162,7 +164,7 @@ def _options(
     version_: Annotated[
         bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-):
+) -> None:
     pass
 
 
@@ -172,7 +174,7 @@ def train(
     options: Training,
     out_dir: Out = Path("run"),
     backbone: Annotated[str, Option(help="Network to train; `ferkit backbones` lists them.")] = "cnn",
-):
+) -> None:
     """Train on the Training images and report on PublicTest, Validation, Test, or a held-out tenth of Training."""
     model = options.build(backbone)
     _check_overwrite(out_dir, options.force)
@@ -188,7 +190,7 @@ def compare(
         str, Option(help="Networks to train, separated by commas; `ferkit backbones` lists them.")
     ] = "cnn,resnet18,googlenet",
     out_dir: Out = Path("comparison"),
-):
+) -> None:
     """Train several networks with the same settings and compare them. Networks already in the directory are skipped."""
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     suffix = f"-{options.input_size}" if options.input_size else ""
@@ -230,7 +232,7 @@ def show_backbones(
     name: Annotated[str | None, Argument(help="Network to show layer by layer.")] = None,
     input_size: Annotated[int | None, Option(min=1, help="Height and width of the images.")] = None,
     figure: Annotated[Path | None, Option(help="Draw NAME to this .png or .svg file.")] = None,
-):
+) -> None:
     """List the networks and their cost per image, or show one network layer by layer."""
     if name is None:
         if figure:
@@ -261,7 +263,7 @@ def show_backbones(
 
 
 @app.command()
-def demo(out_dir: Out = Path("demo"), force: Force = False):
+def demo(out_dir: Out = Path("demo"), force: Force = False) -> None:
     """Train on drawn faces, in about two minutes, and list the results."""
     _check_overwrite(out_dir, force)
     model = FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
@@ -279,18 +281,18 @@ def evaluate(
     ] = None,
     as_json: Json = False,
     drop_errors: Drop = False,
-):
+) -> None:
     """Score a saved model."""
     classifier = runs.read_model(model)
-    usage, report = runs.score_split(classifier, _load(data, drop_errors, None if usage == "all" else usage), usage)
+    split, report = runs.score_split(classifier, _load(data, drop_errors, None if usage == "all" else usage), usage)
     if as_json:
-        typer.echo(json.dumps({"model": str(model), "data": str(data), "usage": usage, **report.to_dict()}, indent=2))
+        typer.echo(json.dumps({"model": str(model), "data": str(data), "usage": split, **report.to_dict()}, indent=2))
     else:
-        typer.echo(f"{model} on {data}, {usage}\n\n{report}")
+        typer.echo(f"{model} on {data}, {split}\n\n{report}")
 
 
 @app.command()
-def audit(data: TestData, as_json: Json = False, drop_errors: Drop = False):
+def audit(data: TestData, as_json: Json = False, drop_errors: Drop = False) -> None:
     """Find exact and near duplicates, also across splits or with different labels."""
     faces = _load(data, drop_errors)
     usage = faces.usage if "Training" in faces.usage else None  # otherwise, there is no split to compare with
@@ -308,7 +310,7 @@ def predict(
     as_json: Json = False,
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
     drop_errors: Drop = False,
-):
+) -> None:
     """Predict the expression in images, with the probability of each emotion."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
