@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
@@ -310,17 +311,13 @@ def pixel_statistics(rows, channels, weight=None):
 
     ``weight`` is the weight of each row. An integer weight counts like that many copies of the row.
     """
-    shift = rows[0].reshape(-1, channels).mean(axis=0, dtype=np.float64)
-    total, squares = np.zeros(channels), np.zeros(channels)
+    scaler, n_pixels = StandardScaler(), rows.shape[1] // channels
     for start in range(0, len(rows), CHUNK):
         chunk = slice(start, start + CHUNK)
-        pixels = rows[chunk].reshape(-1, rows.shape[1] // channels, channels) - shift
-        weighted = pixels if weight is None else pixels * weight[chunk, None, None]
-        total += weighted.sum(axis=(0, 1))
-        squares += np.einsum("rpc,rpc->c", weighted, pixels)
-    n = (len(rows) if weight is None else weight.sum(dtype=np.float64)) * (rows.shape[1] // channels)
-    std = np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))
-    return shift + total / n, np.where(std > 0, std, 1.0)
+        pixel_weight = None if weight is None else np.repeat(weight[chunk], n_pixels)
+        if weight is None or weight[chunk].any():  # the scaler refuses a chunk without weight
+            scaler.partial_fit(rows[chunk].reshape(-1, channels), sample_weight=pixel_weight)
+    return scaler.mean_, scaler.scale_
 
 
 def number_rows(rows):

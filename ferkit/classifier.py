@@ -115,8 +115,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     tta : "flip" or None, default="flip"
         Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
     device : str, default="auto"
-        A PyTorch device. "auto" is CUDA if available, then Apple's MPS, then the CPU. "accelerate" trains on all GPUs
-        at once: ``accelerate launch`` starts the same script once per GPU, and all end with the same model.
+        A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
+        "accelerate" trains on all GPUs at once: ``accelerate launch`` starts the same script once per GPU, and all end
+        with the same model.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, otherwise
         float32.
