@@ -6,13 +6,16 @@ the rows.
 """
 
 import warnings
+from collections.abc import Sequence
 from hashlib import blake2b
 from math import isqrt
 from numbers import Integral
+from os import PathLike
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
@@ -20,6 +23,7 @@ from sklearn.utils.validation import validate_data
 from ._files import check_paths, find_paths
 
 __all__ = [
+    "Images",
     "as_rows",
     "check_images",
     "check_shape",
@@ -31,8 +35,11 @@ __all__ = [
     "read_images",
     "resolve_shape",
     "to_rows",
+    "to_stack",
     "to_tensor",
 ]
+
+Images = ArrayLike | Sequence[str | PathLike]  # rows, a stack or files
 
 CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
 UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
@@ -170,7 +177,7 @@ def _stack_shape(X):
     )
 
 
-# rows and tensors
+# rows, stacks and tensors
 
 
 def to_tensor(rows, shape):
@@ -183,6 +190,11 @@ def to_tensor(rows, shape):
 def to_rows(images):
     """Turn a tensor (n, channels, height, width) into rows, a NumPy array (n, pixels)."""
     return images.permute(0, 2, 3, 1).flatten(1).cpu().numpy()
+
+
+def to_stack(rows, shape):
+    """View rows of (height, width, channels) or (height, width) as a stack of images, a NumPy array (n, *shape)."""
+    return rows.reshape(len(rows), *shape)
 
 
 def _writeable(rows):

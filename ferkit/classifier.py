@@ -1,6 +1,5 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -15,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from ._images import check_images, match_range, number_rows, pixel_range
+from ._images import Images, check_images, match_range, number_rows, pixel_range
 from .augmentation import ImageAugmenter
 from .backbones._registry import OPTIMIZERS
 from .training import (
@@ -29,8 +28,6 @@ from .training import (
 )
 
 __all__ = ["FERClassifier"]
-
-Images = ArrayLike | Sequence[str | PathLike]
 
 
 class FERClassifier(ClassifierMixin, BaseEstimator):

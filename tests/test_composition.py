@@ -210,7 +210,7 @@ def test_set_output(container, data):
     [lambda X, columns: pd.DataFrame(X, columns=columns), lambda X, columns: pl.DataFrame(X, schema=columns)],
     ids=["pandas", "polars"],
 )
-def test_frames_are_taken(container, data):
+def test_frames_are_accepted(container, data):
     X, y, X_test, _ = data
     plain = quick().fit(X, y).predict_proba(X_test)
     columns = [f"pixel{number}" for number in range(X.shape[1])]
