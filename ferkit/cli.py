@@ -126,7 +126,7 @@ def _with_shared_options(command):
     def wrapped(**given):
         command(Training(**{name: given.pop(name) for name in shared}), **given)
 
-    # typer reads the options from it
+    # typer reads the options from the signature
     wrapped.__signature__ = Signature([*own, *shared.values()])  # type: ignore[attr-defined]
     return wrapped
 
