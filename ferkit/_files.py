@@ -77,7 +77,7 @@ def _is_path(value):
 
 
 def check_paths(paths, shape=None):
-    """Check that all files exist and return them as `ImageFiles`. By default, ``shape`` is that of the first image."""
+    """Check that all files exist and return them as `ImageFiles`. By default, they get the shape of the first."""
     missing = [path for path in paths if not isfile(path)]
     if missing:
         raise FileNotFoundError(

@@ -23,7 +23,7 @@ FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predicti
 
 
 def run(*arguments):
-    """Exit code of the command."""
+    """Return the exit code of `ferkit`."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code or 0

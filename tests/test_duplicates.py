@@ -205,7 +205,7 @@ def test_invalid_input_is_named(arguments, words):
         find_duplicates(**arguments)
 
 
-# the command
+# ferkit audit
 
 
 @pytest.fixture(scope="module")
