@@ -1,6 +1,10 @@
 """Displays of training: the history of one network, the results of several."""
 
+from typing import Any, Self
+
 import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
 
 from ._base import COLORS, last_step, new_axes
 
@@ -28,11 +32,11 @@ class HistoryDisplay:
     'loss'
     """
 
-    def __init__(self, history):
+    def __init__(self, history: list[dict[str, Any]]):
         self.history = history
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: BaseEstimator) -> Self:
         """Draw the training history of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
@@ -46,7 +50,7 @@ class HistoryDisplay:
         """
         return cls(last_step(estimator).history_).plot()
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw.
 
         Returns
@@ -101,10 +105,10 @@ class ComparisonDisplay:
     'accuracy'
     """
 
-    def __init__(self, runs):
+    def __init__(self, runs: pd.DataFrame):
         self.runs = runs
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw, the most accurate network on top.
 
         Returns
