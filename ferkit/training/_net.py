@@ -4,6 +4,7 @@ skorch keeps the loop, the history and the callbacks. Its default loop asks the 
 which on 48×48 images costs more than the network; here losses leave the device once per epoch.
 """
 
+from collections import OrderedDict
 from contextlib import nullcontext
 from copy import deepcopy
 from traceback import walk_tb
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import unpack_data
-from skorch.utils import to_tensor
+from skorch.utils import get_map_location, to_tensor
 
 from ._averaging import Averaging
 from ._data import Batches
@@ -179,10 +180,44 @@ class FERNet(NeuralNetClassifier):
         self.criterion_.to(device)
         self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
 
+    def __getstate__(self):
+        """Hold the weights as arrays, next to what is needed to build the module, the loss and the optimizer again.
+
+        skorch would nest a plain pickle of these three. It cannot hold a class that is defined in a notebook, and it
+        hides from skops what loading it runs.
+        """
+        state = self.__dict__.copy()
+        if "module_" in state:
+            module = getattr(self.module_, "_orig_mod", self.module_)  # without torch.compile
+            state["module_"] = {
+                "weights": _map_nested(torch.Tensor, _to_array, module.state_dict()),
+                "head": module.head,
+                "frozen": [name for name, part in module.named_parameters() if not part.requires_grad],
+            }
+            for name in ("criterion_", "optimizer_"):
+                state[name] = _map_nested(torch.Tensor, _to_array, getattr(self, name).state_dict())
+        return state
+
     def __setstate__(self, state):
-        super().__setstate__(state)
-        if hasattr(self, "module_"):
-            self._set_training(False)
+        self.__dict__.update(state)
+        if "module_" not in state:
+            return
+        self.device = self._check_device(self.device, get_map_location(self.device))
+        with torch.random.fork_rng([]):  # the network's random start must not change what follows
+            self.initialize_module().initialize_criterion()
+        module = self.module_.to(self.device)
+        weights = OrderedDict(_map_nested(np.ndarray, torch.tensor, state["module_"]["weights"]))
+        weights._metadata = module.state_dict()._metadata  # the version of each layer, which some cannot load without
+        module.load_state_dict(weights)
+        module.head = state["module_"]["head"]
+        for name in state["module_"]["frozen"]:
+            module.get_parameter(name).requires_grad_(False)
+        self.criterion_.to(self.device).load_state_dict(_map_nested(np.ndarray, torch.tensor, state["criterion_"]))
+        self.initialize_optimizer().optimizer_.load_state_dict(
+            _map_nested(np.ndarray, torch.tensor, state["optimizer_"])
+        )
+        self.module_ = self.torch_compile(module, name="module")
+        self._set_training(False)
 
     def on_epoch_begin(self, net, **kwargs):
         super().on_epoch_begin(net, **kwargs)
@@ -297,6 +332,22 @@ def _is_early_stopping(interrupt):
         return False
     stopping = frame.f_locals["self"]
     return stopping.misses_ == stopping.patience
+
+
+def _to_array(tensor):
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # NumPy has no bfloat16
+
+
+def _map_nested(kind, convert, value):
+    """Convert all values of a type in nested dicts, lists and tuples."""
+    if isinstance(value, kind):
+        return convert(value)
+    if isinstance(value, dict):
+        return {key: _map_nested(kind, convert, part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_map_nested(kind, convert, part) for part in value)
+    return value
 
 
 def _first(outputs):
