@@ -259,10 +259,7 @@ class FERNet(NeuralNetClassifier):
 
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
-        images, y = unpack_data(batch)
-        weight = None
-        if isinstance(images, dict):
-            images, weight = images["images"], images["sample_weight"]
+        images, y, weight = _unpack(batch)
         images = images.float()
         if self.augment is not None and images.ndim == 4:
             images = self.augment(images, generator=self.augment_generator_)
@@ -280,7 +277,7 @@ class FERNet(NeuralNetClassifier):
         )
         loss.backward()
         logits = outputs[0].detach()
-        return {"loss": loss, "y_pred": logits, "accuracy": _accuracy(logits, y if share >= 0.5 else y.flip(0))}
+        return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
 
     def _loss(self, logits, y, weight, share):
         def mean_loss(y, weight):
@@ -302,15 +299,17 @@ class FERNet(NeuralNetClassifier):
     # validation and prediction
 
     def validation_step(self, batch, **fit_params):
-        _, y = unpack_data(batch)
+        _, y, weight = _unpack(batch)
         probabilities = self.evaluation_step(batch)
         logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
-        loss = F.nll_loss(logs, y) if y.ndim == 1 else -(y * logs).sum(1).mean()
-        return {"loss": loss, "y_pred": probabilities, "accuracy": _accuracy(probabilities, y)}
+        losses = F.nll_loss(logs, y, reduction="none") if y.ndim == 1 else -(y * logs).sum(1)
+        scores = torch.stack([losses, _hits(probabilities, y)])
+        loss, accuracy = (scores if weight is None else scores * weight).mean(1)  # the mean of all weights is 1
+        return {"loss": loss, "y_pred": probabilities, "accuracy": accuracy}
 
     def evaluation_step(self, batch, training=False):
         """Return probabilities, averaged over the test-time views."""
-        images, _ = unpack_data(batch)
+        images, _, _ = _unpack(batch)
         images = to_tensor(images, device=self.device)
         views = [images, images.flip(3)] if self.tta == "flip" and images.ndim == 4 else [images]
         if len(views) * len(images) <= self.batch_size:
@@ -354,5 +353,12 @@ def _first(outputs):
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def _accuracy(scores, y):
-    return (scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))).float().mean()
+def _unpack(batch):
+    """(images, labels, weights or None) of a batch of an ImageSet."""
+    images, y = unpack_data(batch)
+    return (images["images"], y, images["sample_weight"]) if isinstance(images, dict) else (images, y, None)
+
+
+def _hits(scores, y):
+    """1.0 for each row whose most probable class is right, otherwise 0.0."""
+    return (scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))).float()
