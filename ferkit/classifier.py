@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._images import Images, check_images, match_range, number_rows, pixel_range
+from ._validation import match_labels
 from .augmentation import ImageAugmenter
 from .backbones._registry import OPTIMIZERS
 from .training import (
@@ -84,7 +85,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Weights of the classes in the loss, as in scikit-learn. A soft target gets the mean weight of its classes.
     validation_fraction : float, default=0
         Fraction of the training images that is held out, stratified, and scored after every epoch. Copies of one image,
-        such as those of an over-sampler, stay on the same side.
+        such as those of RandomOverSampler, stay on the same side, but the mixtures of SMOTE do not. To score on images
+        of your own, pass ``X_val`` and ``y_val`` to `fit` instead.
 
     Training
     max_epochs : int, default=24
@@ -101,7 +103,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         loss (without validation, the training loss) has not fallen for 5 epochs.
     early_stopping : bool or int, default=False
         Stop when validation accuracy has not improved for this many epochs (True means 10) and restore the best
-        weights. Applies during frozen epochs too. Needs ``validation_fraction``.
+        weights. Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
     callbacks : list of skorch callbacks, default=None
         Called during training.
     net_params : dict, default=None
@@ -296,7 +298,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     # fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Images, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Images,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Images | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train a new network.
 
         Parameters
@@ -310,6 +321,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             the classes, otherwise they are 0, 1, ….
         sample_weight : array-like of shape (n,), default=None
             Weight of each image in the loss. Images of weight 0 are left out.
+        X_val : array-like, default=None
+            Images to score after every epoch, in any form and on any scale that `predict` takes. They replace
+            ``validation_fraction``. A pipeline transforms them only with ``transform_input=["X_val"]``; see
+            :ref:`validate-in-a-pipeline`.
+        y_val : array-like of shape (n_val,) or (n_val, n_classes), default=None
+            Labels of ``X_val``, matched with those in ``y`` by name, or soft targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weight of each image in the validation loss and accuracy.
 
         Returns
         -------
@@ -324,11 +343,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             otherwise.
         """
         for fitted in ("net_", "history_"):
-            self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
-        if self.early_stopping and not self.validation_fraction:
-            raise ValueError(
-                "Expected validation_fraction > 0 with early_stopping, got 0: pass validation_fraction=0.1."
-            )
+            self.__dict__.pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
+        self._check_validation_source(X_val, y_val, sample_weight_val)
         soft = _is_soft(y)
         classes, target = _check_soft_targets(y) if soft else (np.empty(0), y)
         rows, target, sample_weight = self._check_training_data(X, target, sample_weight, reset=True, soft=soft)
@@ -336,16 +352,19 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(f"Expected at least two classes in y, got one class: {self.classes_[0]}.")
         self.pixel_range_ = pixel_range(rows)
-        seed, device, valid = self._draw_seed(), resolve_device(self.device), None
+        held_back = None if X_val is None else self._check_validation_data(X_val, y_val, sample_weight_val)
+        seed, device = self._draw_seed(), resolve_device(self.device)
         weight = self._weigh_rows(target, sample_weight)
         if weight is not None:
             weight /= weight.mean()
         if self.validation_fraction:
-            train, held_back = self._split(rows, target, seed)
-            held_back = rows.take(held_back, axis=0), self.image_shape_, target[held_back]
-            valid = ImageSet.from_rows(*held_back, device=device)
+            train, valid = self._split(rows, target, seed)
+            held_back = rows.take(valid, axis=0), target[valid], None
             rows, target = rows.take(train, axis=0), target[train]
             weight = None if weight is None else weight[train]
+        valid = None
+        if held_back:
+            valid = ImageSet.from_rows(held_back[0], self.image_shape_, *held_back[1:], device=device)
         settings = self._resolve_settings()
         with seeded(seed, device):
             net = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid)
@@ -435,6 +454,40 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if used.all():
             return rows, y, sample_weight
         return rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
+
+    def _check_validation_source(self, X_val, y_val, sample_weight_val):
+        """Raise unless there is at most one source of validation images, and one if a parameter needs them."""
+        if X_val is None:
+            if y_val is not None or sample_weight_val is not None:
+                raise ValueError("Expected X_val with y_val and sample_weight_val, got no X_val: pass the images too.")
+            if self.early_stopping and not self.validation_fraction:
+                raise ValueError(
+                    f"Expected validation images for early_stopping={self.early_stopping}, got none: pass "
+                    "validation_fraction=0.1, or X_val and y_val to fit."
+                )
+        elif y_val is None:
+            raise ValueError("Expected y_val with X_val, got None: pass the labels of the validation images.")
+        elif self.validation_fraction:
+            raise ValueError(
+                f"Expected one source of validation images, got X_val and validation_fraction="
+                f"{self.validation_fraction}: set validation_fraction=0 to validate on X_val."
+            )
+
+    def _check_validation_data(self, X, y, sample_weight):
+        """Return validation images, their targets as positions in or shares of ``classes_``, and weights or None."""
+        soft = _is_soft(y)
+        try:
+            names, target = _check_soft_targets(y) if soft else (np.empty(0), y)
+            rows, target, weight = self._check_training_data(X, target, sample_weight, reset=False, soft=soft)
+        except ValueError as error:
+            raise ValueError(
+                f"The validation data are not usable: {error} In a pipeline, X_val must be transformed like X, for "
+                "instance by pipeline[:-1].transform(X_val)."
+            ) from error
+        names, target = (names, target) if soft else _encode_labels(target)
+        if weight is not None:
+            weight = (weight / weight.mean()).astype(np.float32)
+        return match_range(rows, self.pixel_range_), match_labels(names, target, self.classes_), weight
 
     def _weigh_rows(self, y, sample_weight):
         """Return sample and class weights as one weight per row, or None."""

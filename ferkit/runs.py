@@ -144,6 +144,11 @@ def train_run(
     The Training images train the model. The test set is PublicTest, Validation or Test, the first of these that the
     data contains. If it contains none, a stratified tenth of the Training images is held out.
 
+    Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
+    training unless ``early_stopping`` or ``lr_schedule="plateau"`` watches these scores. The score on the test set is
+    then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on held-out Training
+    images instead.
+
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, and figures. ``report.json`` is written last. If it exists, the run is complete, and all files
     belong to the same training.
@@ -190,9 +195,11 @@ def train_run(
         raise FileExistsError(f"Expected a directory without a run, got {path}: choose another or pass overwrite=True.")
     make_directory(path)
     parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
+    known = test[np.isin(faces.target[test], faces.target[train])]  # the loss of other classes would be infinite
+    watches_test = len(known) and not model.validation_fraction
     interrupt = None
     try:
-        model.fit(X_train, y[train])
+        model.fit(X_train, y[train], **({"X_val": faces.data[known], "y_val": y[known]} if watches_test else {}))
     except KeyboardInterrupt as error:
         if not getattr(model, "history_", None):
             raise
