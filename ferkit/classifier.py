@@ -343,7 +343,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             otherwise.
         """
         for fitted in ("net_", "history_"):
-            self.__dict__.pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
+            self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
         self._check_validation_source(X_val, y_val, sample_weight_val)
         soft = _is_soft(y)
         classes, target = _check_soft_targets(y) if soft else (np.empty(0), y)

@@ -181,10 +181,10 @@ class FERNet(NeuralNetClassifier):
         self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
 
     def __getstate__(self):
-        """Hold the weights as arrays, next to what is needed to build the module, the loss and the optimizer again.
+        """Return the state with the weights as arrays, from which loading builds the module, loss and optimizer again.
 
-        skorch would nest a plain pickle of these three. It cannot hold a class that is defined in a notebook, and it
-        hides from skops what loading it runs.
+        skorch would nest a plain pickle of these three. Such a pickle cannot contain a class that is defined in a
+        notebook, and skops cannot see what it runs.
         """
         state = self.__dict__.copy()
         if "module_" in state:
