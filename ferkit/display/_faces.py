@@ -5,12 +5,15 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 
+from .._images import pixel_range
 from .._validation import check_labels, check_proba
+from ..augmentation import ImageAugmenter, resolve_augment
+from ..training import seeded
 from ._base import COLORS, new_axes, new_grid, seen_images, show_prediction, show_rows, to_images
 
 __all__ = ["AugmentationDisplay", "ClassDistributionDisplay", "FacesDisplay", "PredictionsDisplay"]
 
-_NO_CHANGES = ("image_shape", "n_copies", "random_state")  # parameters of an augmenter that change no image
+_NO_CHANGES = ("image_shape", "n_copies", "probability", "random_state")  # parameters that do not change an image
 
 
 class ClassDistributionDisplay:
@@ -163,14 +166,14 @@ class FacesDisplay:
 
 
 class AugmentationDisplay:
-    """Effect of an augmenter on one image: one row of draws per parameter, and one row with all of them.
+    """Effect of an augmentation on one image: one row of draws per change, and one row with all of them.
 
     Parameters
     ----------
     images : list of arrays of shape (1 + n_draws, height, width, channels)
         The original image and its augmented versions, one array per row.
     labels : sequence of str
-        Parameter that changes the images of each row.
+        What changes the images of each row: a parameter, or the name of a callable.
 
     Attributes
     ----------
@@ -193,12 +196,14 @@ class AugmentationDisplay:
 
     @classmethod
     def from_estimator(cls, augmenter, image, *, n_draws=7, random_state=0):
-        """Apply each parameter that is not 0 by itself, then all together, and draw.
+        """Apply each change by itself, then all together, and draw.
+
+        The changes are the parameters of an ImageAugmenter that are not 0, or the elements of a list.
 
         Parameters
         ----------
-        augmenter : ImageAugmenter
-            Augmenter to show. It is not changed.
+        augmenter : ImageAugmenter, callable or list of these
+            Augmentation to show, as for ``FERClassifier(augment=…)``. It is not changed.
         image : array of shape (n_pixels,), (height, width) or (height, width, channels)
             One image.
         n_draws : int, default=7
@@ -210,18 +215,19 @@ class AugmentationDisplay:
         -------
         AugmentationDisplay
         """
-        changes = {
-            name: amount for name, amount in augmenter.get_params().items() if amount and name not in _NO_CHANGES
-        }
-        single = [{**dict.fromkeys(changes, 0), name: amount} for name, amount in changes.items()]
-        original = to_images(image[None], augmenter.image_shape)
+        changes = _list_changes(augmenter)
+        if len(changes) > 1 or isinstance(augmenter, ImageAugmenter):
+            changes.append(("all together", augmenter))
+        original = to_images(image[None], getattr(augmenter, "image_shape", None))
         batch = torch.tensor(original.transpose(0, 3, 1, 2)).float().repeat(n_draws, 1, 1, 1)
-        generator = torch.Generator().manual_seed(random_state)
         images = []
-        for change in (*single, changes):
-            drawn = clone(augmenter).set_params(**change)(batch, generator=generator).clamp(batch.min(), batch.max())
-            images.append(np.concatenate([original, drawn.permute(0, 2, 3, 1).numpy().astype(original.dtype)]))
-        return cls(images, [f"{name}={amount:g}" for name, amount in changes.items()] + ["all together"]).plot()
+        generator = torch.Generator().manual_seed(random_state)
+        with seeded(random_state, "cpu"):  # which those of others draw from
+            for _, change in changes:
+                augment = resolve_augment(change, pixel_range(original))
+                drawn = (augment(batch, generator=generator) if augment else batch).clamp(batch.min(), batch.max())
+                images.append(np.concatenate([original, drawn.permute(0, 2, 3, 1).numpy().astype(original.dtype)]))
+        return cls(images, [label for label, _ in changes]).plot()
 
     def plot(self):
         """Draw.
@@ -233,6 +239,16 @@ class AugmentationDisplay:
         self.figure_, self.axes_ = show_rows(self.images, self.labels, like=self.images[0][0])
         self.axes_[0, 0].set_title("original", fontsize=10)
         return self
+
+
+def _list_changes(augmenter):
+    """Pairs of (label, augmentation) for each change that an augmentation makes."""
+    if isinstance(augmenter, ImageAugmenter):
+        amounts = {name: value for name, value in augmenter.get_params().items() if value and name not in _NO_CHANGES}
+        singles = [(name, amount, {**dict.fromkeys(amounts, 0), name: amount}) for name, amount in amounts.items()]
+        return [(f"{name}={amount:g}", clone(augmenter).set_params(**only)) for name, amount, only in singles]
+    steps = augmenter if isinstance(augmenter, (list, tuple)) else [augmenter]
+    return [(getattr(step, "__name__", type(step).__name__), step) for step in steps]
 
 
 class PredictionsDisplay:
