@@ -273,7 +273,7 @@ class ImageAugmenter(BaseSampler):
 
     def _crop(self, x, y, uniform):
         """Coordinates of the pixels of a random crop, one set per image."""
-        if isinstance(self.crop, Integral):
+        if self.crop >= 1:  # pixels
             steps = 2 * self.crop + 1
             x, y = (
                 side + ((uniform(0.0) * steps).floor() - self.crop).view(-1, 1, 1) * 2 / side.numel() for side in (x, y)

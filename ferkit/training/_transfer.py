@@ -8,6 +8,7 @@ from itertools import pairwise, takewhile
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,9 +162,9 @@ def find_output(build, image_shape, **arguments):
 def build_with_head(build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int):
     """Build a network with hidden layers of these sizes before its layer ``output``."""
     network = build(num_classes=num_classes)
-    last = network.get_submodule(output)
+    last: Any = network.get_submodule(output)
     is_linear = isinstance(last, nn.Linear)
-    make = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
+    make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
     widths = [last.in_features if is_linear else last.in_channels, *sizes]
     hidden = [part for pair in pairwise(widths) for part in (make(*pair), nn.ReLU(), nn.Dropout(0.0))]
     network.set_submodule(output, nn.Sequential(*hidden, make(widths[-1], num_classes)))
