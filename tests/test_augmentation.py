@@ -291,7 +291,7 @@ def test_transforms_work_in_searches_and_pickles(augment, tiny, faces):
     model = tiny(augment=augment, backbone_params={"widths": (8,)})
     assert clone(model).augment is not augment
     assert Pipeline([("model", model)]).get_params()["model__augment"] is augment
-    search = GridSearchCV(model, {"lr": [1e-3, 1e-2]}, cv=2, n_jobs=2).fit(faces.data, faces.target)
+    search = GridSearchCV(model, {"lr": [1e-2]}, cv=2, n_jobs=2).fit(faces.data, faces.target)
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     np.testing.assert_array_equal(again.predict(faces.data), search.predict(faces.data))
     grid = GridSearchCV(model, {"augment": [v2.Compose([v2.ColorJitter(0.3)]), ImageAugmenter(), None]}, cv=2)

@@ -73,8 +73,8 @@ class FERModule(nn.Module):
         """Train only the head meanwhile, although whole images pass through the backbone."""
         head = set(self.get_head().parameters())
         others = [parameter for parameter in self.parameters() if parameter.requires_grad and parameter not in head]
-        self.trains_head_only = True
         try:
+            self.trains_head_only = True
             for parameter in others:
                 parameter.requires_grad_(False)
             yield
