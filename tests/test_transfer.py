@@ -41,19 +41,6 @@ def changed(before, after):
 # where weights come from
 
 
-@pytest.fixture
-def torch_home(tmp_path, monkeypatch):
-    """torchvision's cache, in which lies a resnet18 of our own as the published one."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    torch.manual_seed(3)
-    network = get_model("resnet18")
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    url = get_model_weights("resnet18").DEFAULT.url
-    torch.save(network.state_dict(), folder / url.rpartition("/")[2])
-    return network.state_dict()
-
-
 @pytest.mark.parametrize("weights", ["imagenet", "IMAGENET1K_V1", "DEFAULT"])
 def test_published_weights_come_from_the_cache(weights, torch_home, tiny, faces):
     model = tiny("resnet18", weights=weights, frozen_epochs="all").fit(faces.data, faces.target)

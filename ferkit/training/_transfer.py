@@ -1,6 +1,7 @@
 """Transfer learning: starting weights, the head, frozen epochs on cached features, and learning rates by layer."""
 
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from functools import partial
 from itertools import takewhile
 from os import PathLike
@@ -154,8 +155,8 @@ def choose_head(module, head, images, *, with_hidden):
             if torch.allclose(module(features).float(), logits.float(), atol=1e-4, rtol=1e-2):
                 return
     raise ValueError(
-        "frozen_epochs needs a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 "
-        "convolution: pass frozen_epochs=0, or another backbone."
+        "Expected a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 convolution, got "
+        f"{type(module.backbone).__name__}: pass another backbone. FERClassifier also takes it with frozen_epochs=0."
     )
 
 
@@ -181,6 +182,18 @@ def _find_hidden(module, layer, images):
     parent = layer.rpartition(".")[0]
     is_near = name.startswith(f"{parent}.") if parent else "." not in name
     return name if isinstance(part, nn.Linear) and n_dims == 2 and is_near else None
+
+
+def remove_head(net, images):
+    """Copy a net's module without its last layer: return (the copy, number of values that reach the layer).
+
+    ``images`` are a few that the network is tried on.
+    """
+    module = deepcopy(net.module_)
+    choose_head(module, find_head(net.module__build), images, with_hidden=False)
+    module.backbone.set_submodule(module.head, nn.Identity())
+    with torch.no_grad():
+        return module, module(images).flatten(1).shape[1]
 
 
 # frozen epochs
