@@ -1,24 +1,35 @@
 """Displays of training: the history of one network, the results of several."""
 
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
-from ._base import COLORS, last_step, new_axes
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ._base import COLORS, DASHES, last_step, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["ComparisonDisplay", "HistoryDisplay"]
 
+_SPLITS = {"train_": "training batches", "valid_": "validation", "": "callback"}
+_NO_SCORES = ("epoch", "lr", "seconds")
+
 
 class HistoryDisplay:
-    """Loss and accuracy per epoch.
+    """Loss, accuracy and other metrics per epoch, of one network or several.
 
     Parameters
     ----------
-    history : list of dict
-        ``FERClassifier.history_``.
+    history : list of dict, or dict of lists
+        ``FERClassifier.history_``, or the histories of several networks by name.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-    axes_ : ndarray of two matplotlib Axes
+    axes_ : ndarray of matplotlib Axes
+        One per score.
 
     Examples
     --------
@@ -28,26 +39,48 @@ class HistoryDisplay:
     'loss'
     """
 
-    def __init__(self, history):
+    def __init__(self, history: list[dict] | Mapping[str, list[dict]]) -> None:
         self.history = history
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator | Mapping[str, BaseEstimator],
+        *,
+        scores: Sequence[str] | None = None,
+        ax: "Axes | Sequence[Axes] | None" = None,
+    ) -> Self:
         """Draw the training history of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
         ----------
-        estimator : FERClassifier or Pipeline
-            Fitted estimator.
+        estimator : FERClassifier or Pipeline, or dict of these
+            Fitted estimator, or several by name.
+        scores : list of str, default=None
+            Scores to draw. By default "loss", "accuracy" and all others in the histories, such as those of skorch's
+            EpochScoring.
+        ax : matplotlib Axes or sequence of them, default=None
+            Axes to draw in, one per score. By default, those of a new figure.
 
         Returns
         -------
         HistoryDisplay
         """
-        return cls(last_step(estimator).history_).plot()
+        if isinstance(estimator, Mapping):
+            history = {name: last_step(one).history_ for name, one in estimator.items()}
+        else:
+            history = last_step(estimator).history_
+        return cls(history).plot(ax, scores=scores)
 
-    def plot(self):
+    def plot(self, ax: "Axes | Sequence[Axes] | None" = None, *, scores: Sequence[str] | None = None) -> Self:
         """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or sequence of them, default=None
+            Axes to draw in, one per score. By default, those of a new figure.
+        scores : list of str, default=None
+            Scores to draw. By default "loss", "accuracy" and all others in the histories.
 
         Returns
         -------
@@ -55,23 +88,42 @@ class HistoryDisplay:
         """
         from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-        self.figure_, (self.axes_,) = new_axes(1, 2, 9, 3.6)
-        epochs = [row["epoch"] for row in self.history]
-        for ax, score in zip(self.axes_, ("loss", "accuracy"), strict=True):
-            for split, name, color in zip(("train", "valid"), ("training batches", "validation"), COLORS, strict=False):
-                values = np.array([row.get(f"{split}_{score}", np.nan) for row in self.history], dtype=float)
-                if np.isfinite(values).any():
-                    marker = "o" if len(epochs) < 60 else None
-                    ax.plot(epochs, values, marker=marker, markersize=3, color=color, label=name)
-                    if split == "valid":
-                        best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
-                        ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best epoch")
-            ax.set(xlabel="epoch", ylabel=score)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            ax.grid(alpha=0.3)
-        entries = {name: line for ax in self.axes_ for line, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-        self.figure_.legend(entries.values(), entries, loc="outside upper center", ncols=3, frameon=False)
-        self.axes_[1].yaxis.set_major_formatter(PercentFormatter(1))
+        several = isinstance(self.history, Mapping)
+        histories = self.history if several else {"": self.history}
+        if scores is None:
+            keys = dict.fromkeys(key for rows in histories.values() for row in rows for key in row)
+            others = (key.removeprefix("train_").removeprefix("valid_") for key in keys if key not in _NO_SCORES)
+            scores = list(dict.fromkeys(["loss", "accuracy", *others]))
+        self.axes_ = new_axes(1, len(scores), 4.5 * len(scores), 3.6)[1][0] if ax is None else np.ravel(ax)
+        if len(self.axes_) != len(scores):
+            raise ValueError(
+                f"Expected one Axes for each of {', '.join(scores)}, got {len(self.axes_)}: pass as many Axes as "
+                "`scores`."
+            )
+        self.figure_ = self.axes_[0].figure
+        for axes, score in zip(self.axes_, scores, strict=True):
+            for number, (name, rows) in enumerate(histories.items()):
+                for part, (prefix, split) in enumerate(_SPLITS.items()):
+                    values = np.array([row.get(f"{prefix}{score}", np.nan) for row in rows], dtype=float)
+                    if np.isfinite(values).any():
+                        color = COLORS[(number if several else part) % len(COLORS)]
+                        style = {"color": color, "linestyle": DASHES[0 if prefix != "train_" or not several else 1]}
+                        epochs = [row["epoch"] for row in rows]
+                        marker = "o" if len(epochs) < 60 else None
+                        label = f"{name}, {split}" if several else split
+                        axes.plot(epochs, values, marker=marker, markersize=3, label=label, **style)
+                        if prefix == "valid_" and score in ("loss", "accuracy"):
+                            best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
+                            axes.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best epoch")
+            axes.set(xlabel="epoch", ylabel=score)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.grid(alpha=0.3)
+            if score == "accuracy":
+                axes.yaxis.set_major_formatter(PercentFormatter(1))
+        lines = (axes.get_legend_handles_labels() for axes in self.axes_)
+        entries = {name: line for pair in lines for line, name in zip(*pair, strict=True)}
+        legend = {"loc": "outside upper center", "ncols": 3} if ax is None else {}
+        (self.figure_ if ax is None else self.axes_[0]).legend(entries.values(), entries, frameon=False, **legend)
         return self
 
 
