@@ -17,11 +17,11 @@ from sklearn.model_selection import train_test_split
 from .backbones import summarize
 from .display import ClassDistributionDisplay, ConfusionDisplay, FacesDisplay, HistoryDisplay, PredictionsDisplay
 from .display._base import new_axes, offscreen
-from .report import evaluate
+from .report import Report, evaluate
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
-MODEL, SETTINGS, REPORT = "model.joblib", "settings.json", "report.json"
+MODEL, SETTINGS, REPORT, PREDICTIONS = "model.joblib", "settings.json", "report.json", "predictions.json"
 TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
 
 _PACKAGES = (
@@ -90,6 +90,19 @@ class Run:
             )
         return self.reports[self.settings["tested_on"]]
 
+    def read_report(self) -> Report:
+        """Read the report on the test images, with its predictions.
+
+        Returns
+        -------
+        Report
+
+        See Also
+        --------
+        ferkit.report.compare_reports : Test whether two models differ, without predicting again.
+        """
+        return Report.from_json(self.path / PREDICTIONS)
+
     def matches(self, model, data_name=None):
         """Check whether the run has trained with the same parameters on the same data.
 
@@ -118,8 +131,8 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     data contains. If it contains none, a stratified tenth of the Training images is held out.
 
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
-    ``report.json``, and figures. ``report.json`` is written last: a run that has one is complete, and its files belong
-    together, even if the process was killed.
+    ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
+    last: a run that has one is complete, and its files belong together, even if the process was killed.
 
     Parameters
     ----------
@@ -186,6 +199,7 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
         figure.savefig(path / f"{name}.png", dpi=120)
     scores = {name: report.to_dict() for name, report in reports.items()}
+    write_text(path / PREDICTIONS, reports[tested_on].to_json())
     write_text(path / REPORT, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if interrupt is not None:
         raise interrupt
