@@ -9,7 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFiles", "decode_images", "find_paths", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "ImageFiles", "decode_images", "find_images", "find_paths", "read_image"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 BLOCK = 64  # number of files that a thread decodes at a time
@@ -87,6 +87,16 @@ def check_paths(paths, shape=None):
         with open(paths[0], "rb") as file, _open_image(file) as image:
             shape = (image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3)
     return ImageFiles(paths, shape)
+
+
+def find_images(path):
+    """Return the image files in a directory and below it, sorted, or the path itself if it is not a directory."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise ValueError(f"Expected images in {path}, got none.")
+    return found
 
 
 def decode_images(open_files, shape):

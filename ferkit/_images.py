@@ -6,19 +6,24 @@ the rows.
 """
 
 import warnings
+from collections.abc import Sequence
 from hashlib import blake2b
 from math import isqrt
 from numbers import Integral
+from os import PathLike
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ._files import check_paths, find_paths
 
 __all__ = [
+    "Images",
     "as_rows",
     "check_images",
     "check_shape",
@@ -30,8 +35,11 @@ __all__ = [
     "read_images",
     "resolve_shape",
     "to_rows",
+    "to_stack",
     "to_tensor",
 ]
+
+Images = ArrayLike | Sequence[str | PathLike]  # rows, a stack or files
 
 CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
 UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
@@ -169,7 +177,7 @@ def _stack_shape(X):
     )
 
 
-# rows and tensors
+# rows, stacks and tensors
 
 
 def to_tensor(rows, shape):
@@ -182,6 +190,11 @@ def to_tensor(rows, shape):
 def to_rows(images):
     """Turn a tensor (n, channels, height, width) into rows, a NumPy array (n, pixels)."""
     return images.permute(0, 2, 3, 1).flatten(1).cpu().numpy()
+
+
+def to_stack(rows, shape):
+    """View rows of (height, width, channels) or (height, width) as a stack of images, a NumPy array (n, *shape)."""
+    return rows.reshape(len(rows), *shape)
 
 
 def _writeable(rows):
@@ -298,17 +311,13 @@ def pixel_statistics(rows, channels, weight=None):
 
     ``weight`` is the weight of each row. An integer weight counts like that many copies of the row.
     """
-    shift = rows[0].reshape(-1, channels).mean(axis=0, dtype=np.float64)
-    total, squares = np.zeros(channels), np.zeros(channels)
+    scaler, n_pixels = StandardScaler(), rows.shape[1] // channels
     for start in range(0, len(rows), CHUNK):
         chunk = slice(start, start + CHUNK)
-        pixels = rows[chunk].reshape(-1, rows.shape[1] // channels, channels) - shift
-        weighted = pixels if weight is None else pixels * weight[chunk, None, None]
-        total += weighted.sum(axis=(0, 1))
-        squares += np.einsum("rpc,rpc->c", weighted, pixels)
-    n = (len(rows) if weight is None else weight.sum(dtype=np.float64)) * (rows.shape[1] // channels)
-    std = np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))
-    return shift + total / n, np.where(std > 0, std, 1.0)
+        pixel_weight = None if weight is None else np.repeat(weight[chunk], n_pixels)
+        if weight is None or weight[chunk].any():  # the scaler refuses a chunk without weight
+            scaler.partial_fit(rows[chunk].reshape(-1, channels), sample_weight=pixel_weight)
+    return scaler.mean_, scaler.scale_
 
 
 def number_rows(rows):

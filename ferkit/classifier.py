@@ -1,6 +1,5 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -15,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from ._images import check_images, match_range, number_rows, pixel_range
+from ._images import Images, check_images, match_range, number_rows, pixel_range
 from ._validation import check_labels
 from .augmentation import ImageAugmenter
 from .backbones._registry import OPTIMIZERS
@@ -30,8 +29,6 @@ from .training import (
 )
 
 __all__ = ["FERClassifier"]
-
-Images = ArrayLike | Sequence[str | PathLike]
 
 
 class FERClassifier(ClassifierMixin, BaseEstimator):
@@ -119,8 +116,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     tta : "flip" or None, default="flip"
         Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
     device : str, default="auto"
-        A PyTorch device. "auto" is CUDA if available, then Apple's MPS, then the CPU. "accelerate" trains on all GPUs
-        at once: ``accelerate launch`` starts the same script once per GPU, and all end with the same model.
+        A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
+        "accelerate" trains on all GPUs at once: ``accelerate launch`` starts the same script once per GPU, and all end
+        with the same model.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, otherwise
         float32.

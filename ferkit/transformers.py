@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._images import (
     CHUNK,
+    Images,
     check_images,
     check_shape,
     check_size,
@@ -39,7 +40,7 @@ from ._images import (
     to_tensor,
 )
 from ._pixels import common_count, parse_pixels
-from .classifier import FERClassifier, Images
+from .classifier import FERClassifier
 from .training import (
     Batches,
     FERNet,
@@ -569,8 +570,8 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
                 f"Expected a name of a backbone with {', '.join(given)}, got a fitted FERClassifier, which determines "
                 "these: leave them out."
             )
-        vars(self).pop("feature_names_in_", None)
         for name in ("image_shape_", "pixel_range_", "n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
             if hasattr(classifier, name):
                 setattr(self, name, getattr(classifier, name))
         return classifier.net_, check_images(self, X, reset=False, lazy=True)[0]

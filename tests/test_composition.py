@@ -72,7 +72,7 @@ def quick(**params):
     ],
     ids=["GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV"],
 )
-def test_searches_find_what_learns(search, data):
+def test_searches_find_the_rate_that_learns(search, data):
     X, y, X_test, y_test = data
     found = search(quick(), {"lr": [1e-9, 1e-2]}).fit(X, y)
     assert found.best_params_["lr"] == 1e-2
@@ -210,7 +210,7 @@ def test_set_output(container, data):
     [lambda X, columns: pd.DataFrame(X, columns=columns), lambda X, columns: pl.DataFrame(X, schema=columns)],
     ids=["pandas", "polars"],
 )
-def test_frames_are_taken(container, data):
+def test_frames_are_accepted(container, data):
     X, y, X_test, _ = data
     plain = quick().fit(X, y).predict_proba(X_test)
     columns = [f"pixel{number}" for number in range(X.shape[1])]
@@ -325,7 +325,7 @@ def test_samplers_balance_images(sampler, normalized, data):
     _, y_sampled = clone(sampler).fit_resample(model[:-2].transform(X[kept]), y[kept])
     assert sum(model[-1].net_.history[0, "batches", :, "train_batch_size"]) == len(y_sampled)
     assert len(model.predict(X_test)) == 100, "predicting samples nothing"
-    if not isinstance(sampler, (FunctionSampler, ImageAugmenter, SMOTEENN)):  # which are not for balance alone
+    if not isinstance(sampler, (FunctionSampler, ImageAugmenter, SMOTEENN)):  # these do not only balance
         happy, surprise = np.unique(y_sampled, return_counts=True)[1]
         assert happy == pytest.approx(surprise, rel=0.2)
         y_pred = model.predict(X_test)

@@ -144,7 +144,7 @@ def test_fer2013_without_all_usages(there, files, tmp_path):
     check(load_ferplus(files[0], fer2013=load_fer2013(files[1], usage=there)), CLEAR & rows)
 
 
-def test_faces_without_an_image_name_are_left_out(files, tmp_path):
+def test_faces_without_an_image_name_are_skipped(files, tmp_path):
     # As published, names skip some of the rows without one, and so are no numbers of rows.
     names = ["" if i % 10 == 1 else f"fer{i - i // 10:07d}.png" for i in range(N)]
     path = write_votes(tmp_path / "fer2013new.csv", names=names)
@@ -214,7 +214,7 @@ def test_faces_in_another_order(target, emotion, files):
 
 
 @pytest.mark.parametrize("usage", ["Validation", "train", [], ["Training", "Test"], "PrivateTest"])
-def test_usages_that_are_not_there(usage, files):
+def test_missing_usages_are_named(usage, files):
     fer2013 = load_fer2013(files[1], usage=["Training", "PublicTest"])
     with pytest.raises(
         ValueError,
@@ -230,7 +230,7 @@ def test_target_is_checked(files):
         load_ferplus(files[0], fer2013=files[1], target="probability")
 
 
-def test_nothing_there(files, tmp_path):
+def test_a_missing_path_is_named(files, tmp_path):
     for path in (tmp_path, tmp_path / "fer2013new.csv"):
         with pytest.raises(
             FileNotFoundError, match=r"^Found no file at .*: expected fer2013new.csv from https://github"
@@ -262,7 +262,7 @@ NOT_VOTES = {
 
 
 @pytest.mark.parametrize("case", NOT_VOTES)
-def test_what_holds_no_votes(case, files, tmp_path):
+def test_data_without_votes_is_refused(case, files, tmp_path):
     text, message = NOT_VOTES[case]
     path = tmp_path / "fer2013new.csv"
     path.write_text(text)

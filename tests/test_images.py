@@ -22,7 +22,7 @@ from ferkit import ImageNormalizer, ImageResizer
         ((5, 48, 32), (48, -1), (48, 32, 1)),
     ],
 )
-def test_shapes_are_recognised(shape, image_shape, expected):
+def test_shapes_are_recognized(shape, image_shape, expected):
     X = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     model = ImageNormalizer(method="minmax", image_shape=image_shape).fit(X)
     assert model.image_shape_ == expected

@@ -56,7 +56,7 @@ def test_finished_runs_are_compared_without_predicting_again(runs, data):
     assert compare_reports(*reports).n == 14
 
 
-def test_a_run_knows_its_parameters_and_data(runs):
+def test_a_run_records_its_parameters_and_data(runs):
     assert runs[0].matches(build(), "drawn")
     assert runs[0].matches(build(verbose=1), "drawn"), "progress bars don't change the result"
     assert not runs[0].matches(build(16), "drawn")
@@ -70,14 +70,14 @@ def test_the_model_is_fitted_in_place_and_saved(data, tmp_path):
     assert run.settings["data"] is None
 
 
-def test_parameters_that_are_no_json_are_recorded(data, tmp_path):
+def test_parameters_that_json_cannot_hold_are_recorded(data, tmp_path):
     model = build(callbacks=[], net_params={"optimizer__betas": (0.9, 0.99)}).set_params(backbone=CNN)
     run = train_run(model, data, tmp_path)
     assert run.settings["parameters"]["backbone"] == repr(CNN)
     assert run.matches(model)
 
 
-def test_a_run_is_not_overwritten_unasked(runs, data):
+def test_a_run_is_only_overwritten_with_force(runs, data):
     before = (runs[0].path / "model.joblib").read_bytes()
     with pytest.raises(FileExistsError, match="overwrite=True"):
         train_run(build(16), data, runs[0].path)

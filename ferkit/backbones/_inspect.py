@@ -169,6 +169,16 @@ def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> Summary:
     return Summary(layers, total, counter.get_total_flops())
 
 
+def try_summarize(build, size):
+    """Return the summary of a network for 7 classes and gray images of a size, None if they are too small for it."""
+    try:
+        return summarize(build_meta(build, num_classes=7, in_channels=1), (1, size, size))
+    except ImportError:
+        raise
+    except Exception:  # each network has its own error for images that are too small
+        return None
+
+
 def find_last_maps(network, image_shape):
     """Return the name of the last convolution whose output is larger than 1×1 in both directions.
 

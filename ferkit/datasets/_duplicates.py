@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.fft import dctn, idctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -12,7 +14,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_consistent_length, column_or_1d, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._images import CHUNK, number_rows, read_images
+from .._images import CHUNK, Images, number_rows, read_images, to_stack
 
 __all__ = ["Duplicates", "find_duplicates"]
 
@@ -70,7 +72,7 @@ class Duplicates:
         counts = {kind: int(getattr(self, kind).sum()) for kind in ("exact", "near", "flat")}
         return f"Duplicates(n={len(self.group)}, {', '.join(f'{kind}={count}' for kind, count in counts.items())})"
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return counts and the names of the first few rows of each kind, ready for JSON.
 
         Returns
@@ -100,7 +102,7 @@ class Duplicates:
             }
         return found
 
-    def __str__(self):
+    def __str__(self) -> str:
         found = self.to_dict()
         named = "rows, from 0" if self.names.dtype.kind in "iu" else "images"
         lines = [f"{'':20}  {'groups':>7}  {'faces':>7}  {named}"]
@@ -124,7 +126,15 @@ class Duplicates:
     {"threshold": [Interval(Real, 0, 1, closed="right"), None]},
     prefer_skip_nested_validation=True,
 )
-def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, names=None):
+def find_duplicates(
+    X: Images,
+    y: ArrayLike | None = None,
+    usage: ArrayLike | None = None,
+    *,
+    threshold: float = 0.75,
+    image_shape: tuple[int, ...] | None = None,
+    names: ArrayLike | None = None,
+) -> Duplicates:
     """Find faces that occur more than once, exactly or nearly.
 
     Image search returns the same photograph several times: unchanged, brighter, darker, with the small watermark of
@@ -195,7 +205,7 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
     check_consistent_length(rows, y, usage, names)
     exact_group = number_rows(rows)
     first = np.unique(exact_group, return_index=True)[1]
-    images = rows.reshape(-1, *shape)
+    images = to_stack(rows, shape)
     flat = (images == images[:, :1, :1]).all(axis=(1, 2, 3))
     pairs, similarity = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     distinct = np.flatnonzero(~flat[first])
@@ -209,7 +219,7 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
     if y is not None:
         conflicting = _count_distinct(group, pd.factorize(column_or_1d(y))[0]) > 1
     if usage is not None:
-        usage = column_or_1d(usage)
+        usage = np.asarray(column_or_1d(usage))
         if "Training" not in usage:
             raise ValueError(
                 f'Expected usage to call one split "Training", got {", ".join(map(str, pd.unique(usage)))}: rename the '

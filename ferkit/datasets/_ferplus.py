@@ -1,7 +1,10 @@
 """Load FER2013 with the labels of FER+, where ten people voted on each face."""
 
 from collections import Counter
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -41,7 +44,14 @@ Read from {source}.
 """
 
 
-def load_ferplus(path, *, fer2013, usage=None, target="majority", return_X_y=False):
+def load_ferplus(
+    path: str | PathLike,
+    *,
+    fer2013: str | PathLike | Bunch,
+    usage: str | Sequence[str] | None = None,
+    target: Literal["majority", "distribution"] = "majority",
+    return_X_y: bool = False,
+) -> Any:
     """Load FER2013 with the labels of FER+.
 
     FER+ [1]_ has the votes of ten people on each face of FER2013: eight emotions, "unknown" and "not a face". One of

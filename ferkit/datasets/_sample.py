@@ -3,9 +3,11 @@
 import os
 from numbers import Integral
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from sklearn.utils import check_random_state
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ._base import apportion, make_bunch, make_frame
@@ -26,7 +28,14 @@ __all__ = ["sample_faces"]
     },
     prefer_skip_nested_validation=True,
 )
-def sample_faces(n_samples=1000, *, usage="Training", proportions=None, as_frame=False, random_state=None):
+def sample_faces(
+    n_samples: int = 1000,
+    *,
+    usage: Literal["Training", "PublicTest", "PrivateTest"] = "Training",
+    proportions: Literal["fer2013"] | ArrayLike | None = None,
+    as_frame: bool = False,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Take a sample of faces of one split, from FER2013 if ``FERKIT_DATA`` is set, otherwise drawn.
 
     Examples written with this function run anywhere. They use real faces if the environment variable ``FERKIT_DATA`` is
@@ -85,8 +94,8 @@ def sample_faces(n_samples=1000, *, usage="Training", proportions=None, as_frame
         everyone = fetch_fer2013(data_home=home, usage=usage, download_if_missing=False)
         order = rng.permutation(len(everyone.target))
         counts = apportion(n_samples, proportions)
-        chosen = [order[everyone.target[order] == code][:count] for code, count in enumerate(counts)]
-        chosen = rng.permutation(np.concatenate(chosen))
+        of_each = [order[everyone.target[order] == code][:count] for code, count in enumerate(counts)]
+        chosen = rng.permutation(np.concatenate(of_each))
         faces = make_bunch(
             everyone.data[chosen],
             everyone.target[chosen],

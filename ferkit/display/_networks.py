@@ -1,12 +1,17 @@
 """Displays of networks: layers, filters, Grad-CAM."""
 
+from collections.abc import Sequence
 from copy import deepcopy
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
-from .._images import check_images
+from .._images import Images, check_images, to_stack, to_tensor
 from .._validation import check_labels
+from ..backbones import Summary
 from ..backbones._inspect import find_last_maps
 from ._base import last_step, new_axes, new_grid, show_prediction
 
@@ -37,11 +42,11 @@ class BackboneDisplay:
     9
     """
 
-    def __init__(self, summary, *, title):
+    def __init__(self, summary: Summary, *, title: str):
         self.summary = summary
         self.title = title
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw the layers that have FLOPs: convolutions, linear and attention layers.
 
         Returns
@@ -129,11 +134,11 @@ class FilterDisplay:
     (8, 1, 5, 5)
     """
 
-    def __init__(self, filters):
+    def __init__(self, filters: np.ndarray):
         self.filters = filters
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: BaseEstimator) -> Self:
         """Draw the filters of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
@@ -151,7 +156,7 @@ class FilterDisplay:
                 return cls(module.weight.detach().float().cpu().numpy()).plot()
         raise ValueError(f"Expected a backbone with a convolution, got {last.backbone!r}, which has no convolution.")
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw.
 
         Returns
@@ -219,7 +224,16 @@ class GradCAMDisplay:
     (4, 48, 48)
     """
 
-    def __init__(self, images, heat, y_pred, probability, y_true=None, *, title=None):
+    def __init__(
+        self,
+        images: np.ndarray,
+        heat: np.ndarray,
+        y_pred: Sequence | np.ndarray,
+        probability: Sequence | np.ndarray,
+        y_true: Sequence | np.ndarray | None = None,
+        *,
+        title: str | None = None,
+    ):
         self.images = images
         self.heat = heat
         self.y_pred = y_pred
@@ -228,7 +242,9 @@ class GradCAMDisplay:
         self.title = title
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, layer=None):
+    def from_estimator(
+        cls, estimator: BaseEstimator, X: Images, y: ArrayLike | None = None, *, layer: str | None = None
+    ) -> Self:
         """Predict images, compute their heat maps and draw.
 
         Parameters
@@ -256,7 +272,7 @@ class GradCAMDisplay:
             X = step.transform(X) if hasattr(step, "transform") else X  # samplers act only in fit
         model = last_step(estimator)
         rows, shape = check_images(model, X, reset=False)
-        images = rows.reshape(-1, *shape)
+        images = to_stack(rows, shape)
         y = None if y is None else check_labels(y, model.classes_, images)
         probabilities = model.predict_proba(rows)
         best = probabilities.argmax(axis=1)
@@ -264,7 +280,7 @@ class GradCAMDisplay:
         network = deepcopy(model.network_).eval()
         layer = layer or find_last_maps(network.backbone, (len(network.mean), *(network.input_size or shape[:2])))
         maps = LayerGradCam(network, network.backbone.get_submodule(layer)).attribute(
-            torch.tensor(images.transpose(0, 3, 1, 2), device=model.device_).float(),
+            to_tensor(rows, shape).to(model.device_).float(),
             target=torch.tensor(best, device=model.device_),
             relu_attributions=True,
         )
@@ -272,7 +288,7 @@ class GradCAMDisplay:
         title = f"Grad-CAM at {layer}, {maps.shape[2]}×{maps.shape[3]}"
         return cls(images, heat, model.classes_[best], probabilities.max(axis=1), y, title=title).plot()
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw.
 
         Returns

@@ -1,9 +1,10 @@
 """Displays of training: the history of one network, the results of several."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 
 from ._base import COLORS, DASHES, last_step, new_axes
@@ -39,7 +40,7 @@ class HistoryDisplay:
     'loss'
     """
 
-    def __init__(self, history: list[dict] | Mapping[str, list[dict]]) -> None:
+    def __init__(self, history: list[dict[str, Any]] | Mapping[str, list[dict[str, Any]]]):
         self.history = history
 
     @classmethod
@@ -86,45 +87,53 @@ class HistoryDisplay:
         -------
         HistoryDisplay
         """
-        from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-        several = isinstance(self.history, Mapping)
-        histories = self.history if several else {"": self.history}
+        histories = self.history if isinstance(self.history, Mapping) else {"": self.history}
         if scores is None:
             keys = dict.fromkeys(key for rows in histories.values() for row in rows for key in row)
             others = (key.removeprefix("train_").removeprefix("valid_") for key in keys if key not in _NO_SCORES)
             scores = list(dict.fromkeys(["loss", "accuracy", *others]))
-        self.axes_ = new_axes(1, len(scores), 4.5 * len(scores), 3.6)[1][0] if ax is None else np.ravel(ax)
-        if len(self.axes_) != len(scores):
+        if ax is None:
+            axes = new_axes(1, len(scores), 4.5 * len(scores), 3.6)[1][0]
+        else:
+            axes = np.ravel(np.asarray(ax, dtype=object))
+        if len(axes) != len(scores):
             raise ValueError(
-                f"Expected one Axes for each of {', '.join(scores)}, got {len(self.axes_)}: pass as many Axes as "
-                "`scores`."
+                f"Expected one Axes for each of {', '.join(scores)}, got {len(axes)}: pass as many Axes as `scores`."
             )
-        self.figure_ = self.axes_[0].figure
-        for axes, score in zip(self.axes_, scores, strict=True):
-            for number, (name, rows) in enumerate(histories.items()):
-                for part, (prefix, split) in enumerate(_SPLITS.items()):
-                    values = np.array([row.get(f"{prefix}{score}", np.nan) for row in rows], dtype=float)
-                    if np.isfinite(values).any():
-                        color = COLORS[(number if several else part) % len(COLORS)]
-                        style = {"color": color, "linestyle": DASHES[0 if prefix != "train_" or not several else 1]}
-                        epochs = [row["epoch"] for row in rows]
-                        marker = "o" if len(epochs) < 60 else None
-                        label = f"{name}, {split}" if several else split
-                        axes.plot(epochs, values, marker=marker, markersize=3, label=label, **style)
-                        if prefix == "valid_" and score in ("loss", "accuracy"):
-                            best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
-                            axes.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best epoch")
-            axes.set(xlabel="epoch", ylabel=score)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.grid(alpha=0.3)
-            if score == "accuracy":
-                axes.yaxis.set_major_formatter(PercentFormatter(1))
-        lines = (axes.get_legend_handles_labels() for axes in self.axes_)
-        entries = {name: line for pair in lines for line, name in zip(*pair, strict=True)}
-        legend = {"loc": "outside upper center", "ncols": 3} if ax is None else {}
-        (self.figure_ if ax is None else self.axes_[0]).legend(entries.values(), entries, frameon=False, **legend)
+        for one, score in zip(axes, scores, strict=True):
+            _draw_score(one, score, histories)
+        entries = {name: line for one in axes for line, name in zip(*one.get_legend_handles_labels(), strict=True)}
+        self.figure_, self.axes_ = axes[0].figure, axes
+        if ax is None:
+            self.figure_.legend(entries.values(), entries, loc="outside upper center", ncols=3, frameon=False)
+        else:
+            axes[0].legend(entries.values(), entries, frameon=False)
         return self
+
+
+def _draw_score(ax: "Axes", score: str, histories: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Draw one line per split and network: its color says which network or, if there is only one, which split."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    several = len(histories) > 1
+    for network, (name, rows) in enumerate(histories.items()):
+        epochs = [row["epoch"] for row in rows]
+        for split, (prefix, kind) in enumerate(_SPLITS.items()):
+            values = np.array([row.get(f"{prefix}{score}", np.nan) for row in rows], dtype=float)
+            if not np.isfinite(values).any():
+                continue
+            color = COLORS[(network if several else split) % len(COLORS)]
+            dashes = DASHES[1] if several and prefix == "train_" else DASHES[0]
+            label, marker = f"{name}, {kind}" if name else kind, "o" if len(epochs) < 60 else None
+            ax.plot(epochs, values, dashes, marker=marker, markersize=3, color=color, label=label)
+            if prefix == "valid_" and score in ("loss", "accuracy"):
+                best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
+                ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best epoch")
+    ax.set(xlabel="epoch", ylabel=score)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.grid(alpha=0.3)
+    if score == "accuracy":
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
 class ComparisonDisplay:
@@ -153,10 +162,10 @@ class ComparisonDisplay:
     'accuracy'
     """
 
-    def __init__(self, runs):
+    def __init__(self, runs: pd.DataFrame):
         self.runs = runs
 
-    def plot(self):
+    def plot(self) -> Self:
         """Draw, the most accurate network on top.
 
         Returns

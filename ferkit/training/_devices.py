@@ -9,16 +9,19 @@ _RANDOM_STREAM = RLock()  # PyTorch has one for the whole process
 
 
 def resolve_device(device):
-    """Name of the device: "auto" is CUDA, then Apple's MPS, then the CPU; "accelerate" is the process's own."""
+    """Name of the device: "auto" is the GPU or other accelerator if available, otherwise the CPU."""
     if device == "accelerate":
         return Processes().device
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if device == "auto":
-        return next(name for name, is_available in available.items() if is_available)
-    kind = device.partition(":")[0]
-    if kind not in available:
-        raise ValueError(f'device must be "auto", "cpu", "cuda", "cuda:<n>", "mps" or "accelerate", got {device!r}.')
-    if not available[kind]:
+        return accelerator.type if accelerator else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(
+            f'device must be "auto", "cpu", "cuda", "cuda:<n>", "mps" or "accelerate", got {device!r}.'
+        ) from error
+    if kind not in ("cpu", accelerator and accelerator.type):
         raise ValueError(f'device={device!r} is not available to PyTorch here: use "auto" or "cpu".')
     return device
 
