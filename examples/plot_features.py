@@ -41,8 +41,8 @@ def describe(rows):
 
 
 models = {
-    "HOG and SVM": make_pipeline(FunctionTransformer(describe), StandardScaler(), SVC()),
-    "NetworkFeatures and SVM": make_pipeline(NetworkFeatures(expert), StandardScaler(), SVC()),
+    "HOG and SVM": make_pipeline(FunctionTransformer(describe), SVC(C=10)),
+    "NetworkFeatures and SVM": make_pipeline(NetworkFeatures(expert), StandardScaler(), SVC(C=10)),
     "FERClassifier": FERClassifier("cnn_small", augment=None, max_epochs=15, batch_size=32, random_state=0),
 }
 
