@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent.parent
 CONTAINS = {
-    "cli": "the command: parse options, call the library, print",
+    "cli": "the ferkit command: parse options, call the library, print",
     "runs": "a training run as a directory",
     "report": "evaluate, Report, compare_reports",
     "display": "figures",

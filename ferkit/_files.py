@@ -77,7 +77,7 @@ def _is_path(value):
 
 
 def check_paths(paths, shape=None):
-    """Check that all files exist and return them as `ImageFiles`. By default, ``shape`` is that of the first image."""
+    """Check that all files exist and return them as `ImageFiles`. By default, they get the shape of the first."""
     missing = [path for path in paths if not isfile(path)]
     if missing:
         raise FileNotFoundError(
@@ -111,7 +111,7 @@ def decode_images(open_files, shape):
 
 
 def _is_large(open_file):
-    """Whether files are large enough for threads to pay off. With small ones, most time is spent under the GIL."""
+    """Return whether files are large enough for threads to pay off. Small ones spend most of the time under the GIL."""
     try:
         with open_file() as file:
             return len(file.read(LARGE)) == LARGE

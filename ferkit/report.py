@@ -48,7 +48,8 @@ def evaluate(
         True labels. Or soft targets, as in :meth:`ferkit.FERClassifier.fit`: their most probable class is the true
         label.
     labels : array-like, default=None
-        Labels in the order of the report. By default, the classes of the model. Other labels that occur follow.
+        Labels in the order of the report. By default, the classes of the model. Other labels that occur come after
+        them, sorted.
     X_train : array-like, default=None
         The training images. If given, the report also counts test images that are identical to a training image (all
         pixels, or all bytes of a file) and states the accuracy on the other images.
@@ -124,7 +125,7 @@ def _find_in_training(X, X_train):
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Scores of predictions; ``str()`` is a table.
+    """Scores of predictions. ``str()`` returns a table.
 
     Attributes
     ----------
@@ -133,7 +134,7 @@ class Report:
     accuracy : float
         Share of correct predictions.
     interval : tuple of float
-        Wilson's 95 % confidence interval of the accuracy. It covers the sampling of the ``n`` images only.
+        Wilson's 95 % confidence interval of the accuracy. It only covers the sampling of the ``n`` images.
     balanced_accuracy : float
         Mean recall of the classes that occur.
     macro_f1 : float
@@ -169,6 +170,13 @@ class Report:
     References
     ----------
     .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Examples
+    --------
+    >>> from ferkit.report import Report
+    >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
+    >>> report.accuracy, report.confused_pairs
+    (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
     """
 
     n: int
@@ -214,7 +222,7 @@ class Report:
         y_pred : array-like of shape (n,)
             Predicted labels.
         labels : array-like, default=None
-            Labels in the order of the report. Other labels that occur follow, sorted.
+            Labels in the order of the report. Other labels that occur come after them, sorted.
         y_proba : array-like of shape (n, n_classes), default=None
             Probability of each class.
         classes : array-like of shape (n_classes,), default=None
@@ -227,13 +235,6 @@ class Report:
         Returns
         -------
         Report
-
-        Examples
-        --------
-        >>> from ferkit.report import Report
-        >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
-        >>> report.accuracy, report.confused_pairs
-        (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
         """
         y_true = check_labels(most_probable(y_true), (), y_pred, y_proba, in_training)
         y_pred = check_labels(y_pred, ())
@@ -467,7 +468,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of comparing two trained models; ``str()`` says which is better and whether that can be sampling noise.
+    """Result of comparing two trained models. ``str()`` says which is better and whether that can be sampling noise.
 
     Attributes
     ----------
@@ -493,6 +494,13 @@ class Comparison:
        on paired data", Journal of Educational and Behavioral Statistics 37 (2012).
     .. [2] Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
        Psychometrika 12 (1947).
+
+    Examples
+    --------
+    >>> from ferkit.report import Report, compare_reports
+    >>> y = ["happy", "sad"] * 50
+    >>> compare_reports(Report.from_predictions(y, ["happy"] * 100), Report.from_predictions(y, y)).n_only
+    (0, 50)
     """
 
     names: tuple[str, str]

@@ -67,6 +67,14 @@ class Run:
     reports : dict of dict or None
         Scores of each split, as returned by :meth:`ferkit.report.Report.to_dict`: the content of ``report.json``. None
         if the process was stopped before the run was complete.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from ferkit.runs import Run
+    >>> settings = {"tested_on": "PublicTest", "interrupted": False}
+    >>> Run(Path("run"), settings, {"PublicTest": {"accuracy": 0.67}}).scores
+    {'accuracy': 0.67}
     """
 
     path: Path
@@ -100,7 +108,7 @@ class Run:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """Scores on the test images, a dict."""
+        """Scores on the test images, as a dict."""
         if self.reports is None:
             raise ValueError(
                 f"Expected a run with scores, got {self.path}, whose training was stopped: train it again."
@@ -149,9 +157,14 @@ def train_run(
     The Training images train the model. The test set is PublicTest, Validation or Test, the first of these that the
     data contains. If it contains none, a stratified tenth of the Training images is held out.
 
+    Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
+    training unless ``early_stopping`` or ``lr_schedule="plateau"`` watches these scores. The score on the test set is
+    then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on held-out Training
+    images instead.
+
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
-    last: a run that has one is complete, and its files belong together, even if the process was killed.
+    last. If it exists, the run is complete, and all files belong to the same training.
 
     Parameters
     ----------
@@ -162,7 +175,7 @@ def train_run(
     path : str or path-like
         The directory. It is created if needed.
     data_name : str, default=None
-        Name of the data in the settings. Runs can be compared if it is the same.
+        Name of the data in the settings. Only runs with the same name can be compared.
     overwrite : bool, default=False
         Whether to replace a run in the directory.
 
@@ -175,7 +188,7 @@ def train_run(
     FileExistsError
         If the directory contains a run and ``overwrite`` is False.
     KeyboardInterrupt
-        After Ctrl-C. If at least one epoch was complete, the run has been written before, marked as interrupted.
+        After Ctrl-C. If at least one epoch is complete, the run is first written and marked as interrupted.
 
     Examples
     --------
@@ -195,14 +208,16 @@ def train_run(
         raise FileExistsError(f"Expected a directory without a run, got {path}: choose another or pass overwrite=True.")
     make_directory(path)
     parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
+    known = test[np.isin(faces.target[test], faces.target[train])]  # the loss of other classes would be infinite
+    watches_test = len(known) and not model.validation_fraction
     interrupt = None
     try:
-        model.fit(X_train, y[train])
+        model.fit(X_train, y[train], **({"X_val": faces.data[known], "y_val": y[known]} if watches_test else {}))
     except KeyboardInterrupt as error:
         if not getattr(model, "history_", None):
             raise
         interrupt = error
-    (path / REPORT).unlink(missing_ok=True)  # from here on, an earlier run is no longer complete
+    (path / REPORT).unlink(missing_ok=True)  # an earlier run in this directory is no longer complete
     _write_model(model, path)
     settings = {"data": data_name, "tested_on": tested_on, "interrupted": interrupt is not None}
     settings |= {"parameters": parameters, **_describe_training(model)}
@@ -228,8 +243,8 @@ def train_run(
 def compare_runs(runs: Iterable[Run | str | PathLike]) -> pd.DataFrame:
     """Compare runs that were tested on the same images.
 
-    Each run is one trained model. The intervals cover the choice of test images only; training again with another seed
-    changes the accuracy too.
+    Each run is one trained model. The intervals only cover the sampling of the test images; training again with another
+    seed also changes the accuracy.
 
     Parameters
     ----------
@@ -364,7 +379,7 @@ def predict_files(
     first = model[0] if hasattr(model, "steps") else model
     if isinstance(first, PixelParser) or not hasattr(first, "image_shape_"):
         kind = type(first).__name__
-        raise ValueError(f"Expected a model that takes images, got one that begins with a {kind}: save its last step.")
+        raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
     names = [*dict.fromkeys(map(str, paths))]
     images: dict[str, np.ndarray] = {}
     skipped: dict[str, Exception] = {}
@@ -421,7 +436,7 @@ def order_labels(model, faces):
 
 
 def write_text(path, text):
-    """Write a text file that never exists in part."""
+    """Write a text file so that it never exists in part, even if the process is killed."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

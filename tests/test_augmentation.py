@@ -81,7 +81,7 @@ def test_rotation_turns_the_square_and_the_oblong_by_the_same_angle():
         image = torch.zeros(64, 1, height, width)
         image[:, :, 31:34, width // 2 : width // 2 + 20] = 1
         drawn = draw(ImageAugmenter(**{**STILL, "rotation": 90}), image)
-        drawn[..., : width // 2 - 30] = drawn[..., width // 2 + 30 :] = 0  # what reflection brought in
+        drawn[..., : width // 2 - 30] = drawn[..., width // 2 + 30 :] = 0  # removes the reflection
         y, x = torch.meshgrid(torch.arange(height) - 32.0, torch.arange(width) - width // 2.0, indexing="ij")
         mass = drawn.sum((1, 2, 3))
         reach = torch.hypot((drawn[:, 0] * x).sum((1, 2)) / mass, (drawn[:, 0] * y).sum((1, 2)) / mass)

@@ -455,7 +455,7 @@ def test_numpy_integers_work_like_python_integers(tiny, faces):
 
 
 def test_copies_of_one_image_are_in_the_same_split(tiny, faces):
-    """An over-sampler before the classifier would otherwise let it see what it is scored on."""
+    """Otherwise, after an over-sampler, the classifier would train on copies of its validation faces."""
     rows = np.flatnonzero(np.isin(faces.target, [1, 3]))
     rows = np.r_[rows, np.repeat(rows[faces.target[rows] == 1], 4)]  # disgust five times
     X, y = faces.data[rows], faces.target[rows]
@@ -537,9 +537,9 @@ def test_partial_fit_after_fit_and_pickling(tiny, faces):
 
 
 def test_partial_fit_needs_to_know_the_classes(tiny, faces):
-    with pytest.raises(ValueError, match="first call to partial_fit needs classes"):
+    with pytest.raises(ValueError, match="Expected `classes` in the first call"):
         tiny().partial_fit(faces.data, faces.target)
-    with pytest.raises(ValueError, match=r"not among the classes .*6"):
+    with pytest.raises(ValueError, match=r"among the classes .*got .6"):
         tiny().partial_fit(faces.data, faces.target, classes=range(6))
     model = tiny().partial_fit(faces.data, faces.target, classes=range(7))
     with pytest.raises(ValueError, match="Expected the classes of the first call"):
@@ -587,7 +587,7 @@ def test_bad_parameters_are_refused(params, message, faces):
 
 
 def test_augment_parameters_need_an_augmenter():
-    with pytest.raises(ValueError, match=r"augment__rotation needs .*augment=ImageAugmenter\(\)"):
+    with pytest.raises(ValueError, match=r"to set augment__rotation, .*augment=ImageAugmenter\(\)"):
         FERClassifier().set_params(augment__rotation=5)
     model = FERClassifier().set_params(augment=ImageAugmenter(), augment__rotation=5)
     assert model.augment.rotation == 5
@@ -687,7 +687,7 @@ def test_parallel_scores_equal_serial_ones(backend, backbone, tiny, faces, one_t
 
 
 def test_parallelism_inside_parallelism(tiny, faces):
-    """A search over an ensemble, both in threads or both in processes, each network with threads of its own."""
+    """A search over an ensemble, both in threads or in processes. Each network has threads of its own."""
     members = [("a", tiny()), ("b", tiny(random_state=1))]
 
     def search(n_jobs):

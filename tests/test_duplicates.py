@@ -39,7 +39,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def planted(data):
-    """Images with copies: 240 is PublicTest, 270 PrivateTest, what comes before Training."""
+    """Images with copies: rows from 240 are PublicTest, from 270 PrivateTest, all others Training."""
     images = data.images.copy()
     images[[240, 241]] = images[3]
     images[270] = images[5, :, ::-1]
@@ -205,7 +205,7 @@ def test_invalid_input_is_named(arguments, words):
         find_duplicates(**arguments)
 
 
-# the command
+# ferkit audit
 
 
 @pytest.fixture(scope="module")

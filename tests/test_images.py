@@ -51,7 +51,7 @@ def test_channels_first_and_last_are_the_same_image():
         ((5, 4, 3), (3, 4), r"image_shape=\(3, 4\), got shape \(4, 3, 1\)"),
     ],
 )
-def test_wrong_shapes_say_what_was_expected(shape, image_shape, message):
+def test_wrong_shapes_name_the_expected_ones(shape, image_shape, message):
     with pytest.raises(ValueError, match=message):
         ImageNormalizer(image_shape=image_shape).fit(np.zeros(shape, np.uint8))
 

@@ -36,7 +36,7 @@ if rank == "0":
 
 
 class Plain(torch.nn.Sequential):
-    """Nothing in it looks at the rest of a batch, so that shares of batches add up."""
+    """No layer depends on the rest of a batch, so that shares of batches add up."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__(

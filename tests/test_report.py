@@ -314,7 +314,7 @@ def test_pages_do_not_change_the_state_of_matplotlib(tmp_path, pyplot_state):
 
 
 def _pair(both, only_a, only_b, neither):
-    """Two reports on faces that both, one or none of them get right."""
+    """Two reports on faces that both models, one or none get right."""
     right_a = np.repeat([1, 1, 0, 0], [both, only_a, only_b, neither])
     right_b = np.repeat([1, 0, 1, 0], [both, only_a, only_b, neither])
     y = np.ones_like(right_a)

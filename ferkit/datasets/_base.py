@@ -60,5 +60,5 @@ def check_held(held, wanted, source):
 
 
 def shorten(names, most=8):
-    """Join names by commas, the first few of many."""
+    """Join the first names by commas."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

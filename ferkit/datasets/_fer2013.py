@@ -1,4 +1,4 @@
-"""Load FER2013 in any of the forms that people have: a table, an archive or a folder of images."""
+"""Load FER2013 from a table, an archive or a folder of images."""
 
 import errno
 import re
@@ -23,7 +23,7 @@ from ._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES, USAGE_NAMES, USAGES
 __all__ = ["load_fer2013"]
 
 FILE_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
-NOT_AS_NAMED = (CSVError, tarfile.ReadError)  # errors for a file that is no table or archive, whatever its name says
+NOT_AS_NAMED = (CSVError, tarfile.ReadError)  # errors for a file that is no table or archive, contrary to its name
 
 DESCR = """\
 FER2013, facial expression recognition

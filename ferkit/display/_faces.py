@@ -67,12 +67,7 @@ class ClassDistributionDisplay:
         return cls(counts, [str(label) for label in labels]).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        ClassDistributionDisplay
-        """
+        """Draw and return the display."""
         from matplotlib.ticker import MaxNLocator
 
         if not self.counts:
@@ -167,12 +162,7 @@ class FacesDisplay:
         return cls([images[rows] for rows in chosen], [str(label) for label in labels]).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        FacesDisplay
-        """
+        """Draw and return the display."""
         self.figure_, self.axes_ = show_rows(self.images, self.labels)
         return self
 
@@ -242,12 +232,7 @@ class AugmentationDisplay:
         return cls(images, [f"{name}={amount:g}" for name, amount in changes.items()] + ["all together"]).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        AugmentationDisplay
-        """
+        """Draw and return the display."""
         self.figure_, self.axes_ = show_rows(self.images, self.labels, like=self.images[0][0])
         self.axes_[0, 0].set_title("original", fontsize=10)
         return self
@@ -319,12 +304,8 @@ class PredictionsDisplay:
             True labels.
         images : array of shape (n, height, width) or (n, height, width, channels), default=None
             Images to show. By default, the images that the classifier sees.
-        n_images : int, default=32
-            Maximum number of images.
-        order : {"random", "mistakes"}, default="random"
-            Show a random sample, or mistakes first, sorted by decreasing confidence.
-        random_state : int, default=0
-            Seed of the sample.
+        n_images, order, random_state
+            See :meth:`from_predictions`.
 
         Returns
         -------
@@ -381,12 +362,7 @@ class PredictionsDisplay:
         return cls(images[rows], y_true[rows], y_pred, y_proba[rows].max(axis=1)).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        PredictionsDisplay
-        """
+        """Draw and return the display."""
         self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*self.y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, self.y_true, strict=True)
         for ax, face in zip(self.axes_.flat, faces, strict=False):

@@ -74,7 +74,7 @@ class HistoryDisplay:
         return cls(history).plot(ax, scores=scores)
 
     def plot(self, ax: "Axes | Sequence[Axes] | None" = None, *, scores: Sequence[str] | None = None) -> Self:
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
@@ -82,10 +82,6 @@ class HistoryDisplay:
             Axes to draw in, one per score. By default, those of a new figure.
         scores : list of str, default=None
             Scores to draw. By default "loss", "accuracy" and all others in the histories.
-
-        Returns
-        -------
-        HistoryDisplay
         """
         histories = self.history if isinstance(self.history, Mapping) else {"": self.history}
         if scores is None:
@@ -166,12 +162,7 @@ class ComparisonDisplay:
         self.runs = runs
 
     def plot(self) -> Self:
-        """Draw, the most accurate network on top.
-
-        Returns
-        -------
-        ComparisonDisplay
-        """
+        """Draw with the most accurate network on top, and return the display."""
         from matplotlib.ticker import PercentFormatter
 
         runs = self.runs.sort_values("accuracy")
