@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._images import Images, check_images, match_range, number_rows, pixel_range
-from ._validation import match_labels
+from ._validation import check_labels, match_labels
 from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
@@ -161,7 +161,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     history_ : list of dict
         One dict per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
         weights change), ``valid_loss`` and ``valid_accuracy`` (with the weights that predictions use; nan without
-        validation), ``lr`` (at the start of the epoch) and ``seconds``.
+        validation), ``lr`` (at the start of the epoch) and ``seconds``. Numbers that ``callbacks`` record, such as
+        skorch's EpochScoring, follow under their own names.
     network_ : torch.nn.Module
         The trained PyTorch module. It takes a tensor of pixels of shape (n, channels, height, width) on the scale of
         the training images and returns logits. ``network_.backbone`` is the network without the input preparation.
@@ -668,6 +669,27 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
+    def score(self, X: Images, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of the shape seen in `fit`, as rows or as a stack.
+        y : array-like of shape (n,) or (n, n_classes)
+            Labels, or soft targets as in `fit`. Of a soft target, the most probable class counts; of equally probable
+            ones the first.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each image.
+
+        Returns
+        -------
+        float
+        """
+        if _is_soft(y):
+            y = check_labels(most_probable(y), self.classes_)
+        return super().score(X, y, sample_weight)
+
     @property
     def network_(self) -> torch.nn.Module:
         return self.net_.module_
@@ -713,6 +735,14 @@ def _check_soft_targets(y):
     return classes, y
 
 
+def most_probable(y: ArrayLike) -> ArrayLike:
+    """Return the labels: ``y`` itself, or the first of the most probable classes of each soft target."""
+    if not _is_soft(y):
+        return y
+    classes, shares = _check_soft_targets(y)
+    return classes[shares.argmax(axis=1)]
+
+
 def _class_weights(class_weight, classes, y):
     """Return the weight of each row by its class, or by the classes of its soft target."""
     if y.ndim == 1:
@@ -728,4 +758,11 @@ def _class_weights(class_weight, classes, y):
 
 def _epoch(row):
     keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
-    return {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys} | {"epoch": row["epoch"]}
+    known = {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys}
+    skorchs = {*keys, "train_batch_count", "valid_batch_count"}
+    recorded = {
+        key: float(value)
+        for key, value in row.items()
+        if isinstance(value, Real) and not isinstance(value, bool) and key not in skorchs and key[:6] != "event_"
+    }
+    return known | {"epoch": row["epoch"]} | recorded

@@ -10,6 +10,7 @@ from ferkit import FERClassifier
 from ferkit.backbones import CNN
 from ferkit.datasets import make_faces
 from ferkit.display import ComparisonDisplay
+from ferkit.report import compare_reports
 from ferkit.runs import Run, compare_runs, train_run
 
 
@@ -45,6 +46,15 @@ def test_a_run_is_read_as_it_was_written(runs):
     assert f"{run.scores['accuracy']:.2%}" in str(run)
     assert "Training" not in str(run).splitlines()[0]
     assert [part["n"] for part in run.reports.values()] == [112, 14]
+
+
+def test_finished_runs_are_compared_without_predicting_again(runs, data):
+    reports = [run.read_report() for run in runs]
+    for run, report in zip(runs, reports, strict=True):
+        assert report.to_dict() == run.scores
+        test = data.usage == "PublicTest"
+        np.testing.assert_array_equal(report.y_pred, joblib.load(run.path / "model.joblib").predict(data.data[test]))
+    assert compare_reports(*reports).n == 14
 
 
 def test_a_run_records_its_parameters_and_data(runs):
