@@ -18,6 +18,7 @@ __all__ = [
     "convert_image",
     "decode_images",
     "find_files",
+    "find_images",
     "image_shape_of",
     "is_file",
     "read_image",
@@ -119,7 +120,7 @@ def _as_file(value):
 
 
 def check_files(files, shape=None):
-    """Check that all files exist and return them as `ImageFiles`. By default, ``shape`` is that of the first image."""
+    """Check that all files exist and return them as `ImageFiles`. By default, they get the shape of the first."""
     missing = [file for file in files if isinstance(file, str) and not isfile(file)]
     if missing:
         raise FileNotFoundError(
@@ -136,6 +137,16 @@ def image_shape_of(image):
     return image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3
 
 
+def find_images(path):
+    """Return the image files in a directory and below it, sorted, or the path itself if it is not a directory."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise ValueError(f"Expected images in {path}, got none.")
+    return found
+
+
 def decode_images(open_files, shape):
     """Yield the result or the exception of `read_image` for each file. Large images are decoded on all cores."""
     blocks = (open_files[start : start + BLOCK] for start in range(0, len(open_files), BLOCK))
@@ -148,7 +159,7 @@ def decode_images(open_files, shape):
 
 
 def _is_large(open_file):
-    """Whether files are large enough for threads to pay off. With small ones, most time is spent under the GIL."""
+    """Return whether files are large enough for threads to pay off. Small ones spend most of the time under the GIL."""
     try:
         with open_file() as file:
             return len(file.read(LARGE)) == LARGE
