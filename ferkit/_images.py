@@ -141,6 +141,8 @@ def unpack(X):
         return _unpack_table(X, list(names))
     if isinstance(X, Sequence):
         return list(X)
+    if str(getattr(X, "dtype", "")).startswith("Struct"):  # polars makes two columns of Hugging Face's dicts
+        return X.to_list()
     if not isinstance(X, np.ndarray) and not hasattr(X, "detach") and not issparse(X):
         if hasattr(X, "__array__"):
             X = np.asarray(X)

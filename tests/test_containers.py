@@ -83,6 +83,9 @@ CONTAINERS = {
     ),
     "objects of PIL": lambda images: np.array([*map(Image.fromarray, images), None], dtype=object)[:-1, None],
     "polars of bytes": lambda images: pl.Series([encode(image) for image in images]),
+    "polars of Hugging Face's dicts": lambda images: pl.Series(
+        [{"bytes": encode(image), "path": None} for image in images]
+    ),
     "polars of PIL": lambda images: pl.Series(list(map(Image.fromarray, images)), dtype=pl.Object),
     "Arrow of bytes": lambda images: as_arrow([encode(image) for image in images]),
     "Arrow of rows": lambda images: as_arrow(images.reshape(len(images), -1).tolist()),
