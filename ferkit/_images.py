@@ -34,12 +34,14 @@ __all__ = [
     "check_images",
     "check_shape",
     "check_size",
+    "from_bytes",
     "match_range",
     "number_rows",
     "pixel_range",
     "pixel_statistics",
     "read_images",
     "resolve_shape",
+    "to_bytes",
     "to_rows",
     "to_stack",
     "to_tensor",
@@ -354,6 +356,31 @@ def to_rows(images):
 def to_stack(rows, shape):
     """View rows of (height, width, channels) or (height, width) as a stack of images, a NumPy array (n, *shape)."""
     return rows.reshape(len(rows), *shape)
+
+
+def to_bytes(images, pixel_range):
+    """Turn a batch (tensor) of images on a scale that `pixel_range` returned into uint8, for functions of others."""
+    if images.dtype == torch.uint8:
+        return images
+    if pixel_range not in (UNIT, BYTES):
+        raise ValueError(
+            "Expected pixels from 0 to 255 or from 0 to 1, which functions on uint8 images need, got a range of "
+            f"{pixel_range[0]:g} to {pixel_range[1]:g}: pass images that are not standardized, which the network does."
+        )
+    return (images * (255 / pixel_range[1])).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_bytes(images, pixel_range, name):
+    """Turn images that the function in parameter ``name`` returned into floats on the scale of ``pixel_range``."""
+    if images.dtype == torch.uint8:
+        return images.float() * (pixel_range[1] / 255)
+    if not images.is_floating_point() or images.min() < -OVERSHOOT or images.max() > 1 + OVERSHOOT:
+        raise ValueError(
+            f"Expected {name} to return uint8 images or floats from 0 to 1, got {images.dtype} from {images.min():g} "
+            f"to {images.max():g}: leave out Normalize, because the network standardizes images, and divide floats "
+            "from 0 to 255 by 255."
+        )
+    return images.float() * pixel_range[1]
 
 
 def _writeable(rows):

@@ -1,5 +1,6 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
+from copy import copy, deepcopy
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -7,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -16,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from ._images import Images, check_images, match_range, number_rows, pixel_range
 from ._validation import match_labels
-from .augmentation import ImageAugmenter
+from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
     ImageSet,
@@ -53,19 +54,28 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         summed instead.
     input_size : int or tuple of (height, width), default=None
         Size at which the network sees the images. None keeps their own size.
+    head : tuple of int, default=()
+        Sizes of hidden linear layers before the output layer, each followed by ReLU and dropout. They belong to the
+        head, so they start at random and train in frozen epochs.
     dropout : float, default=None
-        Probability in every dropout layer of the backbone, or before its last linear layer if it has none. None keeps
-        the backbone's own.
+        Probability in every dropout layer of the backbone and of ``head``, or before its last linear layer if there are
+        none. None keeps the backbone's own; ``head`` then has none.
     weights : str, path or None, default=None
         Initial weights. "imagenet" means the best weights that torchvision or timm publish for the backbone. You can
         also pass the name of other published weights, such as "IMAGENET1K_V1", or the path of a state dict (.pth or
         .safetensors). A head for other classes is initialized at random. Published weights come from the cache or are
-        downloaded, and images are standardized as they expect. None trains from scratch.
+        downloaded, and images are standardized as they expect. A backbone class of your own needs a path; a function
+        such as ``torchvision.models.resnet18`` has published weights. None trains from scratch.
     frozen_epochs : int or "all", default=0
-        Number of epochs that only train the head; after them all layers train. "all" never trains the backbone. The
-        head is the last layer and, without ``weights``, the hidden linear layers in the same module. Frozen epochs use
-        features that are computed once, without augmentation, so they cost almost nothing. They do not change batch
-        norm.
+        Number of epochs that only train the head; after them all layers train, except ``frozen_layers``. "all" never
+        trains the backbone. The head is the last layer with the layers of ``head`` and, without ``weights``, the hidden
+        linear layers in the same module. Frozen epochs do not change batch norm.
+    cache_features : bool, default=True
+        Whether frozen epochs use features of the backbone that are computed once, without augmentation, so that they
+        cost almost nothing. With False, the features are computed in every epoch, from augmented images.
+    frozen_layers : int or list of str, default=None
+        Layers that never train, and whose batch norm keeps its statistics: names of modules of the backbone as in
+        ``named_modules()``, such as ``["features.0"]``, or the number of layers (convolution or linear) from the first.
     backbone_lr_scale : float, default=1.0
         Factor on the learning rate of all layers below the head.
     layer_decay : float, default=1.0
@@ -75,9 +85,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     image_shape : tuple, default=None
         (height, width) or (height, width, channels) of a row of ``X``; one of them may be −1. By default rows are
         square, gray for k² values and RGB for 3k².
-    augment : "auto", ImageAugmenter or None, default="auto"
+    augment : "auto", ImageAugmenter, callable, list of these or None, default="auto"
         Random changes, drawn again for every training batch. "auto" is ``ImageAugmenter()``. To search over
-        ``augment__rotation`` and the like, pass an ImageAugmenter.
+        ``augment__rotation`` and the like, pass an ImageAugmenter. A callable, such as a transform of torchvision,
+        takes a batch as a uint8 tensor (n, channels, height, width) and returns uint8, or floats from 0 to 1, of the
+        same shape. Its random values should come from PyTorch. Those of a list act one after the other.
     mixup : float or "auto", default="auto"
         Parameter of the beta distribution from which the mixing weights of pairs of images are drawn [2]_; 0 switches
         mixup off. "auto" is 0.2 if ``max_epochs`` is 40 or more, otherwise 0.
@@ -120,8 +132,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         use the last weights.
 
     Prediction
-    tta : "flip" or None, default="flip"
-        Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
+    tta : {"flip", "ten_crop"}, int, callable or None, default="flip"
+        Test-time augmentation: probabilities are averaged over several views of an image. "flip" means the image and
+        its mirror image. "ten_crop" means crops of the corners and the center, 7/8 of the size, and their mirror
+        images. An int adds this number of random views, drawn with ``augment``; they are the same in each prediction. A
+        callable takes a batch, as ``augment`` does, and returns a list of batches or a tensor (views, n, channels,
+        height, width).
 
     Hardware and output
     device : str, default="auto"
@@ -156,8 +172,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     pixel_range_ : tuple of float
         Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. Images to predict are
         converted between the first two; another range that cannot match gives a warning.
-    augment_ : ImageAugmenter or None
-        The augmentation that was used.
+    augment_ : callable or None
+        The augmentation that was used: an ImageAugmenter, or an object that calls the given ones.
     optimizer_, lr_, mixup_ : str, float, float
         The values that "auto" resolved to.
     device_, precision_ : str
@@ -194,13 +210,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "backbone": [str, callable],
         "backbone_params": [dict, None],
         "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "head": [tuple, list],
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
         "weights": [str, PathLike, None],
         "frozen_epochs": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left")],
+        "cache_features": ["boolean"],
+        "frozen_layers": [Interval(Integral, 0, None, closed="left"), list, tuple, None],
         "backbone_lr_scale": [Interval(Real, 0, None, closed="left")],
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "image_shape": [tuple, list, None],
-        "augment": [StrOptions({"auto"}), ImageAugmenter, None],
+        "augment": [StrOptions({"auto"}), callable, list, tuple, None],
         "mixup": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -215,7 +234,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
-        "tta": [StrOptions({"flip"}), None],
+        "tta": [StrOptions({"flip", "ten_crop"}), Interval(Integral, 1, None, closed="left"), callable, None],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
@@ -228,9 +247,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         *,
         backbone_params=None,
         input_size=None,
+        head=(),
         dropout=None,
         weights=None,
         frozen_epochs=0,
+        cache_features=True,
+        frozen_layers=None,
         backbone_lr_scale=1.0,
         layer_decay=1.0,
         image_shape=None,
@@ -258,9 +280,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.backbone = backbone
         self.backbone_params = backbone_params
         self.input_size = input_size
+        self.head = head
         self.dropout = dropout
         self.weights = weights
         self.frozen_epochs = frozen_epochs
+        self.cache_features = cache_features
+        self.frozen_layers = frozen_layers
         self.backbone_lr_scale = backbone_lr_scale
         self.layer_decay = layer_decay
         self.image_shape = image_shape
@@ -284,6 +309,25 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
+
+    # torchvision's transforms have a `get_params` that is not scikit-learn's, which therefore must not call it
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        params = super().get_params(deep=False)
+        if deep:
+            for name, value in list(params.items()):
+                if isinstance(value, BaseEstimator):
+                    params |= {f"{name}__{key}": part for key, part in value.get_params().items()}
+        return params
+
+    def __sklearn_clone__(self) -> Self:
+        plain = copy(self)
+        if not isinstance(self.augment, ImageAugmenter):
+            plain.augment = None
+        other = super(FERClassifier, plain).__sklearn_clone__()
+        if plain.augment is None:
+            other.augment = deepcopy(self.augment)
+        return other
 
     def set_params(self, **params: Any) -> Self:
         augment = params.get("augment", self.augment)
@@ -344,7 +388,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             otherwise.
         """
         for fitted in ("net_", "history_"):
-            self.__dict__.pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
+            self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
         self._check_validation_source(X_val, y_val, sample_weight_val)
         soft = _is_soft(y)
         classes, target = _check_soft_targets(y) if soft else (np.empty(0), y)
@@ -526,10 +570,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _resolve_settings(self, **changes):
         """Resolve "auto" in all parameters, and note the values in fitted attributes."""
-        self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
-        if self.augment_ is not None:
-            self.augment_._validate_params()
-        settings = resolve_settings({**self.get_params(deep=False), "augment": self.augment_, **changes})
+        self.augment_ = resolve_augment(self.augment, self.pixel_range_)
+        resolved = {"augment": self.augment_, "pixel_range": self.pixel_range_}
+        settings = resolve_settings({**self.get_params(deep=False), **resolved, **changes})
         self.optimizer_, self.lr_, self.mixup_ = settings.optimizer, settings.lr, settings.mixup
         return settings
 

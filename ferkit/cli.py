@@ -254,7 +254,7 @@ def show_backbones(
     summary = try_summarize(backbone.build, size)
     if summary is None:
         sizes = ", ".join(map(str, find_sizes(backbone.build, in_channels=1)))
-        raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one of {sizes}.")
+        raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one such as {sizes}.")
     typer.echo(f"{name}, one gray image of {size}×{size}, 7 classes\n\n{summary}")
     if figure:
         with offscreen():

@@ -486,7 +486,7 @@ def test_compare_trains_the_other_networks_if_one_fails(csv, tmp_path, quick, ca
         (("train", "--set", "depth=3"), "Invalid parameter"),
         (("compare", "--set", "backbone=cnn"), "other than the backbone"),
         (("compare", "--backbones", ","), "at least one network, got none"),
-        (("train", "--no-augment", "--set", "augment__rotation=3"), "needs an ImageAugmenter"),
+        (("train", "--no-augment", "--set", "augment__rotation=3"), "Expected augment to be an ImageAugmenter"),
         (("backbones", "resnet_18"), "did you mean"),
         (("backbones", "--figure", "all.png"), "add its NAME"),
         (("backbones", "cnn", "--figure", "cnn.txt"), "--figure"),

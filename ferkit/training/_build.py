@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from functools import partial
 from math import inf
+from numbers import Integral
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,12 +20,25 @@ from ._devices import Processes, resolve_device
 from ._module import FERModule
 from ._net import FERNet
 from ._progress import ProgressBar
-from ._transfer import choose_head, find_head, load_weights, match_channels, read_start, scale_rates
+from ._transfer import (
+    build_with_head,
+    choose_head,
+    find_head,
+    find_output,
+    load_weights,
+    match_channels,
+    read_start,
+    scale_rates,
+)
+from ._views import check_views
 
 MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epochs
 _PATIENCE = 10  # epochs, of early_stopping=True
 
-_NET_SETTINGS = ("max_epochs", "batch_size", "lr", "frozen_epochs", "precision", "augment", "mixup", "ema_decay", "tta")
+_NET_SETTINGS = (
+    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment", "mixup", "ema_decay",
+    "tta", "pixel_range",
+)  # fmt: skip
 # parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
 
@@ -32,9 +46,10 @@ _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearit
 def resolve_settings(params):
     """Return FERClassifier's parameters as a namespace in which "auto" and "all" are resolved.
 
-    ``augment`` must be resolved already: training calls it and does not know what it is.
+    ``augment`` must be resolved already: training calls it and does not know what it is. ``pixel_range`` must be added.
     """
     settings = SimpleNamespace(**params)
+    check_views(settings.tta, settings.augment)
     settings.backbone_name, settings.backbone = settings.backbone, resolve_backbone(settings.backbone)
     settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # no NumPy integers
     if settings.mixup == "auto":
@@ -50,6 +65,8 @@ def resolve_settings(params):
     settings.lr = float(settings.lr)
     if settings.weight_decay == "auto":
         settings.weight_decay = optimizer.weight_decay
+    if not all(isinstance(size, Integral) and size > 0 for size in settings.head):
+        raise ValueError(f"Expected positive sizes of hidden layers in head, got {settings.head}: pass such as (256,).")
     if settings.frozen_epochs == "all":
         settings.frozen_epochs = inf
     return settings
@@ -83,17 +100,22 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     build_params = {"in_channels": len(mean), **(settings.backbone_params or {})}
     mean, std = match_channels(mean, std, build_params["in_channels"])
     build = partial(settings.backbone.build, **build_params)
+    input_size = None if settings.input_size is None else check_size(settings.input_size, "input_size")
     fine_tunes = state is not None or settings.frozen_epochs or settings.backbone_lr_scale != 1
     with _explained(settings.backbone_name):
-        head = find_head(build) if fine_tunes else ()
+        output = find_output(build, (len(mean), *(input_size or image_shape[:2]))) if settings.head else None
+        head = find_head(build) if fine_tunes else set()
+    if output is not None:
+        build = partial(build_with_head, build, output, tuple(map(int, settings.head)))
     params = {
         "module": FERModule,
         "module__build": build,
         "module__num_classes": n_classes,
         "module__mean": mean,
         "module__std": std,
-        "module__input_size": None if settings.input_size is None else check_size(settings.input_size, "input_size"),
+        "module__input_size": input_size,
         "module__dropout": settings.dropout,
+        "module__frozen_layers": settings.frozen_layers,
         "classes": np.arange(n_classes),
         "train_split": valid and predefined_split(valid),
         "device": resolve_device(settings.device),
@@ -105,6 +127,9 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     with _explained(settings.backbone_name):
         net = FERNet(**{"callbacks": _callbacks(settings, steps, valid), **params}).initialize()
     network = net.module_.backbone
+    if output is not None:
+        net.module_.head = output
+        head = head | {name for name, _ in network.named_parameters() if name.startswith(f"{output}.")}
     if state is not None:
         load_weights(network, head, state)
     if settings.backbone_lr_scale != 1 or settings.layer_decay != 1:

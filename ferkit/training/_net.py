@@ -22,6 +22,7 @@ from ._data import Batches
 from ._devices import resolve_precision
 from ._module import FERModule
 from ._transfer import cached_features
+from ._views import join_views, make_views
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
@@ -44,9 +45,11 @@ class FERNet(NeuralNetClassifier):
         mixup=0,
         ema_decay=None,
         tta=None,
+        pixel_range=None,
         precision="auto",
         rate_scales=None,
         frozen_epochs=0,
+        cache_features=True,
         generator=None,
         processes=None,
         **kwargs,
@@ -56,11 +59,19 @@ class FERNet(NeuralNetClassifier):
         self.mixup = mixup
         self.ema_decay = ema_decay
         self.tta = tta
+        self.pixel_range = pixel_range
         self.precision = precision
         self.rate_scales = rate_scales
         self.frozen_epochs = frozen_epochs
+        self.cache_features = cache_features
         self.generator = generator
         self.processes = processes
+
+    def __setattr__(self, name, attr):
+        if name == "tta":  # may be a transform that is a module, which skorch would take for a part of the network
+            object.__setattr__(self, name, attr)
+        else:
+            super().__setattr__(name, attr)
 
     @property
     def _default_callbacks(self):
@@ -129,7 +140,10 @@ class FERNet(NeuralNetClassifier):
         self.augment_generator_ = self.processes.reseed(self.generator) if self.processes else self.generator
         epochs = self.max_epochs if epochs is None else epochs
         frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
-        if frozen:
+        if frozen and not self.cache_features:
+            with self.module_.only_head():
+                self._train_phase(X, frozen, self.processes, FERModule.get_head)
+        elif frozen:
             with cached_features(self, X) as features:
                 self._train_phase(features, frozen, None, FERModule.get_head)  # too little work to share
         if frozen < epochs:
@@ -181,10 +195,10 @@ class FERNet(NeuralNetClassifier):
         self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
 
     def __getstate__(self):
-        """Hold the weights as arrays, next to what is needed to build the module, the loss and the optimizer again.
+        """Return the state with the weights as arrays, from which loading builds the module, loss and optimizer again.
 
-        skorch would nest a plain pickle of these three. It cannot hold a class that is defined in a notebook, and it
-        hides from skops what loading it runs.
+        skorch would nest a plain pickle of these three. Such a pickle cannot contain a class that is defined in a
+        notebook, and skops cannot see what it runs.
         """
         state = self.__dict__.copy()
         if "module_" in state:
@@ -311,13 +325,16 @@ class FERNet(NeuralNetClassifier):
         """Return probabilities, averaged over the test-time views."""
         images, _, _ = _unpack(batch)
         images = to_tensor(images, device=self.device)
-        views = [images, images.flip(3)] if self.tta == "flip" and images.ndim == 4 else [images]
-        if len(views) * len(images) <= self.batch_size:
-            views = [torch.cat(views)]  # reading the weights dominates the cost of a small batch, so read them once
+        is_features = images.ndim == 2
+        views = iter([images]) if is_features else make_views(images, self.tta, self.augment, self.pixel_range)
         if self.module_.training != training:
             self._set_training(training)
-        with torch.inference_mode(), self.autocast():
-            probabilities = torch.cat([_first(self.infer(view)).float().softmax(1) for view in views])
+        parts = []
+        with torch.inference_mode():
+            for batch in join_views(views, self.batch_size):
+                with self.autocast():  # not while views are made
+                    parts.append(_first(self.infer(batch)).float().softmax(1))
+        probabilities = torch.cat(parts)
         return probabilities.unflatten(0, (-1, len(images))).mean(0)
 
     def _get_predict_nonlinearity(self):
