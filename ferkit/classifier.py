@@ -358,9 +358,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images, uint8 or another numeric dtype (converted to float32), on any scale. A list or column with the paths
-            of n image files also works. Files are decoded one batch at a time, so they may exceed memory, and resized
-            to ``image_shape``, by default the shape of the first one.
+            Images, uint8 or another numeric dtype (converted to float32), on any scale. Or a list or column of n
+            images: arrays of one shape, PIL images, or image files as paths, bytes or streams. PIL images and files are
+            brought to ``image_shape``, by default the shape of the first one. Files are decoded one batch at a time, so
+            they may exceed memory.
         y : array-like of shape (n,) or (n, n_classes)
             Labels of any type, or soft targets: the share of each class in an image. The columns of a frame then name
             the classes, otherwise they are 0, 1, ….
@@ -556,7 +557,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _split(self, rows, y, seed):
         """Return the rows to train on and to hold back. Copies of one image stay together."""
         y = y if y.ndim == 1 else y.argmax(axis=1)
-        group = number_rows(rows if isinstance(rows, np.ndarray) else map(str.encode, rows.paths))
+        group = number_rows(rows if isinstance(rows, np.ndarray) else rows.identities())
         first = np.unique(group, return_index=True)[1]
         try:
             parts = train_test_split(
@@ -622,7 +623,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
@@ -645,7 +647,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
@@ -659,7 +662,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------

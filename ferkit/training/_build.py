@@ -1,5 +1,6 @@
 """Build a net that is ready to train from the parameters of a classifier."""
 
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 from numbers import Integral
@@ -13,7 +14,7 @@ from skorch.utils import noop
 from torch.optim import lr_scheduler
 
 from .._images import check_size
-from ..backbones import find_sizes, resolve_backbone
+from ..backbones import find_sizes, list_backbones, resolve_backbone
 from ..backbones._registry import OPTIMIZERS
 from ._devices import Processes, resolve_device
 from ._module import FERModule
@@ -100,9 +101,10 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     mean, std = match_channels(mean, std, build_params["in_channels"])
     build = partial(settings.backbone.build, **build_params)
     input_size = None if settings.input_size is None else check_size(settings.input_size, "input_size")
-    output = find_output(build, (len(mean), *(input_size or image_shape[:2]))) if settings.head else None
     fine_tunes = state is not None or settings.frozen_epochs or settings.backbone_lr_scale != 1
-    head = find_head(build) if fine_tunes else set()
+    with _explained(settings.backbone_name):
+        output = find_output(build, (len(mean), *(input_size or image_shape[:2]))) if settings.head else None
+        head = find_head(build) if fine_tunes else set()
     if output is not None:
         build = partial(build_with_head, build, output, tuple(map(int, settings.head)))
     params = {
@@ -122,7 +124,8 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // params["batch_size"])
-    net = FERNet(**{"callbacks": _callbacks(settings, steps, valid), **params}).initialize()
+    with _explained(settings.backbone_name):
+        net = FERNet(**{"callbacks": _callbacks(settings, steps, valid), **params}).initialize()
     network = net.module_.backbone
     if output is not None:
         net.module_.head = output
@@ -137,6 +140,50 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         with torch.random.fork_rng([]), net.autocast():
             choose_head(net.module_, head, images, with_hidden=state is None)
     return net
+
+
+@contextmanager
+def _explained(backbone):
+    """Say what is missing in a backbone of the user's that cannot be built."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        name = getattr(backbone, "__name__", str(backbone))
+        if "unexpected keyword argument 'in_channels'" in str(error):
+            remedy = (
+                f"add it, or pass build, where\ndef build(num_classes, in_channels):\n    return {name}(num_classes)"
+            )
+            if name in list_backbones():
+                remedy = f"pass backbone={name!r}."
+            raise TypeError(
+                f"Expected the parameter in_channels in a backbone, got {name} without it: {remedy}"
+            ) from error
+        if "unexpected keyword argument 'num_classes'" in str(error):
+            raise TypeError(
+                f"Expected the parameter num_classes in a backbone, got {name} without it: add it, and return as many "
+                "logits per image."
+            ) from error
+        if "uninitialized parameter" in str(error):
+            raise ValueError(
+                f"Expected a backbone whose layers know their size, got {name} with lazy layers such as nn.LazyLinear: "
+                "write nn.Linear(n_inputs, n_outputs). After nn.AdaptiveAvgPool2d(1) and nn.Flatten(), n_inputs is the "
+                "number of channels."
+            ) from error
+        raise
+
+
+def _check_callbacks(callbacks):
+    for item in callbacks:
+        callback = item[1] if isinstance(item, (tuple, list)) else item
+        if callback is not None and not hasattr(callback, "on_epoch_end"):
+            name = getattr(callback, "__name__", type(callback).__name__)
+            raise TypeError(
+                f"Expected skorch callbacks, got {name} in `callbacks`: pass Each(), where\n"
+                "class Each(skorch.callbacks.Callback):\n"
+                "    def on_epoch_end(self, net, **kwargs):\n"
+                f"        {'function' if name == '<lambda>' else name}(net)"
+            )
+    return callbacks
 
 
 def _check_net_params(net_params):
@@ -185,7 +232,7 @@ def _callbacks(settings, steps, valid):
         callbacks.append(("stopping", stopping))
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
-    return callbacks + (settings.callbacks or [])
+    return callbacks + _check_callbacks(settings.callbacks or [])
 
 
 def _one_cycle(optimizer, **params):
