@@ -12,14 +12,15 @@ class FERModule(nn.Module):
 
     Resizing happens here, on the device and one batch at a time, because FER2013 at 224×224 would fill gigabytes. Gray
     images become RGB if ``mean`` and ``std`` have three channels. Rows of features are passed only to ``head``, the
-    name of the part of the backbone that they were cached for.
+    name of the part of the backbone that they were cached for. ``build_params`` are more arguments of the backbone,
+    which skorch's callbacks can set.
     """
 
     head = None
 
-    def __init__(self, build, *, num_classes, mean, std, input_size=None, dropout=None):
+    def __init__(self, build, *, num_classes, mean, std, input_size=None, dropout=None, **build_params):
         super().__init__()
-        self.backbone = build(num_classes=num_classes)
+        self.backbone = build(num_classes=num_classes, **build_params)
         if dropout is not None:
             set_dropout(self.backbone, dropout)
         self.input_size = input_size
