@@ -167,7 +167,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         The trained PyTorch module. It takes a tensor of pixels of shape (n, channels, height, width) on the scale of
         the training images and returns logits. ``network_.backbone`` is the network without the input preparation.
     net_ : skorch.NeuralNetClassifier
-        The trained skorch net.
+        The trained skorch net. Its ``predict`` and ``score`` count the classes from 0.
     image_shape_ : tuple of int
         (height, width, channels).
     pixel_range_ : tuple of float
@@ -628,8 +628,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n, n_classes), float32
-            In the order of ``classes_``.
+        ndarray of shape (n, n_classes), float64
+            In the order of ``classes_``. Each row sums to 1.
 
         Warns
         -----
@@ -639,7 +639,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         rows, _ = check_images(self, X, reset=False, lazy=True)
         rows, net = match_range(rows, self.pixel_range_), self._current_net()
-        return net.predict_proba(ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False))
+        images = ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False)
+        probability = net.predict_proba(images).astype(np.float64)  # the sums of a network in float32 are off by 1e-7
+        return probability / probability.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self, X: Images) -> np.ndarray:
         """Return the logarithm of the probability of each class.
@@ -652,9 +654,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n, n_classes), float32
+        ndarray of shape (n, n_classes), float64
+            -inf where the network's float32 probability is 0.
         """
-        return np.log(self.predict_proba(X))
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def predict(self, X: Images) -> np.ndarray:
         """Return the most probable class.
@@ -711,8 +715,17 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return hasattr(self, "net_")
 
 
+_MULTI_LABEL = (
+    "Expected one label per image or the share of each class, got several labels per image: train one network per "
+    "class with sklearn.multiclass.OneVsRestClassifier(FERClassifier()), or divide each row of 0 and 1 by its sum."
+)
+
+
 def _is_soft(y):
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    try:
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(_MULTI_LABEL) from error
     return len(shape) == 2 and shape[1] > 1
 
 
@@ -730,6 +743,8 @@ def _check_soft_targets(y):
     """Return (classes, shares as float32) of soft targets."""
     classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
     y = check_array(y, dtype=np.float32, input_name="y")
+    if np.isin(y, (0, 1)).all() and (y.sum(axis=1) != 1).any():
+        raise ValueError(_MULTI_LABEL)
     if y.min() < 0 or np.abs(y.sum(axis=1) - 1).max() > 1e-3:
         row = int(np.argmax((y.min(axis=1) < 0) | (np.abs(y.sum(axis=1) - 1) > 1e-3)))
         raise ValueError(

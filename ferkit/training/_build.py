@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks import EarlyStopping, InputShapeSetter, LRScheduler
 from skorch.helper import predefined_split
 from skorch.utils import noop
 from torch.optim import lr_scheduler
@@ -117,6 +117,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         "module__dropout": settings.dropout,
         "module__frozen_layers": settings.frozen_layers,
         "classes": np.arange(n_classes),
+        "image_shape": image_shape,
         "train_split": valid and predefined_split(valid),
         "device": resolve_device(settings.device),
         **{name: vars(settings)[name] for name in _NET_SETTINGS},
@@ -232,7 +233,10 @@ def _callbacks(settings, steps, valid):
         callbacks.append(("stopping", stopping))
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
-    return callbacks + _check_callbacks(settings.callbacks or [])
+    own = _check_callbacks(settings.callbacks or [])
+    # these replace the optimizer, which the schedule must know
+    first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
+    return [*first, *callbacks, *(entry for entry in own if entry not in first)]
 
 
 def _one_cycle(optimizer, **params):

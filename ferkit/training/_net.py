@@ -16,9 +16,11 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import unpack_data
 from skorch.utils import get_map_location, to_tensor
+from torch.utils.data import Dataset
 
+from .._images import read_images
 from ._averaging import Averaging
-from ._data import Batches
+from ._data import Batches, FileTensor, ImageSet
 from ._devices import resolve_precision
 from ._module import FERModule
 from ._transfer import cached_features
@@ -52,6 +54,7 @@ class FERNet(NeuralNetClassifier):
         cache_features=True,
         generator=None,
         processes=None,
+        image_shape=None,
         **kwargs,
     ):
         super().__init__(module, **kwargs)
@@ -66,6 +69,7 @@ class FERNet(NeuralNetClassifier):
         self.cache_features = cache_features
         self.generator = generator
         self.processes = processes
+        self.image_shape = image_shape
 
     def __setattr__(self, name, attr):
         if name == "tta":  # may be a transform that is a module, which skorch would take for a part of the network
@@ -107,6 +111,20 @@ class FERNet(NeuralNetClassifier):
         if dtype == torch.float32:
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype)
+
+    def get_dataset(self, X, y=None):
+        """Wrap images, which `predict` and `score` accept in the forms and on the scale that `fit` accepts.
+
+        Tensors are taken as they are: skorch's callbacks pass the ones of an ImageSet.
+        """
+        if isinstance(X, Dataset):
+            return X
+        if isinstance(X, dict):
+            X = X["images"]  # without their weights
+        if isinstance(X, (torch.Tensor, FileTensor)):
+            return ImageSet(X, y, device=self.device, resident=False)
+        rows, shape = read_images(X, self.image_shape, lazy=True)
+        return ImageSet.from_rows(rows, shape, y, device=self.device, resident=False)
 
     def get_iterator(self, dataset, training=False):
         processes = self.sharing_processes_ if training else None
