@@ -160,9 +160,11 @@ def find_output(build, image_shape, **arguments):
     return layers[0]
 
 
-def build_with_head(build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int):
+def build_with_head(
+    build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int, **build_params: Any
+):
     """Build a network with hidden layers of these sizes before its layer ``output``."""
-    network = build(num_classes=num_classes)
+    network = build(num_classes=num_classes, **build_params)
     last: Any = network.get_submodule(output)
     is_linear = isinstance(last, nn.Linear)
     make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
