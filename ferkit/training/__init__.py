@@ -4,8 +4,10 @@ from ._build import build_net, resolve_settings
 from ._data import ImageSet
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import FERNet
+from ._schedules import SCHEDULES
 
 __all__ = [
+    "SCHEDULES",
     "FERNet",
     "ImageSet",
     "Processes",
