@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent.parent
 CONTAINS = {
-    "cli": "the command: parse options, call the library, print",
+    "cli": "the ferkit command: parse options, call the library, print",
     "runs": "a training run as a directory",
     "report": "evaluate, Report, compare_reports",
     "display": "figures",
@@ -27,7 +27,7 @@ CONTAINS = {
 
 def main():
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
-    layers = [[name.strip(" ()") for name in layer.split("|")] for layer in contract["layers"]]
+    layers = [[name.strip() for name in layer.split("|")] for layer in contract["layers"]]
     layers = [[name for name in layer if name in CONTAINS] for layer in layers]
     layers = [layer for layer in layers if layer]
     figure = Figure(figsize=(9, 0.5 * len(layers) + 0.4))

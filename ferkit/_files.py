@@ -9,7 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFiles", "decode_images", "find_paths", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "ImageFiles", "decode_images", "find_images", "find_paths", "read_image"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 BLOCK = 64  # number of files that a thread decodes at a time
@@ -77,7 +77,7 @@ def _is_path(value):
 
 
 def check_paths(paths, shape=None):
-    """Check that all files exist and return them as `ImageFiles`. By default, ``shape`` is that of the first image."""
+    """Check that all files exist and return them as `ImageFiles`. By default, they get the shape of the first."""
     missing = [path for path in paths if not isfile(path)]
     if missing:
         raise FileNotFoundError(
@@ -87,6 +87,16 @@ def check_paths(paths, shape=None):
         with open(paths[0], "rb") as file, _open_image(file) as image:
             shape = (image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3)
     return ImageFiles(paths, shape)
+
+
+def find_images(path):
+    """Return the image files in a directory and below it, sorted, or the path itself if it is not a directory."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise ValueError(f"Expected images in {path}, got none.")
+    return found
 
 
 def decode_images(open_files, shape):
@@ -101,7 +111,7 @@ def decode_images(open_files, shape):
 
 
 def _is_large(open_file):
-    """Whether files are large enough for threads to pay off. With small ones, most time is spent under the GIL."""
+    """Return whether files are large enough for threads to pay off. Small ones spend most of the time under the GIL."""
     try:
         with open_file() as file:
             return len(file.read(LARGE)) == LARGE

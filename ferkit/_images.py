@@ -6,19 +6,24 @@ the rows.
 """
 
 import warnings
+from collections.abc import Sequence
 from hashlib import blake2b
 from math import isqrt
 from numbers import Integral
+from os import PathLike
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ._files import check_paths, find_paths
 
 __all__ = [
+    "Images",
     "as_rows",
     "check_images",
     "check_shape",
@@ -30,8 +35,11 @@ __all__ = [
     "read_images",
     "resolve_shape",
     "to_rows",
+    "to_stack",
     "to_tensor",
 ]
+
+Images = ArrayLike | Sequence[str | PathLike]  # rows, a stack or files
 
 CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
 UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
@@ -64,7 +72,7 @@ def check_images(estimator, X, *, reset, lazy=False):
 
 
 def _is_checked(estimator, X):
-    """Whether `X` needs no validation: scikit-learn's takes a tenth of the time that predicting one face takes."""
+    """Return whether `X` needs no validation. scikit-learn's takes a tenth of the time that one prediction takes."""
     return (
         type(X) is np.ndarray
         and X.dtype == np.uint8
@@ -86,7 +94,7 @@ def read_images(X, image_shape=None, *, lazy=False, check=check_array):
         files = check_paths(paths, None if image_shape is None else check_shape(image_shape))
         if -1 in files.image_shape:
             raise ValueError(
-                f"Expected an image_shape that says the size to bring files to, got {_text(image_shape)}: replace -1."
+                f"Expected an image_shape without -1 for image files, got {_text(image_shape)}: replace the -1."
             )
         return files if lazy else files[:], files.image_shape
     if _holds_strings(X):
@@ -126,7 +134,7 @@ def as_rows(X, image_shape=None):
 
 
 def _as_list(X):
-    """Images that are the cells of a column, or of a frame of one column; anything else unchanged."""
+    """Return the images in the cells of a column, or of a frame with one column, as a list; otherwise ``X`` itself."""
     column = X
     if hasattr(X, "columns"):
         if len(X.columns) != 1:
@@ -142,14 +150,14 @@ def _as_list(X):
 
 
 def _as_array(X):
-    """A NumPy array, also of a PyTorch tensor that has gradients or lies on a GPU, or of a PIL image of any mode."""
+    """Return a NumPy array, also for a PyTorch tensor with gradients or on a GPU, and for a PIL image of any mode."""
     if hasattr(X, "getbands") and X.mode not in ("L", "RGB"):
         X = X.convert("L" if X.mode in ("1", "LA") else "RGB")
     return X.detach().cpu().numpy() if hasattr(X, "detach") else np.asarray(X)
 
 
 def _stack_shape(X):
-    """The (height, width, channels) of a 3-D or 4-D stack, and the stack with its channels last."""
+    """Return (height, width, channels) of a 3-D or 4-D stack, and the stack with its channels last."""
     if X.ndim == 3:
         return (*X.shape[1:], 1), X
     if X.ndim == 4:
@@ -169,7 +177,7 @@ def _stack_shape(X):
     )
 
 
-# rows and tensors
+# rows, stacks and tensors
 
 
 def to_tensor(rows, shape):
@@ -184,10 +192,15 @@ def to_rows(images):
     return images.permute(0, 2, 3, 1).flatten(1).cpu().numpy()
 
 
-def _writeable(rows):
-    """The same memory as an array that PyTorch takes without a warning; nothing writes to it.
+def to_stack(rows, shape):
+    """View rows of (height, width, channels) or (height, width) as a stack of images, a NumPy array (n, *shape)."""
+    return rows.reshape(len(rows), *shape)
 
-    Silencing the warning instead would not do: ``warnings.catch_warnings`` changes all threads.
+
+def _writeable(rows):
+    """Return the same memory as a writeable array, which PyTorch accepts without a warning. Nothing writes to it.
+
+    Suppressing the warning with ``warnings.catch_warnings`` would affect all threads.
     """
     interface = rows.__array_interface__
     interface = {**interface, "data": (interface["data"][0], False)}
@@ -198,7 +211,7 @@ def _writeable(rows):
 
 
 def resolve_shape(n_pixels, image_shape=None):
-    """(height, width, channels) of rows of ``n_pixels`` values.
+    """Return (height, width, channels) of rows of ``n_pixels`` values.
 
     Without ``image_shape``, k² values are a gray k×k image and 3k² values an RGB one. ``image_shape`` is (height,
     width) or (height, width, channels); one of them may be −1.
@@ -224,7 +237,7 @@ def resolve_shape(n_pixels, image_shape=None):
 
 
 def check_shape(image_shape):
-    """(height, width, channels) of a parameter ``image_shape``, where one may be −1."""
+    """Return (height, width, channels) of a parameter ``image_shape``, where one may be −1."""
     shape = tuple(image_shape) if np.iterable(image_shape) else ()
     valid = all(isinstance(side, (int, np.integer)) and (side > 0 or side == -1) for side in shape)
     if len(shape) not in (2, 3) or not valid or shape.count(-1) > 1:
@@ -236,7 +249,7 @@ def check_shape(image_shape):
 
 
 def check_size(size, name):
-    """(height, width) of a parameter that is an int, for a square, or a pair."""
+    """Return (height, width) of a parameter that is a pair, or an int for a square."""
     pair = (size, size) if isinstance(size, Integral) else tuple(size)
     if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
         raise ValueError(f"{name} must be a positive int or (height, width), got {size!r}.")
@@ -251,22 +264,22 @@ def _text(shape):
 
 
 def pixel_range(rows):
-    """The range that pixels are on: (0, 1), (0, 255), or their lowest and highest value."""
+    """Return the range of pixels: (0, 1), (0, 255), or their lowest and highest value."""
     if not isinstance(rows, np.ndarray):  # files
         return BYTES
     low, high = float(rows.min()), float(rows.max())
     if low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
         return UNIT
-    # floats as dark as 32 are more likely on another scale than all but black
+    # floats with a maximum below 32 are probably on another scale, because a face has brighter pixels
     if rows.dtype == np.uint8 or (low >= -255 * OVERSHOOT and 32 <= high <= 255 * (1 + OVERSHOOT)):
         return BYTES
     return low, high
 
 
 def match_range(rows, expected):
-    """Bring pixels to the range that an estimator was fitted on, if it is certain how; otherwise warn.
+    """Convert pixels to the range of the training images. Warn if they do not match and the conversion is not certain.
 
-    ``expected`` is what `pixel_range` returned for the training images.
+    ``expected`` is the `pixel_range` of the training images.
     """
     if expected == BYTES and (not isinstance(rows, np.ndarray) or rows.dtype == np.uint8):
         return rows
@@ -294,21 +307,17 @@ def match_range(rows, expected):
 
 
 def pixel_statistics(rows, channels, weight=None):
-    """Mean and standard deviation of the pixels of each channel, float64 (channels,); 1 for a flat channel.
+    """Return mean and standard deviation of each channel, float64 (channels,); the deviation of a flat channel is 1.
 
-    ``weight`` is the weight of each row. An integer weight counts like that many copies of the row.
+    ``weight`` is the weight of each row. An integer weight w counts like w copies of the row.
     """
-    shift = rows[0].reshape(-1, channels).mean(axis=0, dtype=np.float64)
-    total, squares = np.zeros(channels), np.zeros(channels)
+    scaler, n_pixels = StandardScaler(), rows.shape[1] // channels
     for start in range(0, len(rows), CHUNK):
         chunk = slice(start, start + CHUNK)
-        pixels = rows[chunk].reshape(-1, rows.shape[1] // channels, channels) - shift
-        weighted = pixels if weight is None else pixels * weight[chunk, None, None]
-        total += weighted.sum(axis=(0, 1))
-        squares += np.einsum("rpc,rpc->c", weighted, pixels)
-    n = (len(rows) if weight is None else weight.sum(dtype=np.float64)) * (rows.shape[1] // channels)
-    std = np.sqrt(np.maximum(squares / n - (total / n) ** 2, 0))
-    return shift + total / n, np.where(std > 0, std, 1.0)
+        pixel_weight = None if weight is None else np.repeat(weight[chunk], n_pixels)
+        if weight is None or weight[chunk].any():  # the scaler refuses a chunk without weight
+            scaler.partial_fit(rows[chunk].reshape(-1, channels), sample_weight=pixel_weight)
+    return scaler.mean_, scaler.scale_
 
 
 def number_rows(rows):

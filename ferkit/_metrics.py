@@ -21,7 +21,7 @@ def bin_confidence(y_true, y_proba, labels, n_bins):
 
 
 def calibration_error(accuracy, confidence, counts):
-    """Return the expected calibration error of what `bin_confidence` returned."""
+    """Return the expected calibration error, from the output of `bin_confidence`."""
     return float(np.average(np.abs(accuracy - confidence), weights=counts[counts > 0]))
 
 

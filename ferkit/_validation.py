@@ -1,14 +1,17 @@
 """Checks of labels and probabilities."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 __all__ = ["check_labels", "check_proba", "match_labels"]
 
 
-def check_labels(y, labels, *same_length):
-    """Return ``y`` as an array; raise if its length differs from the others' or its type from that of ``labels``."""
-    y = column_or_1d(np.asarray(y))
+def check_labels(y: ArrayLike, labels: Any, *same_length: Any) -> np.ndarray:
+    """Return ``y`` as an array. Check its length against the others and its type against ``labels``."""
+    y = np.asarray(column_or_1d(np.asarray(y)))
     check_consistent_length(y, *same_length)
     if len(y) and len(labels) and isinstance(y[0], str) != isinstance(labels[0], str):
         expected, got = (np.asarray(some)[0].item() for some in (labels, y))
@@ -16,7 +19,7 @@ def check_labels(y, labels, *same_length):
     return y
 
 
-def check_proba(y_proba, labels):
+def check_proba(y_proba: ArrayLike, labels: Any) -> np.ndarray:
     """Return probabilities as an array with one column per label."""
     y_proba = np.asarray(y_proba)
     if y_proba.shape[1:] != (len(labels),):

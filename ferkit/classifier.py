@@ -1,6 +1,5 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
-from collections.abc import Sequence
 from functools import partial
 from numbers import Integral, Real
 from os import PathLike
@@ -17,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from ._images import check_images, match_range, number_rows, pixel_range
+from ._images import Images, check_images, match_range, number_rows, pixel_range
 from ._metrics import score_probabilities
 from ._validation import match_labels
 from .augmentation import ImageAugmenter
@@ -35,8 +34,6 @@ from .training import (
 
 __all__ = ["FERClassifier"]
 
-Images = ArrayLike | Sequence[str | PathLike]
-
 
 class FERClassifier(ClassifierMixin, BaseEstimator):
     """Classify facial expressions with a neural network.
@@ -45,14 +42,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ``input_size`` and, in training, changes them with ``augment``. All of this happens on the device, one batch at a
     time. The defaults train well on FER2013 from scratch.
 
-    The parameters come in groups: network (``backbone`` to ``layer_decay``), data (``image_shape`` to
-    ``validation_fraction``), training (``max_epochs`` to ``net_params``), regularization (``weight_decay`` to
-    ``ema_decay``), prediction (``tta``), and hardware and output (``device`` to ``verbose``). On a fitted classifier,
-    ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction. All others take effect at
-    the next `fit`.
+    On a fitted classifier, ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction.
+    The other parameters take effect at the next `fit`.
 
     Parameters
     ----------
+    Network
     backbone : str, nn.Module class or callable, default="cnn"
         A name from :func:`ferkit.backbones.list_backbones`, or a class or function that builds a network when it is
         called as ``backbone(num_classes=…, in_channels=…, **backbone_params)``.
@@ -66,19 +61,21 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Probability in every dropout layer of the backbone, or before its last linear layer if it has none. None keeps
         the backbone's own.
     weights : str, path or None, default=None
-        Weights to start from: "imagenet" for the best that torchvision or timm publish for the backbone, the name of
-        others such as "IMAGENET1K_V1", or the path of a state dict, .pth or .safetensors. A head for other classes
-        starts anew. Published weights are taken from torchvision's cache or downloaded, and images are standardized as
-        they expect. None trains from scratch.
+        Initial weights. "imagenet" means the best weights that torchvision or timm publish for the backbone. You can
+        also pass the name of other published weights, such as "IMAGENET1K_V1", or the path of a state dict (.pth or
+        .safetensors). A head for other classes is initialized at random. Published weights come from the cache or are
+        downloaded, and images are standardized as they expect. None trains from scratch.
     frozen_epochs : int or "all", default=0
-        Number of epochs that train only the head; after them all layers train. "all" never trains the backbone. The
+        Number of epochs that only train the head; after them all layers train. "all" never trains the backbone. The
         head is the last layer and, without ``weights``, the hidden linear layers in the same module. Frozen epochs use
-        features that are computed once, without augmentation, so they cost almost nothing. Batch norm does not change
-        in them.
+        features that are computed once, without augmentation, so they cost almost nothing. They do not change batch
+        norm.
     backbone_lr_scale : float, default=1.0
         Factor on the learning rate of all layers below the head.
     layer_decay : float, default=1.0
         Factor on the learning rate from each layer (convolution or linear) to the one below it.
+
+    Data
     image_shape : tuple, default=None
         (height, width) or (height, width, channels) of a row of ``X``; one of them may be −1. By default rows are
         square, gray for k² values and RGB for 3k².
@@ -86,14 +83,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Random changes, drawn again for every training batch. "auto" is ``ImageAugmenter()``. To search over
         ``augment__rotation`` and the like, pass an ImageAugmenter.
     mixup : float or "auto", default="auto"
-        Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none. "auto" is 0.2 if
-        ``max_epochs`` is 40 or more, otherwise 0.
+        Parameter of the beta distribution from which the mixing weights of pairs of images are drawn [2]_; 0 switches
+        mixup off. "auto" is 0.2 if ``max_epochs`` is 40 or more, otherwise 0.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, as in scikit-learn. A soft target gets the mean weight of its classes.
     validation_fraction : float, default=0
-        Fraction of the training images, stratified, that is held back and scored after every epoch. Copies of one
-        image, such as RandomOverSampler makes, stay on one side, but mixtures such as SMOTE makes do not. To score on
-        images of your own, pass ``X_val`` and ``y_val`` to `fit` instead.
+        Fraction of the training images that is held out, stratified, and scored after every epoch. Copies of one image,
+        such as those of RandomOverSampler, stay on the same side, but the mixtures of SMOTE do not. To score on images
+        of your own, pass ``X_val`` and ``y_val`` to `fit` instead.
+
+    Training
     max_epochs : int, default=24
         Passes over the training images.
     batch_size : int, default=256
@@ -101,7 +100,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
         "auto" is the optimizer recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"
-        Learning rate; the highest one if a schedule changes it. "auto" is the backbone's recommended rate, divided by
+        Learning rate; with a schedule, the highest rate. "auto" is the backbone's recommended rate, divided by
         10 when pretrained layers are trained.
     lr_schedule : str, dict, callable or None, default="onecycle"
         How the rate changes. "onecycle" [1]_ and "cosine" change it after every batch; the others after every epoch:
@@ -126,6 +125,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     net_params : dict, default=None
         More arguments for the skorch net, such as ``optimizer__betas``. They override ferkit's settings. With sample or
         class weights, ``criterion`` must return one loss per row; otherwise it may return the mean.
+
+    Regularization
     weight_decay : float or "auto", default="auto"
         Decay of weights, but not of biases and batch norm. "auto" is 0.05 for AdamW, 5e-4 for SGD and 0 for Adam.
     label_smoothing : float, default=0.1
@@ -133,11 +134,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ema_decay : float or None, default=0.995
         Per-batch decay of the exponential moving average of the weights. Predictions use the average; with None they
         use the last weights.
+
+    Prediction
     tta : "flip" or None, default="flip"
         Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
+
+    Hardware and output
     device : str, default="auto"
-        A PyTorch device. "auto" is CUDA if available, then Apple's MPS, then the CPU. "accelerate" trains on all GPUs
-        at once: ``accelerate launch`` starts the same script once per GPU, and all end with the same model.
+        A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
+        "accelerate" trains on all GPUs at once: ``accelerate launch`` starts the same script once per GPU, and all end
+        with the same model.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, otherwise
         float32.
@@ -154,10 +160,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         The labels, sorted. For soft targets in a frame, its columns in their order.
     history_ : list of dict
         One dict per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
-        weights change), ``valid_loss`` and ``valid_accuracy`` (of the weights that predict; nan without validation),
-        ``lr`` (at the start of the epoch) and ``seconds``; also ``valid_score`` if ``scoring`` is a scorer.
+        weights change), ``valid_loss`` and ``valid_accuracy`` (with the weights that predictions use; nan without
+        validation), ``lr`` (at the start of the epoch) and ``seconds``; also ``valid_score`` if ``scoring`` is a
+        scorer.
     best_epoch_ : int or None
-        The epoch whose weights predict, with ``keep_best`` or ``early_stopping``; None otherwise.
+        The epoch whose weights predictions use, with ``keep_best`` or ``early_stopping``; None otherwise.
     network_ : torch.nn.Module
         The trained PyTorch module. It takes a tensor of pixels of shape (n, channels, height, width) on the scale of
         the training images and returns logits. ``network_.backbone`` is the network without the input preparation.
@@ -173,7 +180,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     optimizer_, lr_, mixup_ : str, float, float
         The values that "auto" resolved to.
     device_, precision_ : str
-        The present values of "auto", or of the parameters.
+        The device and the precision in use.
     n_features_in_ : int
         Number of values in a row.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
@@ -308,8 +315,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         nested = next((name for name in params if name.startswith("augment__")), None)
         if nested and not isinstance(augment, ImageAugmenter):
             raise ValueError(
-                f"{nested} needs an ImageAugmenter to set it on, and augment is {augment!r}: "
-                "pass FERClassifier(augment=ImageAugmenter())."
+                f"Expected augment to be an ImageAugmenter to set {nested}, got augment={augment!r}: pass "
+                "FERClassifier(augment=ImageAugmenter())."
             )
         return super().set_params(**params)
 
@@ -331,9 +338,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images, uint8 or another numeric dtype (converted to float32), on any scale. Or a list or column of the
-            paths of n image files. They are decoded one batch at a time, so they may exceed memory, and brought to
-            ``image_shape``, by default the shape of the first one.
+            Images, uint8 or another numeric dtype (converted to float32), on any scale. A list or column with the paths
+            of n image files also works. Files are decoded one batch at a time, so they may exceed memory, and resized
+            to ``image_shape``, by default the shape of the first one.
         y : array-like of shape (n,) or (n, n_classes)
             Labels of any type, or soft targets: the share of each class in an image. The columns of a frame then name
             the classes, otherwise they are 0, 1, ….
@@ -368,7 +375,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         rows, target, sample_weight = self._check_training_data(X, target, sample_weight, reset=True, soft=soft)
         self.classes_, target = (classes, target) if soft else _encode_labels(target)
         if len(self.classes_) < 2:
-            raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]}.")
+            raise ValueError(f"Expected at least two classes in y, got one class: {self.classes_[0]}.")
         self.pixel_range_ = pixel_range(rows)
         held_back = None if X_val is None else self._check_validation_data(X_val, y_val, sample_weight_val)
         seed, device = self._draw_seed(), resolve_device(self.device)
@@ -395,8 +402,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Train for one more epoch at the constant rate ``lr_``, starting from the present weights if there are any.
 
-        There is no schedule, weight averaging or validation: after each call the last weights predict. A call that
-        fails or is interrupted changes nothing.
+        There is no schedule, weight averaging or validation. Predictions use the weights after the last call. A call
+        that fails or is interrupted changes nothing.
 
         Parameters
         ----------
@@ -424,14 +431,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                 'class_weight="balanced" needs all labels at once: pass partial_fit the weights themselves, as a dict.'
             )
         if first and classes is None:
-            raise ValueError("The first call to partial_fit needs classes, all the labels that may come.")
+            raise ValueError("Expected `classes` in the first call to partial_fit, got None: pass all labels.")
         rows, labels, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
         classes = np.unique(np.asarray(self.classes_ if classes is None else classes))
         if not first and not np.array_equal(classes, self.classes_):
             raise ValueError(f"Expected the classes of the first call, {self.classes_}, got classes={classes}.")
         unknown = np.setdiff1d(labels, classes)
         if len(unknown):
-            raise ValueError(f"y holds labels that are not among the classes {classes}: {unknown}.")
+            raise ValueError(f"Expected labels in y that are among the classes {classes}, got {unknown}.")
         if first:
             self.classes_, self.pixel_range_ = classes, pixel_range(rows)
         else:
@@ -467,7 +474,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             return rows, y, None
         sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
         used = sample_weight > 0
-        if not used.any():  # scikit-learn before 1.9 lets it pass
+        if not used.any():  # scikit-learn before 1.9 accepts this
             raise ValueError("Expected a non-zero weight in `sample_weight`, got zeros: pass None for equal ones.")
         if used.all():
             return rows, y, sample_weight
@@ -524,7 +531,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if self.class_weight is not None:
             weight = weight * _class_weights(self.class_weight, self.classes_, y)
         if not weight.any():
-            raise ValueError("class_weight leaves every row without weight: nothing to train on.")
+            raise ValueError("Expected a class_weight above 0 for a class in y, got 0 for all: pass None.")
         if not weight.max() < np.finfo(np.float32).max:
             raise ValueError(
                 f"Expected weights that float32 can hold, got {weight.max():g}: divide them by their mean."
@@ -574,7 +581,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             net.release()
 
     def _keep(self, net):
-        """Take a trained net; until then the estimator is as it was."""
+        """Store a trained net. Until this call, the estimator is unchanged."""
         self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
@@ -588,7 +595,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return {name: getattr(self, name) for name in ("tta", "precision", "batch_size", "device")}
 
     def _current_net(self):
-        """Return the net, with the parameters that act at predict as they are now."""
+        """Return the net, updated with the present values of the parameters that act at predict."""
         params = self._prediction_params()
         if params != self._applied:
             self._validate_params()
@@ -615,7 +622,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If the pixels are on another scale than the training images were, and it is not certain which.
+            If the pixels are on another scale than the training images and cannot be converted with certainty.
         """
         check_is_fitted(self)
         rows, _ = check_images(self, X, reset=False, lazy=True)
@@ -675,15 +682,17 @@ def _is_soft(y):
 
 
 def _encode_labels(y):
-    """(classes, position of each label among them)."""
+    """Return (classes, index of each label in classes)."""
     try:
         return np.unique(y, return_inverse=True)
     except TypeError as error:
-        raise ValueError(f"y mixes labels of types that have no common order: {error}.") from error
+        raise ValueError(
+            f"Expected labels of one type in y, got several ({error}): use only strings or only numbers."
+        ) from error
 
 
 def _check_soft_targets(y):
-    """(classes, shares as float32) of soft targets."""
+    """Return (classes, shares as float32) of soft targets."""
     classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
     y = check_array(y, dtype=np.float32, input_name="y")
     if y.min() < 0 or np.abs(y.sum(axis=1) - 1).max() > 1e-3:
@@ -696,7 +705,7 @@ def _check_soft_targets(y):
 
 
 def _class_weights(class_weight, classes, y):
-    """Weight of each row by its class, or by the classes of its soft target."""
+    """Return the weight of each row by its class, or by the classes of its soft target."""
     if y.ndim == 1:
         return compute_sample_weight(class_weight, classes[y])
     if class_weight == "balanced":
@@ -704,7 +713,7 @@ def _class_weights(class_weight, classes, y):
         occurs = counts > 0
         return y[:, occurs] @ (len(y) / (occurs.sum() * counts[occurs]))
     if unknown := [label for label in class_weight if label not in classes.tolist()]:
-        raise ValueError(f"class_weight has labels that are not among the classes {classes.tolist()}: {unknown}.")
+        raise ValueError(f"Expected labels in class_weight among the classes {classes.tolist()}, got {unknown}.")
     return y @ np.array([class_weight.get(label, 1) for label in classes.tolist()])
 
 

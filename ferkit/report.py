@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from time import perf_counter
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest, norm
+from sklearn.base import BaseEstimator
 from sklearn.metrics import (
     classification_report,
     confusion_matrix,
@@ -15,11 +19,10 @@ from sklearn.metrics import (
     recall_score,
 )
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 from tabulate import tabulate
 
 from ._files import find_paths
-from ._images import BYTES, UNIT, as_rows, number_rows, pixel_range
+from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range
 from ._metrics import bin_confidence, calibration_error, rank_confusions
 from ._validation import check_labels, check_proba
 from .classifier import FERClassifier
@@ -29,7 +32,9 @@ __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 _BINS = 15  # of the calibration error, as in its source
 
 
-def evaluate(model, X, y, *, labels=None, X_train=None):
+def evaluate(
+    model: BaseEstimator, X: Images, y: ArrayLike, *, labels: ArrayLike | None = None, X_train: Images | None = None
+) -> "Report":
     """Score a fitted classifier on held-out images.
 
     Parameters
@@ -41,7 +46,8 @@ def evaluate(model, X, y, *, labels=None, X_train=None):
     y : array-like of shape (n,)
         True labels.
     labels : array-like, default=None
-        Labels in the order of the report. By default, the classes of the model. Other labels that occur follow.
+        Labels in the order of the report. By default, the classes of the model. Other labels that occur come after
+        them, sorted.
     X_train : array-like, default=None
         The training images. If given, the report also counts test images that are identical to a training image (all
         pixels, or all bytes of a file) and states the accuracy on the other images.
@@ -68,7 +74,7 @@ def evaluate(model, X, y, *, labels=None, X_train=None):
     y_proba, start = None, perf_counter()
     if isinstance(last, FERClassifier):  # predicts the most probable class, so one pass through the network is enough
         y_proba = model.predict_proba(X)
-        y_pred = classes[y_proba.argmax(axis=1)]
+        y_pred = model.classes_[y_proba.argmax(axis=1)]
     else:
         y_pred = model.predict(X)
     seconds = perf_counter() - start
@@ -101,7 +107,10 @@ def _find_in_training(X, X_train):
             f"{train_rows.shape[1]:,}: pass the images that the model was trained on."
         )
     if rows.dtype.kind in "OUT":  # pixels as text
-        rows, train_rows = (["\0".join(map(str, row)).encode() for row in images] for images in (rows, train_rows))
+        rows, train_rows = (
+            np.array(["\0".join(map(str, row)).encode() for row in images], dtype=object)
+            for images in (rows, train_rows)
+        )
     elif rows.dtype != train_rows.dtype:
         if {pixel_range(rows), pixel_range(train_rows)} == {UNIT, BYTES}:
             rows, train_rows = (
@@ -114,7 +123,7 @@ def _find_in_training(X, X_train):
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Scores of predictions; ``str()`` is a table.
+    """Scores of predictions. ``str()`` returns a table.
 
     Attributes
     ----------
@@ -123,7 +132,7 @@ class Report:
     accuracy : float
         Share of correct predictions.
     interval : tuple of float
-        Wilson's 95 % confidence interval of the accuracy. It covers the sampling of the ``n`` images only.
+        Wilson's 95 % confidence interval of the accuracy. It only covers the sampling of the ``n`` images.
     balanced_accuracy : float
         Mean recall of the classes that occur.
     macro_f1 : float
@@ -157,21 +166,28 @@ class Report:
     References
     ----------
     .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Examples
+    --------
+    >>> from ferkit.report import Report
+    >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
+    >>> report.accuracy, report.confused_pairs
+    (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
     """
 
     n: int
     accuracy: float
-    interval: tuple
+    interval: tuple[float, float]
     balanced_accuracy: float
     macro_f1: float
     top_2_accuracy: float | None
     calibration_error: float | None
     n_in_training: int | None
     unseen_accuracy: float | None
-    unseen_interval: tuple | None
+    unseen_interval: tuple[float, float] | None
     seconds_per_face: float | None
-    confused_pairs: list = field(repr=False)
-    per_class: dict = field(repr=False)
+    confused_pairs: list[dict[str, Any]] = field(repr=False)
+    per_class: dict[str, dict[str, float]] = field(repr=False)
     confusion: np.ndarray = field(repr=False)
     labels: list = field(repr=False)
     y_true: np.ndarray = field(repr=False)
@@ -181,8 +197,16 @@ class Report:
 
     @classmethod
     def from_predictions(
-        cls, y_true, y_pred, *, labels=None, y_proba=None, classes=None, seconds_per_face=None, in_training=None
-    ):
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        y_proba: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        seconds_per_face: float | None = None,
+        in_training: ArrayLike | None = None,
+    ) -> Self:
         """Score predictions.
 
         Parameters
@@ -190,7 +214,7 @@ class Report:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            Labels in the order of the report. Other labels that occur follow, sorted.
+            Labels in the order of the report. Other labels that occur come after them, sorted.
         y_proba : array-like of shape (n, n_classes), default=None
             Probability of each class.
         classes : array-like of shape (n_classes,), default=None
@@ -203,16 +227,9 @@ class Report:
         Returns
         -------
         Report
-
-        Examples
-        --------
-        >>> from ferkit.report import Report
-        >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
-        >>> report.accuracy, report.confused_pairs
-        (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
         """
-        y_true, y_pred = (column_or_1d(np.asarray(y)) for y in (y_true, y_pred))
-        check_consistent_length(y_true, y_pred, y_proba, in_training)
+        y_true = check_labels(y_true, (), y_pred, y_proba, in_training)
+        y_pred = check_labels(y_pred, ())
         if not len(y_true):
             raise ValueError("Expected at least one image to score, got none.")
         occurring = unique_labels(y_true, y_pred)
@@ -228,19 +245,18 @@ class Report:
             "recall": float(balanced_accuracy),
             "f1-score": float(macro_f1),
         }
-        top_2 = calibration = n_in_training = unseen = None
+        top_2 = calibration = None
+        classes = None if classes is None else np.asarray(classes)
         if y_proba is not None:
-            classes = np.asarray(classes)
-            y_proba = check_proba(y_proba, np.atleast_1d(classes))
+            known = np.atleast_1d(np.asarray(classes))
+            y_proba = check_proba(y_proba, known)
             # top_k_accuracy_score refuses labels that the model does not know
-            best_2 = classes[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
+            best_2 = known[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())
-            calibration = calibration_error(*bin_confidence(y_true, y_proba, classes, _BINS))
-        if in_training is not None:
-            in_training = np.asarray(in_training, dtype=bool)
-            n_in_training, unseen = int(in_training.sum()), right[~in_training]
-        any_unseen = unseen is not None and len(unseen) > 0
-        names = labels.tolist()
+            calibration = calibration_error(*bin_confidence(y_true, y_proba, known, _BINS))
+        unseen = right if in_training is None else right[~np.asarray(in_training, dtype=bool)]
+        any_unseen = in_training is not None and len(unseen) > 0
+        names = np.asarray(labels).tolist()
         return cls(
             n=len(y_true),
             accuracy=float(right.mean()),
@@ -249,7 +265,7 @@ class Report:
             macro_f1=float(macro_f1),
             top_2_accuracy=top_2,
             calibration_error=calibration,
-            n_in_training=n_in_training,
+            n_in_training=None if in_training is None else len(right) - len(unseen),
             unseen_accuracy=float(unseen.mean()) if any_unseen else None,
             unseen_interval=_wilson_interval(unseen) if any_unseen else None,
             seconds_per_face=seconds_per_face,
@@ -271,7 +287,7 @@ class Report:
             classes=classes,
         )
 
-    def to_frame(self):
+    def to_frame(self) -> pd.DataFrame:
         """Return the scores of each label.
 
         Returns
@@ -282,7 +298,7 @@ class Report:
         rows = [self.per_class[str(label)] for label in self.labels]
         return pd.DataFrame(rows, index=pd.Index(self.labels, name="label")).astype({"support": int})
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return all scores as JSON types: numbers, strings, lists and dicts.
 
         Returns
@@ -307,7 +323,7 @@ class Report:
             "confusion_matrix": self.confusion.tolist(),
         }
 
-    def to_json(self, path=None):
+    def to_json(self, path: str | PathLike | None = None) -> str:
         """Return the result of `to_dict` as JSON.
 
         Parameters
@@ -324,7 +340,7 @@ class Report:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
-    def to_html(self, path, *, title="Report"):
+    def to_html(self, path: str | PathLike, *, title: str = "Report") -> None:
         """Write one self-contained page with all scores and figures.
 
         Parameters
@@ -338,11 +354,11 @@ class Report:
         from .display._base import encode_figure, offscreen
 
         with offscreen():
-            displays = {
+            displays: dict[str, Any] = {
                 "classes": ClassScoresDisplay(self.to_frame()).plot(),
                 "confusion": ConfusionDisplay(self.confusion, self.labels, normalize="true").plot(),
             }
-            if self.y_proba is not None:
+            if self.y_proba is not None and self.classes is not None:
                 displays["calibration"] = ReliabilityDisplay.from_predictions(
                     self.y_true, self.y_proba, labels=self.classes, n_bins=_BINS
                 )
@@ -372,13 +388,13 @@ class Report:
         if self.n_in_training is not None:
             rows.append(("also in training", f"{self.n_in_training:,}", "images identical to a training image"))
         if self.unseen_accuracy is not None:
-            remark = f"{_describe_interval(self.unseen_interval)}, n = {self.n - self.n_in_training:,}"
+            remark = f"{_describe_interval(self.unseen_interval)}, n = {self.n - (self.n_in_training or 0):,}"
             rows.append(("accuracy on the rest", f"{self.unseen_accuracy:.2%}", remark))
         if self.seconds_per_face is not None:
             rows.append(("time per image", f"{1000 * self.seconds_per_face:,.2f} ms", ""))
         return rows
 
-    def __str__(self):
+    def __str__(self) -> str:
         classes = [
             (name, *(f"{row[score]:.2%}" for score in ("precision", "recall", "f1-score")), f"{row['support']:,.0f}")
             for name, row in self.per_class.items()
@@ -397,7 +413,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of comparing two trained models; ``str()`` says which is better and whether that can be sampling noise.
+    """Result of comparing two trained models. ``str()`` says which is better and whether that can be sampling noise.
 
     Attributes
     ----------
@@ -423,22 +439,29 @@ class Comparison:
        on paired data", Journal of Educational and Behavioral Statistics 37 (2012).
     .. [2] Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
        Psychometrika 12 (1947).
+
+    Examples
+    --------
+    >>> from ferkit.report import Report, compare_reports
+    >>> y = ["happy", "sad"] * 50
+    >>> compare_reports(Report.from_predictions(y, ["happy"] * 100), Report.from_predictions(y, y)).n_only
+    (0, 50)
     """
 
-    names: tuple
+    names: tuple[str, str]
     n: int
-    accuracies: tuple
+    accuracies: tuple[float, float]
     difference: float
-    interval: tuple
+    interval: tuple[float, float]
     p_value: float
-    n_only: tuple
+    n_only: tuple[int, int]
 
     @property
-    def is_noise(self):
+    def is_noise(self) -> bool:
         """Whether the difference could be sampling noise, that is p >= 0.05."""
         return self.p_value >= 0.05
 
-    def __str__(self):
+    def __str__(self) -> str:
         scores = [f"{name} {accuracy:.2%}" for name, accuracy in zip(self.names, self.accuracies, strict=True)]
         names, difference, (low, high) = self.names, self.difference, self.interval
         n_only = self.n_only
@@ -457,7 +480,7 @@ class Comparison:
         )
 
 
-def compare_reports(a, b, *, names=("a", "b")):
+def compare_reports(a: Report, b: Report, *, names: tuple[str, str] = ("a", "b")) -> Comparison:
     """Test whether two trained models differ by more than sampling noise.
 
     The verdict holds for these two trained models only. It does not say that one configuration is better than the
@@ -501,7 +524,7 @@ def compare_reports(a, b, *, names=("a", "b")):
     middle = share_b - share_a
     margin = norm.ppf(0.975) * np.sqrt((share_a + share_b - middle**2) / (a.n + 2))
     return Comparison(
-        names=tuple(names),
+        names=(names[0], names[1]),
         n=a.n,
         accuracies=(a.accuracy, b.accuracy),
         difference=(only_b - only_a) / a.n,

@@ -1,23 +1,40 @@
-"""Training runs as directories: train a network into one, read one, compare several."""
+"""Training runs as directories: train a network into one, read one, use its model, compare several."""
 
 import json
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any, Literal, Self
 
 import joblib
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
+from sklearn.utils import Bunch
 
+from ._files import decode_images
 from .backbones import summarize
-from .display import ClassDistributionDisplay, ConfusionDisplay, FacesDisplay, HistoryDisplay, PredictionsDisplay
+from .classifier import FERClassifier
+from .datasets._vocabulary import EMOTIONS
+from .display import (
+    ClassDistributionDisplay,
+    ComparisonDisplay,
+    ConfusionDisplay,
+    FacesDisplay,
+    HistoryDisplay,
+    PredictionsDisplay,
+)
 from .display._base import new_axes, offscreen
-from .report import evaluate
+from .report import Report, evaluate
+from .transformers import PixelParser
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
@@ -50,14 +67,22 @@ class Run:
     reports : dict of dict or None
         Scores of each split, as returned by :meth:`ferkit.report.Report.to_dict`: the content of ``report.json``. None
         if the process was stopped before the run was complete.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from ferkit.runs import Run
+    >>> settings = {"tested_on": "PublicTest", "interrupted": False}
+    >>> Run(Path("run"), settings, {"PublicTest": {"accuracy": 0.67}}).scores
+    {'accuracy': 0.67}
     """
 
     path: Path
-    settings: dict = field(repr=False)
-    reports: dict | None = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
+    reports: dict[str, dict] | None = field(repr=False)
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | PathLike) -> Self:
         """Read a run from its directory.
 
         Parameters
@@ -82,15 +107,15 @@ class Run:
         return self.reports is not None and not self.settings["interrupted"]
 
     @property
-    def scores(self):
-        """Scores on the test images, a dict."""
+    def scores(self) -> dict[str, Any]:
+        """Scores on the test images, as a dict."""
         if self.reports is None:
             raise ValueError(
                 f"Expected a run with scores, got {self.path}, whose training was stopped: train it again."
             )
         return self.reports[self.settings["tested_on"]]
 
-    def matches(self, model, data_name=None):
+    def matches(self, model: FERClassifier, data_name: str | None = None) -> bool:
         """Check whether the run has trained with the same parameters on the same data.
 
         Parameters
@@ -106,12 +131,14 @@ class Run:
         """
         return self.settings["data"] == data_name and self.settings["parameters"] == _plain_parameters(model)
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = (self.path / "report.txt").read_text(encoding="utf-8")
         return text[text.index(f"{self.settings['tested_on']}\n") :].rstrip()
 
 
-def train_run(model, faces, path, *, data_name=None, overwrite=False):
+def train_run(
+    model: FERClassifier, faces: Bunch, path: str | PathLike, *, data_name: str | None = None, overwrite: bool = False
+) -> Run:
     """Train a classifier, score it, and write everything about it to a directory.
 
     The Training images train the model. The test set is PublicTest, Validation or Test, the first of these that the
@@ -123,8 +150,8 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     held-out Training images instead.
 
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
-    ``report.json``, and figures. ``report.json`` is written last: a run that has one is complete, and its files belong
-    together, even if the process was killed.
+    ``report.json``, and figures. ``report.json`` is written last. If it exists, the run is complete, and all files
+    belong to the same training.
 
     Parameters
     ----------
@@ -135,7 +162,7 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     path : str or path-like
         The directory. It is created if needed.
     data_name : str, default=None
-        Name of the data in the settings. Runs can be compared if it is the same.
+        Name of the data in the settings. Only runs with the same name can be compared.
     overwrite : bool, default=False
         Whether to replace a run in the directory.
 
@@ -148,7 +175,7 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     FileExistsError
         If the directory contains a run and ``overwrite`` is False.
     KeyboardInterrupt
-        After Ctrl-C. If at least one epoch was complete, the run has been written before, marked as interrupted.
+        After Ctrl-C. If at least one epoch is complete, the run is first written and marked as interrupted.
 
     Examples
     --------
@@ -177,7 +204,7 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
         if not getattr(model, "history_", None):
             raise
         interrupt = error
-    (path / REPORT).unlink(missing_ok=True)  # from here on, an earlier run is no longer complete
+    (path / REPORT).unlink(missing_ok=True)  # an earlier run in this directory is no longer complete
     _write_model(model, path)
     settings = {"data": data_name, "tested_on": tested_on, "interrupted": interrupt is not None}
     settings |= {"parameters": parameters, **_describe_training(model)}
@@ -199,11 +226,11 @@ def train_run(model, faces, path, *, data_name=None, overwrite=False):
     return Run.read(path)
 
 
-def compare_runs(runs):
+def compare_runs(runs: Iterable[Run | str | PathLike]) -> pd.DataFrame:
     """Compare runs that were tested on the same images.
 
-    Each run is one trained model. The intervals cover the choice of test images only; training again with another seed
-    changes the accuracy too.
+    Each run is one trained model. The intervals only cover the sampling of the test images; training again with another
+    seed also changes the accuracy.
 
     Parameters
     ----------
@@ -239,8 +266,8 @@ def compare_runs(runs):
          name  parameters  epochs   n
     ...
     """
-    runs = [run if isinstance(run, Run) else Run.read(run) for run in runs]
-    tested = {(run.settings["data"], run.settings["tested_on"]) for run in runs}
+    read = [run if isinstance(run, Run) else Run.read(run) for run in runs]
+    tested = {(run.settings["data"], run.settings["tested_on"]) for run in read}
     if len(tested) != 1:
         found = ", ".join(f"{split} of {data}" for data, split in sorted(tested, key=str)) or "no runs"
         raise ValueError(f"Expected runs that were tested on the same images, got {found}: compare them separately.")
@@ -257,13 +284,104 @@ def compare_runs(runs):
             "accuracy": run.scores["accuracy"],
             "accuracy_low": run.scores["accuracy_interval_95"][0],
             "accuracy_high": run.scores["accuracy_interval_95"][1],
-            "training_accuracy": run.reports["Training"]["accuracy"],
+            "training_accuracy": run.reports["Training"]["accuracy"],  # type: ignore[index] # run.scores has raised
             "balanced_accuracy": run.scores["balanced_accuracy"],
             "n": run.scores["n"],
         }
-        for run in runs
+        for run in read
     ]
     return pd.DataFrame(rows).sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def find_runs(path, models, data_name):
+    """Return the runs below a directory that were trained on some data.
+
+    Of the directories in ``models``, only those that match their classifier are included. An earlier run with other
+    settings would look like a result of the same comparison.
+    """
+    found = [Run.read(report.parent) for report in sorted(path.glob(f"*/{REPORT}"))]
+    return [
+        run
+        for run in found
+        if run.settings["data"] == data_name and (run.path not in models or run.matches(models[run.path], data_name))
+    ]
+
+
+def write_comparison(table: pd.DataFrame, path: Path) -> str:
+    """Write the result of `compare_runs` as Markdown, JSON and chart to a directory; return the Markdown."""
+    columns = {
+        "network": table["name"],
+        "input": table["input_size"],
+        "epochs": table["epochs"],
+        "parameters": (table["parameters"] / 1e6).map("{:.2f} M".format),
+        "MFLOP": (table["flops"] / 1e6).map("{:,.0f}".format),
+        "minutes": (table["seconds"] / 60).map("{:.1f}".format),
+        "Training": table["training_accuracy"].map("{:.2%}".format),
+        table["tested_on"][0]: table["accuracy"].map("{:.2%}".format),
+        "95 % interval": table["accuracy_low"].map("{:.2%} to ".format) + table["accuracy_high"].map("{:.2%}".format),
+    }
+    alignment = ["left", *["right"] * (len(columns) - 1)]
+    text = pd.DataFrame(columns).to_markdown(index=False, colalign=alignment, disable_numparse=True)
+    write_text(path / "comparison.md", f"{text}\n")
+    write_text(path / "comparison.json", json.dumps(table.to_dict("records"), indent=2) + "\n")
+    with offscreen():
+        ComparisonDisplay(table).plot().figure_.savefig(path / "comparison.png", dpi=150)
+    return text
+
+
+def read_model(path: Path) -> BaseEstimator:
+    """Read a fitted classifier from a joblib file or from the directory of a run."""
+    path = path / MODEL if path.is_dir() else path
+    try:
+        model = joblib.load(path)
+    except Exception as error:
+        raise ValueError(f"Expected a run's {MODEL}, got {path}, which joblib can't load.") from error
+    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
+        raise ValueError(f"Expected a fitted classifier in {path}, got a {type(model).__name__}.")
+    return model
+
+
+def score_split(model: BaseEstimator, faces: Bunch, usage: str | None = None) -> tuple[str, Report]:
+    """Score a model on one split or "all" images, by default the test set; return the split and a report."""
+    if faces.target is None:
+        raise ValueError("Expected labeled images to score on, got images with no labels.")
+    if usage is None:
+        usage = next((usage for usage in TEST_SPLITS if usage in faces.usage), None)
+        if usage is None:
+            found = ", ".join(sorted(set(faces.usage)))
+            raise ValueError(f'Expected test images, got only {found} images: pass usage="all" to score on them.')
+    rows = np.flatnonzero((faces.usage == usage) | (usage == "all"))
+    if np.issubdtype(model.classes_.dtype, np.integer):  # trained on FER2013's codes instead of names
+        y, labels = faces.target, model.classes_
+    else:
+        y, labels = faces.target_names[faces.target], order_labels(model, faces)
+    return usage, evaluate(model, faces.data[rows], y[rows], labels=labels)
+
+
+def predict_files(
+    model: BaseEstimator, paths: Iterable[Path], errors: Literal["raise", "drop"] = "raise"
+) -> tuple[pd.DataFrame, dict[str, Exception]]:
+    """Return a table of image, emotion and the probability of each, and a dict of the errors of skipped files."""
+    first = model[0] if hasattr(model, "steps") else model
+    if isinstance(first, PixelParser) or not hasattr(first, "image_shape_"):
+        kind = type(first).__name__
+        raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
+    names = [*dict.fromkeys(map(str, paths))]
+    images: dict[str, np.ndarray] = {}
+    skipped: dict[str, Exception] = {}
+    decoded = decode_images([partial(open, path, "rb") for path in names], first.image_shape_)
+    for path, image in zip(names, decoded, strict=True):
+        if not isinstance(image, Exception):
+            images[path] = image
+        elif errors == "raise":
+            raise ValueError(f'Expected an image, got {path} ({image}): pass errors="drop" to skip it.') from image
+        else:
+            skipped[path] = image
+    if not images:
+        raise ValueError("Expected at least one readable image, got none.")
+    table = pd.DataFrame(model.predict_proba(np.stack([*images.values()])), columns=map(str, model.classes_))
+    table = table[[name for name in EMOTIONS if name in table] + [name for name in table if name not in EMOTIONS]]
+    return pd.concat([pd.DataFrame({"image": [*images], "emotion": table.idxmax(axis=1)}), table], axis=1), skipped
 
 
 def make_directory(path):
@@ -304,7 +422,7 @@ def order_labels(model, faces):
 
 
 def write_text(path, text):
-    """Write a text file that never exists in part."""
+    """Write a text file so that it never exists in part, even if the process is killed."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
@@ -357,7 +475,7 @@ def _describe_training(model):
 @offscreen()
 def _draw_figures(model, faces, splits, reports):
     y, (train, test), (*_, report) = faces.target_names[faces.target], splits.values(), reports.values()
-    displays = {
+    displays: dict[str, Any] = {
         "learning_curve": HistoryDisplay.from_estimator(model),
         "class_distribution": ClassDistributionDisplay.from_targets(
             {name: y[rows] for name, rows in splits.items()}, labels=report.labels

@@ -243,11 +243,6 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         -------
         ndarray of shape (n, new_height * new_width * channels)
             The resized images: uint8 if `X` is uint8, otherwise float32.
-
-        Raises
-        ------
-        ValueError
-            If `X` does not hold images of the shape seen in `fit`.
         """
         check_is_fitted(self)
         rows, shape = check_images(self, X, reset=False)
@@ -355,11 +350,6 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         -------
         ndarray of shape (n, pixels) and dtype float32
             The normalized images.
-
-        Raises
-        ------
-        ValueError
-            If `X` does not hold images of the shape seen in `fit`.
         """
         check_is_fitted(self)
         rows, (_, _, channels) = check_images(self, X, reset=False)
@@ -387,11 +377,6 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         -------
         ndarray of shape (n, pixels) and dtype float32
             The images, in the range of the training images.
-
-        Raises
-        ------
-        ValueError
-            If the rows do not have the length seen in `fit`.
         """
         check_is_fitted(self)
         rows, (_, _, channels) = check_images(self, X, reset=False)

@@ -6,7 +6,7 @@ from hypothesis import settings
 from ferkit import FERClassifier
 from ferkit.datasets import make_faces
 
-settings.register_profile("any machine", deadline=None)  # a busy one must not fail a test
+settings.register_profile("any machine", deadline=None)  # a test must not fail on a busy machine
 settings.load_profile("any machine")
 
 
@@ -17,7 +17,7 @@ def faces():
 
 @pytest.fixture
 def tiny():
-    """What keeps a FERClassifier small enough for a test."""
+    """Parameters that make a FERClassifier small enough for a test."""
 
     def build(backbone="cnn", **params):
         defaults = {"max_epochs": 1, "batch_size": 64, "random_state": 0}
@@ -46,7 +46,7 @@ def one_thread():
 
 @pytest.fixture
 def pyplot_state():
-    """Backend, settings and open figures of matplotlib, none of them the default."""
+    """Backend, settings and open figures of matplotlib, all different from the default."""
     with plt.rc_context():
         backend = plt.get_backend()
         plt.switch_backend("svg")

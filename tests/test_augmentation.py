@@ -49,7 +49,7 @@ def test_originals_come_first_then_copies_with_their_labels(faces):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_change_changes_and_stays_like_the_image(change, faces):
+def test_each_change_is_visible_and_small(change, faces):
     images = as_tensor(faces)
     drawn = draw(ImageAugmenter(**{**STILL, change: CHANGES[change]}), images)
     assert drawn.shape == images.shape
@@ -59,17 +59,17 @@ def test_each_change_changes_and_stays_like_the_image(change, faces):
     assert np.mean(similar) > 0.1
 
 
-def test_nothing_asked_for_is_nothing_done(faces):
+def test_without_changes_images_stay_the_same(faces):
     images = as_tensor(faces)
     assert torch.equal(draw(ImageAugmenter(**STILL), images), images)
 
 
-def test_flip_alone_mirrors_exactly(faces):
+def test_flips_mirror_exactly(faces):
     images = as_tensor(faces)
     assert torch.equal(draw(ImageAugmenter(**{**STILL, "horizontal_flip": 1}), images), images.flip(3))
 
 
-def test_flip_within_a_resampling_mirrors_too(faces):
+def test_flips_combine_with_resampling(faces):
     images = as_tensor(faces)
     drawn = draw(ImageAugmenter(**{**STILL, "horizontal_flip": 1, "translation": 1e-7}), images)
     torch.testing.assert_close(drawn, images.flip(3), atol=1e-2, rtol=0)
@@ -81,7 +81,7 @@ def test_rotation_turns_the_square_and_the_oblong_by_the_same_angle():
         image = torch.zeros(64, 1, height, width)
         image[:, :, 31:34, width // 2 : width // 2 + 20] = 1
         drawn = draw(ImageAugmenter(**{**STILL, "rotation": 90}), image)
-        drawn[..., : width // 2 - 30] = drawn[..., width // 2 + 30 :] = 0  # what reflection brought in
+        drawn[..., : width // 2 - 30] = drawn[..., width // 2 + 30 :] = 0  # removes the reflection
         y, x = torch.meshgrid(torch.arange(height) - 32.0, torch.arange(width) - width // 2.0, indexing="ij")
         mass = drawn.sum((1, 2, 3))
         reach = torch.hypot((drawn[:, 0] * x).sum((1, 2)) / mass, (drawn[:, 0] * y).sum((1, 2)) / mass)
@@ -89,7 +89,7 @@ def test_rotation_turns_the_square_and_the_oblong_by_the_same_angle():
 
 
 @pytest.mark.parametrize("change", ["translation", "scale"])
-def test_amounts_are_bounds(change):
+def test_changes_stay_within_their_amounts(change):
     image = torch.zeros(200, 1, 41, 41)
     image[:, :, 20, 30] = 1
     drawn = draw(ImageAugmenter(**{**STILL, change: 0.2}), image)[:, 0]
@@ -101,7 +101,7 @@ def test_amounts_are_bounds(change):
     assert inside.std() > 1
 
 
-def test_any_scale_of_pixels_is_changed_alike(faces):
+def test_pixels_on_any_scale_are_changed_in_the_same_way(faces):
     images = as_tensor(faces)
     augmenter = ImageAugmenter(**{**CHANGES, "horizontal_flip": 0.5})
     standardised = (images - 128) / 50
@@ -110,7 +110,7 @@ def test_any_scale_of_pixels_is_changed_alike(faces):
     )
 
 
-def test_images_given_are_not_written_to(faces):
+def test_input_images_are_not_modified(faces):
     images = as_tensor(faces)
     before = images.clone()
     draw(ImageAugmenter(**CHANGES), images)
@@ -120,7 +120,7 @@ def test_images_given_are_not_written_to(faces):
     np.testing.assert_array_equal(X, faces.data)
 
 
-def test_random_state_decides(faces):
+def test_random_state_determines_the_changes(faces):
     same = [ImageAugmenter(random_state=seed).fit_resample(faces.data, faces.target)[0] for seed in (0, 0, 1)]
     np.testing.assert_array_equal(same[0], same[1])
     assert (same[0] != same[2]).any()
@@ -128,7 +128,7 @@ def test_random_state_decides(faces):
     assert not torch.equal(draw(ImageAugmenter(), as_tensor(faces)), draw(ImageAugmenter(), as_tensor(faces), seed=1))
 
 
-def test_colour_keeps_its_channels_together():
+def test_channels_of_color_images_are_changed_together():
     images = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 1), dtype=np.uint8).repeat(3, axis=3)
     X, _ = ImageAugmenter(random_state=0, erasing=1, brightness=1).fit_resample(images, np.arange(20) % 2)
     gray = X.reshape(-1, 16, 16, 3).astype(int)
@@ -146,6 +146,6 @@ def test_frames_stay_frames(faces):
 @pytest.mark.parametrize(
     "params", [{"horizontal_flip": 1.5}, {"rotation": -1}, {"scale": 1}, {"n_copies": -1}, {"erasing": "yes"}], ids=str
 )
-def test_bad_amounts_are_refused(params, faces):
+def test_invalid_amounts_are_refused(params, faces):
     with pytest.raises(ValueError, match=next(iter(params))):
         clone(ImageAugmenter(**params)).fit_resample(faces.data, faces.target)

@@ -19,8 +19,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 
 import ferkit
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, Pipeline, PixelParser
-from ferkit.backbones import CNN
-from ferkit.backbones._registry import BACKBONES
+from ferkit.backbones import CNN, list_backbones
 from ferkit.datasets import make_faces
 
 
@@ -46,9 +45,9 @@ def test_learns_drawn_faces():
     assert losses[-1] < losses[0] - 0.3
 
 
-@pytest.mark.parametrize("backbone", [*BACKBONES, "resnet18", "vgg11_bn", "googlenet", "timm/resnet10t"])
+@pytest.mark.parametrize("backbone", [*list_backbones()[:6], "resnet18", "vgg11_bn", "googlenet", "timm/resnet10t"])
 def test_every_backbone_fits_and_predicts(backbone, tiny, faces):
-    model = tiny(backbone).fit(faces.data[::5], faces.target[::5])
+    model = tiny(backbone).fit(faces.data[:14], faces.target[:14])
     proba = model.predict_proba(faces.data[:9])
     assert proba.shape == (9, 7)
     np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
@@ -87,8 +86,8 @@ def test_every_parameter_trains(params, tiny, faces):
     assert set(model.predict(faces.data)) <= set(y)
 
 
-def test_auto_takes_what_the_backbone_needs(tiny, faces):
-    small = tiny("vgg16").fit(faces.data[::20], faces.target[::20])
+def test_auto_uses_the_settings_of_the_backbone(tiny, faces):
+    small = tiny("squeezenet1_1").fit(faces.data[::20], faces.target[::20])
     large = tiny("cnn").fit(faces.data[::20], faces.target[::20])
     assert small.lr_ < large.lr_
     assert (large.lr, large.optimizer) == ("auto", "auto")
@@ -97,14 +96,14 @@ def test_auto_takes_what_the_backbone_needs(tiny, faces):
 
 
 @pytest.mark.parametrize(("max_epochs", "mixup"), [(39, 0), (40, 0.2)])
-def test_long_trainings_mix(max_epochs, mixup, tiny, faces):
+def test_long_trainings_use_mixup(max_epochs, mixup, tiny, faces):
     model = tiny(max_epochs=max_epochs).fit(faces.data[:16], faces.target[:16])
     assert model.mixup_ == mixup
     again = tiny(max_epochs=max_epochs, mixup=mixup).fit(faces.data[:16], faces.target[:16])
     assert same(model, again, faces)
 
 
-def test_all_scales_of_pixels_train_alike(tiny, faces):
+def test_pixels_on_any_scale_train_the_same_model(tiny, faces):
     expected = tiny(precision="float32").fit(faces.data, faces.target).predict_proba(faces.data)
     for X in (faces.data / 255, (faces.data - 130.0) / 50, faces.images, faces.images[..., None]):
         got = tiny(precision="float32").fit(X, faces.target).predict_proba(X)
@@ -126,25 +125,26 @@ def test_user_networks(tiny, faces):
         tiny(CNN(num_classes=7)).fit(faces.data, faces.target)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: on the CPU all images are in its memory")
 def test_data_larger_than_the_device_trains_the_same(tiny, faces, monkeypatch):
     weight = np.linspace(0.5, 2, 210)
     whole = tiny().fit(faces.data, faces.target, weight)
-    monkeypatch.setattr("ferkit.training._data.resident_bytes", lambda device: 100_000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (200_000, 200_000))  # the images have 483,840
     assert same(tiny().fit(faces.data, faces.target, weight), whole, faces)
 
 
-def test_colour_images(tiny):
+def test_color_images(tiny):
     X = np.random.default_rng(0).integers(0, 256, (30, 24, 20, 3), dtype=np.uint8)
     model = tiny().fit(X, np.arange(30) % 3)
     assert model.image_shape_ == (24, 20, 3)
     assert model.predict(X.transpose(0, 3, 1, 2)).shape == (30,)
 
 
-@pytest.mark.parametrize("n", [2, 65, 129])
+@pytest.mark.parametrize("n", [2, 9, 17])
 @pytest.mark.parametrize("backbone", ["cnn", "resnet18"])
-def test_a_lone_last_row_does_not_break_batch_norm(n, backbone, tiny, faces):
+def test_a_single_last_row_does_not_break_batch_norm(n, backbone, tiny, faces):
     y = np.arange(n) % 2
-    assert tiny(backbone).fit(faces.data[:n], y).predict(faces.data[:1]).shape == (1,)
+    assert tiny(backbone, batch_size=8).fit(faces.data[:n], y).predict(faces.data[:1]).shape == (1,)
 
 
 def test_callbacks_and_net_params_reach_skorch(tiny, faces):
@@ -167,7 +167,7 @@ def test_callbacks_and_net_params_reach_skorch(tiny, faces):
 # repeating
 
 
-def test_random_state_repeats_a_fit_and_leaves_the_global_stream_alone(tiny, faces):
+def test_random_state_repeats_a_fit_without_using_the_global_stream(tiny, faces):
     torch.manual_seed(7)
     first = tiny(mixup=0.2).fit(faces.data, faces.target)
     after = torch.rand(1)
@@ -179,7 +179,7 @@ def test_random_state_repeats_a_fit_and_leaves_the_global_stream_alone(tiny, fac
     assert not same(first, tiny(mixup=0.2, random_state=1).fit(faces.data, faces.target), faces)
 
 
-def test_refit_starts_anew(tiny, faces):
+def test_fit_starts_from_scratch_each_time(tiny, faces):
     model = tiny().fit(faces.data, faces.target)
     again = clone(model).fit(faces.data, faces.target)
     assert same(model.fit(faces.data, faces.target), again, faces)
@@ -196,7 +196,7 @@ def test_fit_changes_no_parameter(tiny, faces):
 # weights
 
 
-def test_a_weight_of_zero_leaves_a_row_out(tiny, faces):
+def test_rows_of_weight_zero_are_ignored(tiny, faces):
     weight = np.ones(210)
     weight[100:] = 0
     weighted = tiny().fit(faces.data, faces.target, sample_weight=weight)
@@ -204,7 +204,7 @@ def test_a_weight_of_zero_leaves_a_row_out(tiny, faces):
     assert same(weighted, without, faces)
 
 
-def test_weights_pull_predictions_to_the_heavy_class(tiny, faces):
+def test_a_heavier_class_is_predicted_more_often(tiny, faces):
     y = np.where(faces.target == 3, "happy", "other")
     light, heavy = (
         tiny(max_epochs=10)
@@ -222,7 +222,7 @@ def test_class_weight_equals_the_same_sample_weight(tiny, faces):
 
 
 @pytest.mark.parametrize(("weight", "message"), [(np.zeros(210), "non-zero"), (-np.ones(210), "[Nn]egative")])
-def test_weights_that_make_no_sense(weight, message, tiny, faces):
+def test_invalid_weights_are_refused(weight, message, tiny, faces):
     with pytest.raises(ValueError, match=message):
         tiny().fit(faces.data, faces.target, sample_weight=weight)
 
@@ -230,7 +230,7 @@ def test_weights_that_make_no_sense(weight, message, tiny, faces):
 # validation, stopping, interrupting
 
 
-def test_nothing_is_held_back_unasked(tiny, faces):
+def test_no_validation_set_is_held_back_by_default(tiny, faces):
     history = tiny().fit(faces.data, faces.target).history_
     assert list(history[0]) == [
         "epoch",
@@ -259,7 +259,7 @@ def test_early_stopping_keeps_the_best_weights(tiny, faces):
     assert model.score(faces.data[held_back], faces.target[held_back]) == pytest.approx(max(accuracies))
 
 
-def test_early_stopping_without_validation_says_so(tiny, faces):
+def test_early_stopping_needs_a_validation_set(tiny, faces):
     with pytest.raises(ValueError, match="pass validation_fraction"):
         tiny(early_stopping=True).fit(faces.data, faces.target)
 
@@ -280,7 +280,7 @@ class Interrupt(Callback):
 
 
 @pytest.mark.parametrize("moment", ["on_batch_end", "on_epoch_end"])
-def test_ctrl_c_leaves_a_model_and_is_raised_again(moment, tiny, faces):
+def test_ctrl_c_keeps_the_model_and_is_raised_again(moment, tiny, faces):
     model = tiny(max_epochs=5, callbacks=[Interrupt(moment)])
     with pytest.raises(KeyboardInterrupt):
         model.fit(faces.data, faces.target)
@@ -289,7 +289,7 @@ def test_ctrl_c_leaves_a_model_and_is_raised_again(moment, tiny, faces):
     pickle.loads(pickle.dumps(model))
 
 
-def test_early_stopping_among_the_callbacks_is_no_interruption(tiny, faces):
+def test_an_early_stopping_callback_is_not_an_interruption(tiny, faces):
     stop = EarlyStopping("train_loss", patience=1, threshold=10, threshold_mode="abs", sink=lambda text: None)
     model = tiny(max_epochs=5, callbacks=[stop]).fit(faces.data, faces.target)
     assert len(model.history_) == 2
@@ -307,7 +307,7 @@ def test_freezing_between_epochs_reaches_the_weights_that_train(tiny, faces):
     assert torch.equal(seen[2], seen[3])
 
 
-def test_net_params_take_a_loss_of_ones_own(tiny, faces):
+def test_net_params_accept_another_loss(tiny, faces):
     weights = torch.tensor([0.0, 0, 0, 1, 0, 0, 0])
     params = {"criterion": torch.nn.CrossEntropyLoss, "criterion__weight": weights}
     model = tiny(net_params=params, max_epochs=8, lr=3e-2).fit(faces.data, faces.target)
@@ -318,12 +318,12 @@ def test_net_params_take_a_loss_of_ones_own(tiny, faces):
         tiny(net_params={"iterator_train": torch.utils.data.DataLoader}).fit(faces.data, faces.target)
 
 
-def test_net_params_take_an_optimizer_of_ones_own(tiny, faces):
+def test_net_params_accept_another_optimizer(tiny, faces):
     model = tiny(net_params={"optimizer": torch.optim.RMSprop, "optimizer__alpha": 0.9}).fit(faces.data, faces.target)
     assert isinstance(model.net_.optimizer_, torch.optim.RMSprop)
 
 
-def test_a_failed_fit_leaves_nothing_of_an_earlier_one(tiny, faces):
+def test_a_failed_fit_removes_the_earlier_model(tiny, faces):
     model = tiny().fit(faces.data, faces.target)
     with pytest.raises(ValueError, match="Expected the name of a backbone"):
         model.set_params(backbone="nope").fit(faces.data, faces.target)
@@ -331,7 +331,7 @@ def test_a_failed_fit_leaves_nothing_of_an_earlier_one(tiny, faces):
         model.predict(faces.data)
 
 
-def test_an_error_in_training_takes_the_progress_bar_down(tiny, faces):
+def test_an_error_in_training_closes_the_progress_bar(tiny, faces):
     before = threading.enumerate()
     with pytest.raises(ValueError, match="diverged"):
         tiny(verbose=1, lr=1e30, optimizer="sgd", max_epochs=3, lr_schedule=None).fit(faces.data, faces.target)
@@ -373,7 +373,7 @@ def test_progress_shows_epochs_and_scores(tiny, faces, capsys):
 # parameters after fit
 
 
-def test_tta_acts_on_a_fitted_model(tiny, faces):
+def test_tta_applies_to_a_fitted_model(tiny, faces):
     model = tiny(precision="float32").fit(faces.data, faces.target)
     mirrored = faces.images[:, :, ::-1]
     assert np.allclose(model.predict_proba(faces.images), model.predict_proba(mirrored), atol=1e-5)
@@ -384,7 +384,7 @@ def test_tta_acts_on_a_fitted_model(tiny, faces):
     np.testing.assert_allclose(model.predict_proba(faces.images), (one + other) / 2, atol=1e-5)
 
 
-def test_precision_acts_on_a_fitted_model(tiny, faces):
+def test_precision_applies_to_a_fitted_model(tiny, faces):
     model = tiny(precision="float32").fit(faces.data, faces.target)
     exact = model.predict_proba(faces.data)
     model.set_params(precision="bfloat16")
@@ -396,7 +396,7 @@ def test_precision_acts_on_a_fitted_model(tiny, faces):
     np.testing.assert_array_equal(model.predict_proba(faces.data), exact)
 
 
-def test_batch_size_acts_on_a_fitted_model(tiny, faces):
+def test_batch_size_applies_to_a_fitted_model(tiny, faces):
     class Count(CNN):
         sizes = []  # noqa: RUF012
 
@@ -411,7 +411,7 @@ def test_batch_size_acts_on_a_fitted_model(tiny, faces):
         assert max(Count.sizes) == batch_size
 
 
-def test_device_acts_on_a_fitted_model(tiny, faces):
+def test_device_applies_to_a_fitted_model(tiny, faces):
     model = tiny().fit(faces.data, faces.target)
     expected = model.predict_proba(faces.data)
     np.testing.assert_array_equal(model.set_params(device="cpu").predict_proba(faces.data), expected)
@@ -432,13 +432,13 @@ def test_a_fitted_model_moves_between_devices(tiny, faces):
 
 
 @pytest.mark.parametrize("params", [{"tta": "rotate"}, {"precision": "int8"}, {"batch_size": 0}], ids=str)
-def test_bad_parameters_are_refused_at_predict_too(params, tiny, faces):
+def test_invalid_parameters_are_also_refused_at_predict(params, tiny, faces):
     model = tiny().fit(faces.data, faces.target)
     with pytest.raises(ValueError, match=next(iter(params))):
         model.set_params(**params).predict(faces.data)
 
 
-def test_numpy_integers_are_integers(tiny, faces):
+def test_numpy_integers_work_like_python_integers(tiny, faces):
     params = {"batch_size": 32, "max_epochs": 2, "early_stopping": 2, "frozen_epochs": 1, "input_size": 32}
     numbers = {name: np.int64(value) for name, value in params.items()}
     for schedule in ("onecycle", "cosine", "plateau", None):
@@ -452,8 +452,8 @@ def test_numpy_integers_are_integers(tiny, faces):
 # copies of one image
 
 
-def test_copies_of_one_image_stay_on_one_side(tiny, faces):
-    """An over-sampler before the classifier would otherwise let it see what it is scored on."""
+def test_copies_of_one_image_are_in_the_same_split(tiny, faces):
+    """Otherwise, after an over-sampler, the classifier would train on copies of its validation faces."""
     rows = np.flatnonzero(np.isin(faces.target, [1, 3]))
     rows = np.r_[rows, np.repeat(rows[faces.target[rows] == 1], 4)]  # disgust five times
     X, y = faces.data[rows], faces.target[rows]
@@ -516,7 +516,7 @@ def test_a_partial_fit_that_fails_changes_nothing(damage, tiny, faces, tmp_path)
     np.testing.assert_array_equal(model.predict_proba(X), reference.predict_proba(X))
 
 
-def test_partial_fit_goes_on(tiny, faces):
+def test_partial_fit_continues_the_training(tiny, faces):
     model = tiny()
     for _ in range(3):
         model.partial_fit(faces.data, faces.target, classes=np.arange(7))
@@ -535,9 +535,9 @@ def test_partial_fit_after_fit_and_pickling(tiny, faces):
 
 
 def test_partial_fit_needs_to_know_the_classes(tiny, faces):
-    with pytest.raises(ValueError, match="first call to partial_fit needs classes"):
+    with pytest.raises(ValueError, match="Expected `classes` in the first call"):
         tiny().partial_fit(faces.data, faces.target)
-    with pytest.raises(ValueError, match=r"not among the classes .*6"):
+    with pytest.raises(ValueError, match=r"among the classes .*got .6"):
         tiny().partial_fit(faces.data, faces.target, classes=range(6))
     model = tiny().partial_fit(faces.data, faces.target, classes=range(7))
     with pytest.raises(ValueError, match="Expected the classes of the first call"):
@@ -585,13 +585,13 @@ def test_bad_parameters_are_refused(params, message, faces):
 
 
 def test_augment_parameters_need_an_augmenter():
-    with pytest.raises(ValueError, match=r"augment__rotation needs .*augment=ImageAugmenter\(\)"):
+    with pytest.raises(ValueError, match=r"to set augment__rotation, .*augment=ImageAugmenter\(\)"):
         FERClassifier().set_params(augment__rotation=5)
     model = FERClassifier().set_params(augment=ImageAugmenter(), augment__rotation=5)
     assert model.augment.rotation == 5
 
 
-def test_predict_checks_what_comes(fitted, faces):
+def test_predict_checks_its_input(fitted, faces):
     with pytest.raises(ValueError, match="features"):
         fitted.predict(faces.data[:, :100])
     with pytest.raises(ValueError, match="NaN"):
@@ -646,7 +646,7 @@ def test_a_whole_pipeline_from_strings(tiny, faces):
     assert shown.confusion_matrix.sum() == 60
 
 
-def test_resampling_acts_in_fit_alone(tiny, faces):
+def test_resampling_only_acts_in_fit(tiny, faces):
     rows = np.r_[np.flatnonzero(faces.target == 3), np.flatnonzero(faces.target == 1)[:3]]
     pipeline = Pipeline([("balance", RandomOverSampler(random_state=0)), ("classify", tiny(batch_size=1))])
     pipeline.fit(faces.data[rows], faces.target[rows])
@@ -674,17 +674,18 @@ def test_grid_over_backbones(tiny, faces):
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 @pytest.mark.parametrize("backbone", ["cnn", "mobilenet_v3_small"])
-def test_workers_give_the_scores_of_one_process(backend, backbone, tiny, faces, one_thread):
+def test_parallel_scores_equal_serial_ones(backend, backbone, tiny, faces, one_thread):
     model = tiny(backbone, dropout=0.5)
-    alone = cross_val_score(model, faces.data, faces.target, cv=2, error_score="raise")
+    X, y = faces.data[:84], faces.target[:84]
+    serial = cross_val_score(model, X, y, cv=2, error_score="raise")
     limit = {"inner_max_num_threads": 1} if backend == "loky" else {}
     with joblib.parallel_backend(backend, **limit):
-        together = cross_val_score(model, faces.data, faces.target, cv=2, n_jobs=2, error_score="raise")
-    np.testing.assert_array_equal(together, alone)
+        together = cross_val_score(model, X, y, cv=2, n_jobs=2, error_score="raise")
+    np.testing.assert_array_equal(together, serial)
 
 
 def test_parallelism_inside_parallelism(tiny, faces):
-    """A search over an ensemble, both in threads or both in processes, each network with threads of its own."""
+    """A search over an ensemble, both in threads or in processes. Each network has threads of its own."""
     members = [("a", tiny()), ("b", tiny(random_state=1))]
 
     def search(n_jobs):
@@ -741,7 +742,7 @@ def test_import_is_light():
     assert shown.stdout.strip() == "[]"
 
 
-def test_pipeline_is_imbalanced_learns():
+def test_pipeline_is_the_one_of_imbalanced_learn():
     from imblearn.pipeline import Pipeline as theirs
 
     assert ferkit.Pipeline is theirs

@@ -23,7 +23,7 @@ FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predicti
 
 
 def run(*arguments):
-    """Exit code of the command."""
+    """Return the exit code of `ferkit`."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code or 0
@@ -55,7 +55,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave figures empty, which take most of the time of a short run."""
+    """Leave figures empty, because they take most of the time of a short run."""
 
     def savefig(self, file, **options):
         if not hasattr(file, "write"):
@@ -93,7 +93,7 @@ def ctrl_c(backbone, after):
         yield
 
 
-def test_a_run_leaves_everything_in_its_folder(finished, csv):
+def test_train_writes_model_report_figures_and_settings(finished, csv):
     assert {path.stem for path in finished.glob("*.png")} == FIGURES
     for path in finished.glob("*.png"):
         assert np.asarray(Image.open(path).convert("L")).std() > 5, f"{path} is blank"
@@ -118,7 +118,7 @@ def test_a_run_leaves_everything_in_its_folder(finished, csv):
     assert "happy" in model.classes_
 
 
-def test_an_earlier_run_is_not_overwritten_unasked(finished, csv, quick, capsys):
+def test_an_earlier_run_is_only_overwritten_with_force(finished, csv, quick, capsys):
     before = (finished / "model.joblib").read_bytes()
     assert run("train", csv, *TRAIN, "--out", finished) == 2
     assert "--force" in capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_evaluate_agrees_with_the_report(finished, csv, capsys):
     assert "n = 20" in shown
 
 
-def test_evaluate_takes_models_of_codes_too(csv, tmp_path, capsys, faces, tiny):
+def test_evaluate_accepts_models_that_predict_codes(csv, tmp_path, capsys, faces, tiny):
     joblib.dump(tiny().fit(faces.data, faces.target), tmp_path / "codes.joblib")
     assert run("evaluate", tmp_path / "codes.joblib", csv, "--usage", "all", "--json") == 0
     assert json.loads(capsys.readouterr().out)["n"] == 200
@@ -168,7 +168,7 @@ def test_predict_as_table_json_and_csv(finished, pictures, capsys):
     assert len(out) == 4
 
 
-def test_folders_and_zips_train_like_the_csv(csv, tmp_path, quick):
+def test_folders_and_zips_train_the_same_model_as_the_csv(csv, tmp_path, quick):
     faces = make_faces(200, random_state=0)
     folder = tmp_path / "fer"
     for number, (image, target, usage) in enumerate(zip(faces.images, faces.target, faces.usage, strict=True)):
@@ -185,7 +185,7 @@ def test_folders_and_zips_train_like_the_csv(csv, tmp_path, quick):
     assert len(set(accuracies)) == 1
 
 
-def test_other_splits_are_scored_on(csv, tmp_path, quick):
+def test_train_scores_other_splits(csv, tmp_path, quick):
     frame = pd.read_csv(csv)
     frame.loc[frame.Usage != "Training", "Usage"] = "Test"
     frame.to_csv(tmp_path / "other.csv", index=False)
@@ -210,7 +210,7 @@ def test_other_splits_are_scored_on(csv, tmp_path, quick):
             "Row 1 holds 2 pixel values, expected 2,304 (48×48): drop it, or add --drop",
         ),
         (["train", "cut.zip"], 1, "truncated or damaged"),
-        (["train", "unlabelled.csv"], 1, "Expected labeled images"),
+        (["train", "unlabeled.csv"], 1, "Expected labeled images"),
         (["train", "test_only.csv"], 1, "Expected Training images"),
         (["train", "one_class.csv"], 1, "one class"),
         (["train", "DATA", "--device", "abacus"], 2, "device must be"),
@@ -223,7 +223,7 @@ def test_other_splits_are_scored_on(csv, tmp_path, quick):
         (["evaluate", "missing.joblib", "DATA"], 2, "'missing.joblib' does not exist"),
         (["evaluate", "empty.csv", "DATA"], 1, "which joblib can't load"),
         (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "'Exam' is not one of"),
-        (["evaluate", "MODEL", "unlabelled.csv", "--usage", "Test"], 1, "no labels"),
+        (["evaluate", "MODEL", "unlabeled.csv", "--usage", "Test"], 1, "no labels"),
         (["predict", "MODEL", "missing.png"], 2, "'missing.png' does not exist"),
         (["predict", "MODEL", "empty.csv"], 1, "Expected an image, got empty.csv"),
         (["predict", "MODEL", "DATA", "--json", "--csv"], 2, "exclude each other"),
@@ -238,7 +238,7 @@ def test_errors_are_one_clear_line(arguments, code, message, csv, finished, tmp_
         "empty.csv": "",
         "columns.csv": "label,image\n1,2\n",
         "short.csv": f"emotion,pixels,Usage\n1,{row},Training\n2,1 2,Training\n",
-        "unlabelled.csv": f"pixels\n{row}\n",
+        "unlabeled.csv": f"pixels\n{row}\n",
         "test_only.csv": f"emotion,pixels\n1,{row}\n",
         "one_class.csv": "emotion,pixels,Usage\n" + f"1,{row},Training\n" * 4 + f"1,{row},PublicTest\n",
         "cut.zip": "PK\x03\x04 and no more",
@@ -255,12 +255,12 @@ def test_errors_are_one_clear_line(arguments, code, message, csv, finished, tmp_
     assert not (tmp_path / "run" / "model.joblib").exists()
 
 
-def test_debug_shows_where(tmp_path):
+def test_debug_raises_the_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         main(["train", str(tmp_path / "missing.csv"), "--debug"])
 
 
-def test_predict_reads_what_can_be_read(finished, pictures, capsys):
+def test_predict_skips_unreadable_images_with_drop_errors(finished, pictures, capsys):
     Image.fromarray(np.full((60, 60), 40_000, np.uint16)).save(pictures / "16bit.png")
     (pictures / "notes.pdf").write_text("no picture")
     model = finished / "model.joblib"
@@ -270,7 +270,7 @@ def test_predict_reads_what_can_be_read(finished, pictures, capsys):
     assert len(json.loads(capsys.readouterr().out)) == 3
 
 
-def test_predict_says_which_models_take_no_pictures(pictures, tmp_path, capsys, faces, tiny):
+def test_predict_refuses_models_that_accept_no_images(pictures, tmp_path, capsys, faces, tiny):
     pipeline = Pipeline([("parse", PixelParser()), ("classify", tiny())])
     joblib.dump(pipeline.fit([" ".join(map(str, row)) for row in faces.data], faces.target), tmp_path / "p.joblib")
     assert run("predict", tmp_path / "p.joblib", pictures) == 1
@@ -280,7 +280,7 @@ def test_predict_says_which_models_take_no_pictures(pictures, tmp_path, capsys, 
     assert "Expected a fitted classifier" in capsys.readouterr().err
 
 
-def test_an_emotion_that_training_lacks_is_reported_all_the_same(csv, tmp_path, quick):
+def test_an_emotion_missing_in_training_is_reported(csv, tmp_path, quick):
     frame = pd.read_csv(csv)
     frame = frame[(frame.emotion != 1) | (frame.Usage != "Training")]
     frame.loc[frame.index[-1], ["emotion", "Usage"]] = [1, "PublicTest"]
@@ -340,7 +340,7 @@ def compared(csv, tmp_path_factory):
     return out, options
 
 
-def test_compare_leaves_a_table_a_chart_and_each_run(compared):
+def test_compare_writes_a_table_a_chart_and_each_run(compared):
     out, _ = compared
     assert {path.name for path in out.iterdir()} == {
         "cnn_small",
@@ -376,7 +376,7 @@ def test_compare_says_what_its_intervals_do_not_cover(compared, csv, capsys):
     assert "another seed" in shown
 
 
-def test_compare_goes_on_where_it_was(compared, csv, quick, capsys):
+def test_compare_skips_finished_runs(compared, csv, quick, capsys):
     out, options = compared
     before = (out / "cnn_small" / "model.joblib").stat().st_mtime_ns
     assert run("compare", csv, "--backbones", "cnn_small", "--out", out, *options, "--seed", 1) == 2
@@ -388,7 +388,7 @@ def test_compare_goes_on_where_it_was(compared, csv, quick, capsys):
     assert names == {"cnn_small", "timm_resnet10t", "cnn_small-32"}
 
 
-def test_ctrl_c_before_the_first_epoch_is_over_stops_everything(compared, csv, tmp_path, quick):
+def test_ctrl_c_in_the_first_epoch_stops_everything(compared, csv, tmp_path, quick):
     def press_ctrl_c(self, X, y):
         raise KeyboardInterrupt
 
@@ -405,7 +405,7 @@ def test_ctrl_c_before_the_first_epoch_is_over_stops_everything(compared, csv, t
     assert names & {"cnn_small", "timm_resnet10t"} == {"timm_resnet10t"}, "the other has settings not asked for"
 
 
-def test_compare_goes_on_after_an_interruption(csv, tmp_path, quick):
+def test_compare_continues_after_an_interruption(csv, tmp_path, quick):
     arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--epochs", 2, "--out", tmp_path)
     with ctrl_c("cnn", after=1):
         assert run(*arguments) == 1
@@ -419,7 +419,7 @@ def test_compare_goes_on_after_an_interruption(csv, tmp_path, quick):
 
 @pytest.fixture
 def moments():
-    """Call with a folder: copies of it from before each file that is opened, renamed or removed in it from then on."""
+    """Function that copies a folder before each later change: opening, renaming or removing a file in it."""
     watched = {}
 
     def copy(event, arguments):
@@ -458,7 +458,7 @@ def test_a_kill_at_any_moment_leaves_no_score_of_other_settings(csv, tmp_path, q
     assert expected[1][1]["training_accuracy"] != expected[2][1]["training_accuracy"]
     assert len(copies) > 10
 
-    monkeypatch.delattr(FERClassifier, "fit")  # only what is finished is shown
+    monkeypatch.delattr(FERClassifier, "fit")  # only finished runs are shown
     shown = {1: 0, 2: 0}
     for folder in [*copies, out]:
         for seed in (1, 2):
@@ -472,7 +472,7 @@ def test_a_kill_at_any_moment_leaves_no_score_of_other_settings(csv, tmp_path, q
     assert shown[2] > 0, "in the end the later one is"
 
 
-def test_compare_trains_the_others_where_one_fails(csv, tmp_path, quick, capsys):
+def test_compare_trains_the_other_networks_if_one_fails(csv, tmp_path, quick, capsys):
     assert run("compare", csv, "--backbones", "alexnet,,cnn_small", "--epochs", 1, "--out", tmp_path) == 1
     assert "pass input_size=" in capsys.readouterr().err
     assert [entry["name"] for entry in json.loads((tmp_path / "comparison.json").read_text())] == ["cnn_small"]
@@ -499,7 +499,7 @@ def test_bad_usage(arguments, message, monkeypatch, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_backbones_shows_one_layer_by_layer(tmp_path, capsys):
+def test_backbones_shows_the_layers_of_a_network(tmp_path, capsys):
     for suffix in ("png", "svg"):
         assert run("backbones", "cnn", "--figure", tmp_path / f"cnn.{suffix}") == 0
         assert (tmp_path / f"cnn.{suffix}").stat().st_size > 5000
@@ -519,7 +519,7 @@ def test_backbones_shows_one_layer_by_layer(tmp_path, capsys):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_commands_leave_matplotlib_as_it_was(arguments, csv, tmp_path, pyplot_state):
+def test_commands_do_not_change_the_state_of_matplotlib(arguments, csv, tmp_path, pyplot_state):
     before = pyplot_state()
     places = {"DATA": csv, "OUT": tmp_path / "out", "OUT.png": tmp_path / "out.png"}
     assert run(*(places.get(argument, argument) for argument in arguments)) == 0
@@ -528,7 +528,7 @@ def test_commands_leave_matplotlib_as_it_was(arguments, csv, tmp_path, pyplot_st
 
 
 @pytest.mark.slow
-def test_backbones_lists_them_all(capsys):
+def test_backbones_lists_every_network(capsys):
     assert run("backbones") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == list_backbones()

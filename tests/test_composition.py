@@ -1,4 +1,4 @@
-"""In every tool that takes an estimator: scikit-learn's and imbalanced-learn's."""
+"""FERClassifier in the tools of scikit-learn and imbalanced-learn that accept an estimator."""
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def quick(**params):
     ],
     ids=["GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV"],
 )
-def test_searches_find_what_learns(search, data):
+def test_searches_find_the_rate_that_learns(search, data):
     X, y, X_test, y_test = data
     found = search(quick(), {"lr": [1e-9, 1e-2]}).fit(X, y)
     assert found.best_params_["lr"] == 1e-2
@@ -210,7 +210,7 @@ def test_set_output(container, data):
     [lambda X, columns: pd.DataFrame(X, columns=columns), lambda X, columns: pl.DataFrame(X, schema=columns)],
     ids=["pandas", "polars"],
 )
-def test_frames_are_taken(container, data):
+def test_frames_are_accepted(container, data):
     X, y, X_test, _ = data
     plain = quick().fit(X, y).predict_proba(X_test)
     columns = [f"pixel{number}" for number in range(X.shape[1])]
@@ -242,8 +242,8 @@ def test_html_diagram_shows_every_step():
 # weights
 
 
-def test_weights_equal_repeated_rows_where_nothing_else_differs(data):
-    """In one batch, without batch norm, dropout and augmentation, a weight of 3 is three of a row, exactly."""
+def test_weights_equal_repeated_rows_if_nothing_else_differs(data):
+    """In one batch, without batch norm, dropout and augmentation, a weight of 3 equals three copies of a row."""
 
     def linear(num_classes, in_channels):
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(in_channels * 24 * 24, num_classes))
@@ -260,7 +260,7 @@ def test_weights_equal_repeated_rows_where_nothing_else_differs(data):
 
 
 def test_weights_equal_repeated_rows_on_average(data):
-    """With all that makes a network train well, over several seeds."""
+    """With batch norm, dropout and augmentation, over several seeds."""
     X, y, X_test, _ = data
     weight = np.where(y == "happy", 4, 1)
     epochs = 10
@@ -288,7 +288,7 @@ def test_weights_are_routed_through_pipelines_and_searches(data):
     with sklearn.config_context(enable_metadata_routing=True):
         model = quick().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipeline = Pipeline([("resize", ImageResizer(20)), ("classify", model)])
-        pipeline.set_score_request(sample_weight=True)  # scikit-learn before 1.8 wants it from the pipeline too
+        pipeline.set_score_request(sample_weight=True)  # scikit-learn before 1.8 needs it for the pipeline too
         pipeline.fit(X, y, sample_weight=weight)
         search = GridSearchCV(pipeline, {"classify__lr": [1e-2]}, cv=2, error_score="raise")
         search.fit(X, y, sample_weight=weight)
@@ -325,7 +325,7 @@ def test_samplers_balance_images(sampler, normalized, data):
     _, y_sampled = clone(sampler).fit_resample(model[:-2].transform(X[kept]), y[kept])
     assert sum(model[-1].net_.history[0, "batches", :, "train_batch_size"]) == len(y_sampled)
     assert len(model.predict(X_test)) == 100, "predicting samples nothing"
-    if not isinstance(sampler, (FunctionSampler, ImageAugmenter, SMOTEENN)):  # which are not for balance alone
+    if not isinstance(sampler, (FunctionSampler, ImageAugmenter, SMOTEENN)):  # these do not only balance
         happy, surprise = np.unique(y_sampled, return_counts=True)[1]
         assert happy == pytest.approx(surprise, rel=0.2)
         y_pred = model.predict(X_test)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture
 def client():
-    """Two workers, each of which keeps what was scattered, so that it outlives the other."""
+    """Two workers. Each keeps the scattered data, so that either one may be lost."""
     with (
         dask.config.set({"distributed.scheduler.active-memory-manager.start": False}),
         distributed.LocalCluster(
@@ -43,7 +43,7 @@ def search(splits, n_jobs=None):
 def test_a_search_on_a_cluster_survives_a_worker(client):
     faces = make_faces(300, random_state=0)
     splits = list(StratifiedKFold(2).split(faces.data, faces.target))
-    alone = search(splits).fit(faces.data, faces.target)
+    serial = search(splits).fit(faces.data, faces.target)
     pids = list(client.run(os.getpid).values())
 
     def kill():
@@ -58,5 +58,6 @@ def test_a_search_on_a_cluster_survives_a_worker(client):
         together = search(splits, n_jobs=-1).fit(faces.data, faces.target)
     killer.join()
     assert set(client.run(os.getpid).values()) != set(pids)
-    np.testing.assert_allclose(together.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"], atol=0.02)
-    assert together.best_params_ == alone.best_params_
+    scores = [search.cv_results_["mean_test_score"] for search in (together, serial)]
+    np.testing.assert_allclose(*scores, atol=0.02)
+    assert together.best_params_ == serial.best_params_

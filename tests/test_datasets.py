@@ -91,7 +91,7 @@ CHALLENGE = {
 }
 JUNK = {"__MACOSX/._fer2013.csv": b"\x00\x05\x16\x07", "__MACOSX/train/happy/._1.png": b"\x00", ".DS_Store": b"\x00"}
 
-# Every form in which the same faces may come: (name of the file or folder, what is in it).
+# All forms of the same faces: (name of the file or folder, its content).
 LAYOUTS = {
     "csv": ("fer2013.csv", FULL),
     "csv of icml": ("icml_face_data.csv", table(["emotion", " Usage", " pixels"])),
@@ -174,7 +174,7 @@ def test_tables_without_usage(name, header, usage, zipped, tmp_path):
     assert np.array_equal(target, faces.target)
 
 
-def test_train_csv_goes_before_test_csv(tmp_path):
+def test_train_csv_is_preferred_to_test_csv(tmp_path):
     tables = {name: CHALLENGE[name] for name in ("test.csv", "train.csv", "example_submission.csv")}
     faces = load_fer2013(write(tmp_path / "challenge.zip", pack_zip(tables)))
     assert set(faces.usage) == {"Training"}
@@ -207,12 +207,12 @@ def test_usage_selects(form, usage, tmp_path):
         ([], "Expected usage to be one or several of"),
     ],
 )
-def test_usage_that_is_not_there(content, usage, message, tmp_path):
+def test_missing_usage_is_named(content, usage, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         load_fer2013(write(tmp_path / "fer", content), usage=usage)
 
 
-def test_decode_false_leaves_the_strings(tmp_path):
+def test_decode_false_keeps_the_strings(tmp_path):
     faces = load_fer2013(write(tmp_path / "fer2013.csv", FULL), usage="PublicTest", decode=False)
     assert faces.data.dtype == object
     assert np.array_equal(faces.data, STRINGS[USAGE == "PublicTest"])
@@ -240,9 +240,9 @@ def test_images_have_no_strings(tmp_path):
         ("faces", "Training"),
     ],
 )
-def test_the_folder_says_the_usage(folder, usage, tmp_path):
+def test_usage_comes_from_the_folder(folder, usage, tmp_path):
     path = write(tmp_path / "fer", images(folder + "/{emotion}/{i}.png"))
-    for faces in load_fer2013(path), load_fer2013(path / folder):  # its own name counts as well
+    for faces in load_fer2013(path), load_fer2013(path / folder):  # the name of the folder itself counts as well
         assert set(faces.usage) == {usage}
         assert np.array_equal(faces.data, PIXELS)
         assert np.array_equal(faces.target, TARGET)
@@ -273,7 +273,7 @@ def test_images_become_gray_and_48_by_48(mode, size, tmp_path):
     assert np.abs(image - gray.astype(float)).mean() < (8 if mode in "1P" else 4)
 
 
-def test_large_colour_jpegs(tmp_path):
+def test_large_color_jpegs(tmp_path):
     path = tmp_path / "happy" / "1.jpg"
     path.parent.mkdir()
     ramp = np.linspace(0, 255, 480).astype(np.uint8)
@@ -338,7 +338,7 @@ def test_several_bad_rows(tmp_path):
     assert np.array_equal(faces.target, np.delete(TARGET, [2, 8, 19]))
 
 
-LONG = 24  # times FULL, which is more than the loader parses at a time
+LONG = 24  # copies of FULL are more than the loader parses at a time
 
 
 def test_rows_are_numbered_across_the_whole_table(tmp_path):
@@ -356,7 +356,7 @@ def test_rows_are_numbered_across_the_whole_table(tmp_path):
     kept = [row for row in np.flatnonzero(usage == usage[position]) if row != position]
     assert np.array_equal(faces.origin, kept)
     assert np.array_equal(faces.data, np.tile(PIXELS, (LONG, 1))[kept])
-    faces = load_fer2013(path, usage="PublicTest")  # the other usages' faults don't matter
+    faces = load_fer2013(path, usage="PublicTest")  # faults in other splits do not matter
     assert np.array_equal(faces.origin, np.flatnonzero(usage == "PublicTest"))
 
 
@@ -392,7 +392,7 @@ def test_every_row_is_loaded_once(case, tmp_path):
 
 
 @pytest.mark.parametrize("late", [quote, str])
-def test_a_cr_ends_a_row_whatever_follows(late, tmp_path):
+def test_a_carriage_return_ends_a_row(late, tmp_path):
     halves = LINES[1].replace(" ", "\r", 1)
     path = write(tmp_path / "fer2013.csv", "\n".join([HEADER, LINES[0], halves, *LINES[2:-1], late(LINES[-1])]))
     with pytest.raises(ValueError, match=r"^Row 1 holds 1 pixel value, expected"):
@@ -423,7 +423,7 @@ def test_damaged_archives(layout, how, tmp_path):
 
 def test_a_zip_that_points_before_its_start(tmp_path):
     content = bytearray(pack_zip({"fer2013.csv": FULL}))
-    content[-3] = 44  # where its directory is to be found
+    content[-3] = 44  # the position of its directory
     with pytest.raises(ValueError, match="is truncated or damaged"):
         load_fer2013(write(tmp_path / "fer2013.zip", content))
 
@@ -472,14 +472,14 @@ def test_a_damaged_file_beside_good_data_is_skipped_and_named(bad, good, tmp_pat
         faces = load_fer2013(folder)
     assert len(faces.data) == N
     is_archive = name in ("a.zip", "a.tar.gz")
-    looked_into = not is_archive or good in ("lesser table", "zip")  # archives are opened only if nothing is better
+    looked_into = not is_archive or good in ("lesser table", "zip")  # archives are only opened if nothing is better
     assert len(caught) == looked_into
     for warning in caught:
         assert re.match(rf"Skipped files in .*fer that cannot be read: fer/{name} \(.+\)\. ", str(warning.message))
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_damaged_file_alone_is_named(bad, tmp_path):
+def test_a_damaged_file_without_good_data_is_named(bad, tmp_path):
     name, content = BAD[bad]
     error = FileNotFoundError if content is LINK else ValueError
     with pytest.raises(error, match=f"fer/{name}"):
@@ -495,7 +495,7 @@ def test_unrelated_files_beside_good_data_are_skipped(case, good, tmp_path):
     assert len(faces.data) == N
 
 
-def test_a_table_that_breaks_off_gives_way_to_an_equal_one_only(tmp_path):
+def test_a_truncated_table_is_only_replaced_by_an_equal_one(tmp_path):
     broken = gzip.compress(random.Random(0).randbytes(2_000_000).hex().encode())
     broken = gzip.compress(FULL.encode() + b"0," + broken)[:-9000]
     path = write(tmp_path / "fer" / "a.csv.gz", broken).parent
@@ -551,18 +551,18 @@ NOT_FACES = {
 
 @pytest.mark.parametrize("case", NOT_FACES)
 @pytest.mark.parametrize("errors", ["raise", "drop"])
-def test_what_holds_no_faces(case, errors, tmp_path):
+def test_data_without_faces_is_refused(case, errors, tmp_path):
     name, content, message = NOT_FACES[case]
     with pytest.raises(ValueError, match=message):
         load_fer2013(write(tmp_path / name, content), errors=errors)
 
 
-def test_nothing_there(tmp_path):
+def test_a_missing_path_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Found nothing at .*no\.csv: expected fer2013\.csv, an archive"):
         load_fer2013(tmp_path / "no.csv")
 
 
-def test_errors_is_checked(tmp_path):
+def test_invalid_errors_is_refused(tmp_path):
     with pytest.raises(ValueError, match='Expected errors="raise" or errors="drop", got errors=\'ignore\''):
         load_fer2013(write(tmp_path / "fer2013.csv", FULL), errors="ignore")
 
@@ -587,7 +587,7 @@ def test_errors_is_checked(tmp_path):
         (["happy/1.png", "a/happy/2.png"], r"^Expected one set of images, got several, in \., a: load one"),
     ],
 )
-def test_images_in_no_known_place(names, message, tmp_path):
+def test_images_in_unknown_folders_are_refused(names, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         load_fer2013(write(tmp_path / "faces.zip", pack_zip({name: png(PIXELS[0]) for name in names})))
 
@@ -634,9 +634,9 @@ SMALL = {
 @pytest.mark.parametrize("form", SMALL)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_corruption_is_a_value_error_or_a_sound_bunch(form, data):
+def test_corrupt_data_raises_a_value_error_or_loads_correctly(form, data):
     content = bytearray(SMALL[form])
-    # Headers are a small part of a file and hold most of what can go wrong.
+    # Most errors are in headers, which are a small part of a file.
     near_an_end = st.one_of(st.integers(0, 200), st.integers(-200, -1), st.integers(0, len(content) - 1))
     for position in data.draw(st.lists(near_an_end, max_size=8), label="overwritten"):
         content[position] = data.draw(st.one_of(st.sampled_from(b',"\n 0\x00\xff'), st.integers(0, 255)))

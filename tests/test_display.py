@@ -31,7 +31,7 @@ from ferkit.display import (
 )
 from ferkit.report import Report, evaluate
 
-# rows are true: of three angry faces one is taken for happy, of two happy ones both for angry
+# rows are true labels: one of three angry faces is predicted as happy, and both happy ones as angry
 TRUE = ["angry"] * 3 + ["happy"] * 2 + ["sad"]
 PREDICTED = ["angry", "angry", "happy", "angry", "angry", "sad"]
 BETTER = ["angry", "angry", "angry", "happy", "angry", "angry"]
@@ -69,7 +69,7 @@ def test_confusion_shows_counts():
     assert display.ax_.get_title() == "accuracy 50.0%, n = 6"
 
 
-def test_confusion_shows_shares_in_the_order_of_labels():
+def test_confusion_shows_fractions_in_the_order_of_labels():
     display = ConfusionDisplay.from_predictions(TRUE, PREDICTED, labels=["sad", "happy", "angry"], normalize="true")
     assert texts(display) == [["100%", "", ""], ["", "", "100%"], ["", "33%", "67%"]]
     with pytest.raises(ValueError, match="Expected normalize=None"):
@@ -85,10 +85,10 @@ def test_confusion_shows_the_difference_of_two_models():
     shares = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=PREDICTED, normalize="true")
     assert texts(shares)[0] == ["+33%", "-33%", ""]
     same = ConfusionDisplay.from_predictions(TRUE, PREDICTED, baseline=PREDICTED)
-    assert min(same.ax_.images[0].to_rgba(0)) > 0.9, "no difference is no colour"
+    assert min(same.ax_.images[0].to_rgba(0)) > 0.9, "equal values are white"
 
 
-def test_labels_that_are_not_named_follow():
+def test_labels_that_are_not_listed_come_last():
     display = ConfusionDisplay.from_predictions(TRUE, PREDICTED, labels=["sad", "angry"])
     assert display.labels == ["sad", "angry", "happy"]
     assert display.ax_.get_title() == "accuracy 50.0%, n = 6"
@@ -141,7 +141,7 @@ def test_labels_that_do_not_occur_have_no_curve():
     assert list(RocDisplay.from_predictions([1, 2], proba, labels=[1, 2, 3]).curves) == [1, 2]
 
 
-def test_reliability_sorts_into_bins():
+def test_reliability_sorts_probabilities_into_bins():
     happy = np.array([0.95, 0.95, 0.95, 0.95, 0.65, 0.55, 0.2])
     y = ["happy", "happy", "happy", "sad", "sad", "happy", "sad"]
     display = ReliabilityDisplay.from_predictions(y, np.c_[happy, 1 - happy], labels=["happy", "sad"], n_bins=10)
@@ -183,7 +183,7 @@ def test_the_most_confident_mistakes_come_first(fitted, faces, names):
         PredictionsDisplay.from_estimator(fitted, faces.data, names, order="worst")
 
 
-def test_what_is_right_follows_the_mistakes(faces):
+def test_correct_predictions_follow_the_mistakes(faces):
     proba = np.array([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7]])
     display = PredictionsDisplay.from_predictions(faces.images[:3], [1, 0, 0], proba, labels=[0, 1], order="mistakes")
     assert display.probability.tolist() == [0.7, 0.6, 0.9]
@@ -205,14 +205,14 @@ def test_each_augmentation_has_its_row(faces, shape):
     assert augmenter.get_params() == ImageAugmenter(rotation=0, translation=0, scale=0, erasing=1).get_params()
 
 
-def test_augmentation_repeats(faces):
+def test_augmentation_is_repeatable(faces):
     first, second = (
         AugmentationDisplay.from_estimator(ImageAugmenter(), faces.images[0], random_state=1) for _ in range(2)
     )
     assert all((one == other).all() for one, other in zip(first.images, second.images, strict=True))
 
 
-def test_filters_are_those_of_the_first_convolution(fitted, faces):
+def test_filters_come_from_the_first_convolution(fitted, faces):
     display = FilterDisplay.from_estimator(Pipeline([("model", fitted)]))
     shown = [ax.images[0].get_array() for ax in display.axes_.flat if ax.images]
     weights = fitted.network_.backbone.features[0][0].weight.detach().numpy()
@@ -250,8 +250,8 @@ def test_a_backbone_without_convolutions_is_refused(tiny, faces, display_class):
         ("resnet18", "layer4", 2),
         pytest.param("vgg11_bn", "features.25", 3, marks=pytest.mark.slow),
         ("mobilenet_v3_small", "features", 2),
-        ("googlenet", "inception5b", 2),  # whose branches stand side by side
-        ("squeezenet1_1", "classifier.1", 2),  # on which a ReLU writes
+        ("googlenet", "inception5b", 2),  # has parallel branches
+        ("squeezenet1_1", "classifier.1", 2),  # is overwritten by an in-place ReLU
         ("timm/resnet10t", "layer4", 2),
     ],
 )
@@ -275,7 +275,7 @@ def test_grad_cam_finds_the_last_maps_and_changes_nothing(tiny, faces, names, ba
 
 
 class Corners(torch.nn.Module):
-    """Tells by the brightness of its upper left corner and of its lower right one."""
+    """Classifier that compares the brightness of the upper left and the lower right corner."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__()
@@ -397,7 +397,7 @@ def test_labels_of_another_type_or_number_are_refused(draw, fitted, faces, names
             draw(fitted, faces.data, names[:-1])
 
 
-def test_what_are_no_probabilities_is_refused(faces):
+def test_invalid_probabilities_are_refused(faces):
     for display in (
         lambda proba: ReliabilityDisplay.from_predictions(["a", "b"], proba, labels=["a", "b"]),
         lambda proba: PredictionsDisplay.from_predictions(faces.data[:2], ["a", "b"], proba, labels=["a", "b"]),
@@ -414,7 +414,7 @@ def test_rocs_need_two_labels():
 
 
 @pytest.mark.parametrize("display", [FilterDisplay, GradCAMDisplay, HistoryDisplay])
-def test_what_looks_into_a_network_needs_a_fitted_one(display, faces):
+def test_displays_of_networks_need_a_fitted_classifier(display, faces):
     arguments = (faces.data[:2],) if display is GradCAMDisplay else ()
     with pytest.raises(NotFittedError):
         display.from_estimator(FERClassifier(), *arguments)
@@ -449,14 +449,14 @@ def test_augmented_floats_are_on_the_scale_of_the_original(faces):
     assert np.corrcoef(*drawn)[0, 1] > 0.99
 
 
-def test_one_epoch_is_the_first():
+def test_a_single_epoch_is_labeled_1():
     curve = HistoryDisplay([{"epoch": 1, "train_loss": 1.0, "train_accuracy": 0.5}]).plot().axes_[0]
     curve.figure.canvas.draw()
     low, high = curve.get_xlim()
     assert [tick for tick in curve.get_xticks() if low <= tick <= high] == [1]
 
 
-def test_images_are_made_of_what_is_shown_alone(monkeypatch):
+def test_only_the_rows_that_are_shown_are_parsed(monkeypatch):
     faces = make_faces(60, as_frame=True, random_state=0)
     model = Pipeline([("parse", PixelParser()), ("classify", FERClassifier("cnn_small", max_epochs=1))])
     model.fit(faces.frame["pixels"], faces.target)

@@ -1,4 +1,3 @@
-import dataclasses
 import doctest
 import importlib.util
 import inspect
@@ -14,7 +13,7 @@ import ferkit.datasets
 import ferkit.display
 import ferkit.report
 import ferkit.runs
-from ferkit.backbones._registry import BACKBONES
+from ferkit.backbones import list_backbones
 from ferkit.cli import app
 from ferkit.datasets import make_faces
 
@@ -28,7 +27,7 @@ PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "guide"
 @pytest.mark.parametrize("page", PAGES)
 def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    make_faces(200, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
+    make_faces(60, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     assert blocks, f"{page} shows no code"
     names = {}
@@ -39,7 +38,7 @@ def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
 def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    faces = make_faces(200, as_frame=True, random_state=0)
+    faces = make_faces(60, as_frame=True, random_state=0)
     faces.frame.to_csv("fer2013.csv", index=False)
     Path("photos").mkdir()
     for path in ("face.png", "photos/0.png"):
@@ -52,18 +51,16 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "room", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs]
+    "module", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs]
 )
-def test_what_is_public_is_in_the_reference_with_an_example(room):
+def test_public_names_are_in_the_reference_with_an_example(module):
     listed = (ROOT / "docs" / "api.rst").read_text().split()
-    for name in set(room.__all__) - {"Pipeline"}:  # imbalanced-learn's
+    for name in set(module.__all__) - {"Pipeline"}:  # imbalanced-learn's
         assert name in listed, name
-        public = getattr(room, name)
-        if inspect.isfunction(public) or not dataclasses.is_dataclass(public):  # those are what functions return
-            assert re.search(r"^Examples\n-+\n", inspect.getdoc(public), re.MULTILINE), f"{name} shows no example"
+        assert re.search(r"^Examples\n-+\n", inspect.getdoc(getattr(module, name)), re.M), f"{name} shows no example"
 
 
-def test_pictures_are_there():
+def test_pictures_of_readme_exist():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert pictures, "README shows no picture"
     assert all((ROOT / picture).is_file() for picture in pictures)
@@ -74,11 +71,11 @@ def test_the_table_of_backbones_is_up_to_date():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     page = (ROOT / "docs" / "backbones.md").read_text()
-    for name in (*BACKBONES, "resnet18", "googlenet", "mobilenet_v3_small"):
+    for name in (*list_backbones()[:6], "resnet18", "googlenet", "mobilenet_v3_small"):
         assert module.describe(name) in page, "run docs/make_backbones.py"
 
 
-def test_the_page_on_scikit_learn_shows_what_happens():
+def test_the_page_on_scikit_learn_shows_the_real_output():
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     page = str(ROOT / "docs" / "scikit_learn.md")
     failed, tried = doctest.testfile(page, module_relative=False, optionflags=options)

@@ -39,7 +39,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def planted(data):
-    """Images with copies: 240 is PublicTest, 270 PrivateTest, what comes before Training."""
+    """Images with copies: rows from 240 are PublicTest, from 270 PrivateTest, all others Training."""
     images = data.images.copy()
     images[[240, 241]] = images[3]
     images[270] = images[5, :, ::-1]
@@ -50,7 +50,7 @@ def planted(data):
     return images
 
 
-def test_what_was_planted_is_found(planted, data):
+def test_planted_duplicates_are_found(planted, data):
     y = data.target.copy()
     y[[240, 241]] = y[3]
     y[[270, 20, 275]] = (y[[5, 10, 245]] + [1, 0, 1]) % 7
@@ -79,7 +79,7 @@ def test_changed_copies_are_near_duplicates(data, change):
     assert found.near.sum() <= 124
 
 
-def test_different_faces_are_no_duplicates(data):
+def test_different_faces_are_not_duplicates(data):
     found = find_duplicates(data.data, data.target, data.usage)
     for mask in (found.exact, found.near, found.conflicting, found.flat, found.in_training):
         assert mask.dtype == bool
@@ -88,7 +88,7 @@ def test_different_faces_are_no_duplicates(data):
     assert found.pairs.shape == (0, 2)
 
 
-def test_flat_images_are_alike_only_where_equal():
+def test_flat_images_are_only_duplicates_if_equal():
     images = np.repeat(np.array([90, 200, 90, 133], np.uint8), 48 * 48).reshape(4, 48, 48)
     found = find_duplicates(images)
     assert found.flat.all()
@@ -103,7 +103,7 @@ def test_groups_keep_copies_in_one_fold(planted, data):
         assert not set(group[train]) & set(group[test])
 
 
-def test_groups_go_by_way_of_others(data):
+def test_groups_connect_images_through_others(data):
     image = data.images[0].astype(float)
     other = data.images[1].astype(float)
     mixed = [(1 - share) * image + share * other for share in (0, 0.25, 0.5, 0.75, 1)]
@@ -112,7 +112,7 @@ def test_groups_go_by_way_of_others(data):
     assert len(set(found.group)) == 1
 
 
-def test_the_threshold_decides(data):
+def test_the_threshold_determines_the_near_duplicates(data):
     noisy = np.clip(data.images[0] + RNG.normal(0, 40, (48, 48)), 0, 255).astype(np.uint8)
     images = np.concatenate([data.images[[0, 0, 1]], noisy[None]])
     similarity = find_duplicates(images, threshold=0.1).similarity.max()
@@ -133,14 +133,14 @@ def test_the_threshold_decides(data):
         list,
     ],
 )
-def test_images_come_in_any_form(planted, form):
+def test_images_are_accepted_in_any_form(planted, form):
     expected, found = find_duplicates(planted), find_duplicates(form(planted))
     for name in ("group", "exact", "near", "flat"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
 
 
 @pytest.mark.parametrize("size", [16, 100])
-def test_images_are_of_any_size(size):
+def test_images_of_any_size_are_accepted(size):
     images = make_faces(60, size=size, random_state=0).images.copy()
     images[50] = images[0, :, ::-1] // 2 + 20
     found = find_duplicates(images)
@@ -149,7 +149,7 @@ def test_images_are_of_any_size(size):
     assert oblong.group[50] == oblong.group[0]
 
 
-def test_files_are_images_too(data, tmp_path):
+def test_image_files_are_accepted(data, tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(3)]
     for path, image in zip(paths, data.images[[0, 1, 0]], strict=True):
         Image.fromarray(image).save(path)
@@ -163,10 +163,10 @@ def test_labels_and_splits_of_any_type(planted, data):
         found = find_duplicates(planted, y, data.usage.tolist())
         assert np.array_equal(found.conflicting, codes.conflicting)
         assert np.array_equal(found.in_training, codes.in_training)
-    alone = find_duplicates(planted)
-    assert alone.conflicting is None
-    assert alone.in_training is None
-    assert "Training" not in str(alone)
+    unlabeled = find_duplicates(planted)
+    assert unlabeled.conflicting is None
+    assert unlabeled.in_training is None
+    assert "Training" not in str(unlabeled)
     with pytest.raises(ValueError, match=r'one split "Training".* got .*train'):
         find_duplicates(planted, usage=["train"] * 300)
 
@@ -200,12 +200,12 @@ def test_the_table_and_the_numbers_agree(planted, data):
         ({"X": np.zeros((3, 16)), "threshold": 1.5}, "threshold"),
     ],
 )
-def test_bad_input_is_named(arguments, words):
+def test_invalid_input_is_named(arguments, words):
     with pytest.raises(ValueError, match=words):
         find_duplicates(**arguments)
 
 
-# the command
+# ferkit audit
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def audit(*arguments):
     return stop.value.code or 0
 
 
-def test_audit_prints_what_find_duplicates_finds(csv, planted, data, capsys):
+def test_audit_prints_the_result_of_find_duplicates(csv, planted, data, capsys):
     found = find_duplicates(planted, data.target, data.usage)
     assert audit(csv) == 0
     shown = capsys.readouterr().out
@@ -233,19 +233,19 @@ def test_audit_prints_what_find_duplicates_finds(csv, planted, data, capsys):
     assert json.loads(capsys.readouterr().out) == {"data": str(csv), **found.to_dict()}
 
 
-def test_audit_takes_data_without_labels(csv, tmp_path, capsys):
+def test_audit_accepts_data_without_labels(csv, tmp_path, capsys):
     lines = [line.partition(",")[2] for line in csv.read_text().splitlines()]
     (tmp_path / "test.csv").write_text("\n".join(line.partition(",")[0] for line in lines))
     assert audit(tmp_path / "test.csv") == 0
     assert "labels differ" not in capsys.readouterr().out
 
 
-def test_audit_names_what_is_not_there(tmp_path, capsys):
+def test_audit_names_missing_data(tmp_path, capsys):
     assert audit(tmp_path / "nothing.csv") == 1
     assert "nothing.csv" in capsys.readouterr().err
 
 
-def test_audit_calls_faces_what_they_are_called_in_the_data(tmp_path, capsys):
+def test_audit_uses_the_names_of_faces_in_the_data(tmp_path, capsys):
     faces = make_faces(10, as_frame=True, random_state=0)
     frame = faces.frame.iloc[[0, 1, 2, 3, 1]].assign(Usage=["Training"] * 4 + ["PublicTest"])
     frame.iloc[0, 1] = "no pixels"
@@ -263,7 +263,7 @@ def test_audit_calls_faces_what_they_are_called_in_the_data(tmp_path, capsys):
     assert re.search(r"Test, of 1 +1 +0 +faces/test/happy/c.png$", printed, re.MULTILINE)
 
 
-def test_audit_of_test_faces_alone_says_nothing_of_training(tmp_path, capsys):
+def test_audit_of_only_test_faces_does_not_mention_training(tmp_path, capsys):
     make_faces(10, as_frame=True, random_state=0).frame.assign(Usage="PublicTest").to_csv(
         tmp_path / "f.csv", index=False
     )

@@ -36,7 +36,7 @@ def test_random_state_determines_the_faces():
     assert (other.target != faces.target).any()
 
 
-def test_no_two_faces_are_alike():
+def test_every_face_is_different():
     assert len(np.unique(make_faces(200, noise=0, random_state=0).data, axis=0)) == 200
 
 
@@ -64,12 +64,12 @@ def test_noise_is_a_fraction_of_the_pixel_range():
         (10, np.arange(7) / 21, [0, 1, 1, 1, 2, 2, 3]),
     ],
 )
-def test_class_weights(n_samples, proportions, expected):
+def test_proportions(n_samples, proportions, expected):
     target = make_faces(n_samples, size=16, proportions=proportions, random_state=0).target
     np.testing.assert_array_equal(np.bincount(target, minlength=7), expected)
 
 
-def test_class_weights_of_fer2013():
+def test_proportions_of_fer2013():
     target = make_faces(2871, size=16, proportions="fer2013", random_state=0).target
     np.testing.assert_allclose(np.bincount(target), np.array(TRAINING_COUNTS) / 10, atol=1)
 
@@ -106,17 +106,17 @@ def test_frame_is_a_fer2013_csv():
         ({"proportions": list(EMOTIONS)}, "7 non-negative numbers"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_faces(**arguments)
 
 
-def test_codes_mean_the_emotions_they_name():
+def test_codes_match_the_names_of_emotions():
     faces = make_faces(1400, noise=0, random_state=0)
     mean = {name: faces.images[faces.target == code].mean(axis=0) for code, name in enumerate(faces.target_names)}
     mouth = {name: face[34:39, 21:27].mean() for name, face in mean.items()}
     assert mouth.pop("surprise") < min(mouth.values()) - 20  # wide open, so dark
-    # dark brows make the strip below their inner ends darker than the strip above when they are lowered
+    # lowered brows make the strip below their inner ends darker than the strip above
     inner = {name: np.hstack([face[:, 18:22], face[:, 26:30]]).mean(axis=1) for name, face in mean.items()}
     lowered = {name: rows[10:13].mean() - rows[15:18].mean() for name, rows in inner.items()}
     assert max(lowered, key=lowered.get) == "angry"
@@ -125,7 +125,7 @@ def test_codes_mean_the_emotions_they_name():
 
 
 def edges(images, cell=6):
-    """Strength of the edges of eight directions in every cell of every image: what a convolution could see."""
+    """Strength of the edges of eight directions in every cell of every image, as features of a convolution."""
     images = images.astype(np.float32)
     right, down = np.diff(images, axis=2)[:, :-1], np.diff(images, axis=1)[:, :, :-1]
     maps = np.stack([sign * step for step in (right, down, right + down, right - down) for sign in (1, -1)], axis=1)
@@ -141,12 +141,12 @@ def faces():
 
 
 def accuracy(classifier, faces, features):
-    """Accuracy on the last 20 % of a classifier that is trained on the others."""
+    """Accuracy on the last 20 % of the faces of a classifier that is trained on the others."""
     train, test = slice(0, 2400), slice(2400, 3000)
     return classifier.fit(features[train], faces.target[train]).score(features[test], faces.target[test])
 
 
-def test_emotions_are_in_the_edges_more_than_in_the_pixels(faces):
+def test_emotions_are_easier_to_find_in_edges_than_in_pixels(faces):
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, tol=1e-2))
     pixels = accuracy(linear, faces, faces.data.astype(np.float32))
     assert 0.3 < pixels < 0.6  # chance is 0.14

@@ -23,7 +23,7 @@ def nothing_is_downloaded(monkeypatch, tmp_path):
 
 @pytest.fixture
 def kagglehub(monkeypatch):
-    """Puts a kagglehub in place whose downloads are done by a function of the folder to write to."""
+    """Replace kagglehub by one whose download is a function of the folder to write to."""
 
     def install(download):
         module = types.ModuleType("kagglehub")
@@ -108,7 +108,7 @@ def test_a_download_that_is_mounted_elsewhere_is_copied(kagglehub, tmp_path):
     assert (tmp_path / "fer2013" / "fer2013.csv").read_bytes() == TABLE
 
 
-def test_the_home_is_that_of_the_environment(kagglehub, tmp_path):
+def test_the_data_home_comes_from_the_environment(kagglehub, tmp_path):
     kagglehub(write(TABLE))
     check(fetch_fer2013())
     assert (tmp_path / "not asked for" / "fer2013" / "fer2013.csv").read_bytes() == TABLE
@@ -134,7 +134,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("form", BY_HAND)
-def test_what_was_put_there_by_hand_is_found(form, tmp_path):
+def test_files_copied_by_hand_are_found(form, tmp_path):
     for name, content in BY_HAND[form].items():
         path = tmp_path / "fer2013" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def test_what_was_put_there_by_hand_is_found(form, tmp_path):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(error, kagglehub, tmp_path):
+def test_a_failed_download_leaves_no_files_and_names_the_remedy(error, kagglehub, tmp_path):
     kagglehub(break_off(error))
     with pytest.raises(OSError, match=r"^Could not download FER2013") as caught:
         fetch_fer2013(data_home=tmp_path)
@@ -166,14 +166,14 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(error, kaggleh
     check(fetch_fer2013(data_home=tmp_path))
 
 
-def test_ctrl_c_stops_a_download_and_leaves_nothing(kagglehub, tmp_path):
+def test_ctrl_c_stops_a_download_and_leaves_no_files(kagglehub, tmp_path):
     kagglehub(break_off(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         fetch_fer2013(data_home=tmp_path)
     assert list((tmp_path / "fer2013").iterdir()) == []
 
 
-def test_what_a_killed_download_left_is_not_taken_for_the_data(kagglehub, tmp_path):
+def test_a_partial_download_is_not_used_as_data(kagglehub, tmp_path):
     left = tmp_path / "fer2013" / ".download-abc"
     left.mkdir(parents=True)
     (left / "fer2013.csv").write_bytes(TABLE[: TABLE.index(b"\n", 20_000) + 1])
@@ -191,7 +191,7 @@ def test_without_kagglehub(tmp_path):
     assert f" {tmp_path / 'fer2013' / 'fer2013.csv'} " in str(caught.value)
 
 
-def test_nothing_there_and_not_to_be_downloaded(kagglehub, tmp_path):
+def test_missing_data_is_named_if_downloads_are_off(kagglehub, tmp_path):
     module = kagglehub(write(TABLE))
     with pytest.raises(OSError, match=r"^Found no FER2013 in .*fer2013: pass download_if_missing=True") as caught:
         fetch_fer2013(data_home=tmp_path, download_if_missing=False)
@@ -258,7 +258,7 @@ def test_data_home(argument, environment, expected, monkeypatch, tmp_path):
         assert home.is_dir()
 
 
-def test_a_data_home_is_a_folder(tmp_path):
+def test_a_data_home_must_be_a_folder(tmp_path):
     (tmp_path / "fer2013.csv").write_bytes(TABLE)
     with pytest.raises(
         NotADirectoryError, match=r"^Expected a folder, got the file .*csv: set data_home, or FERKIT_DATA"

@@ -1,4 +1,4 @@
-"""Image files instead of arrays, and the other forms that images come in."""
+"""Image files and other forms of images."""
 
 import threading
 
@@ -11,9 +11,9 @@ import torch
 from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
 from sklearn.model_selection import cross_val_score
+from skorch.callbacks import Callback
 
 from ferkit import ImageNormalizer, ImageResizer, Pipeline
-from ferkit._files import ImageFiles
 from ferkit.datasets import make_faces
 
 
@@ -51,23 +51,27 @@ def test_files_train_and_predict_like_the_pixels_in_them(form, files, tiny):
 
 def test_files_are_decoded_a_batch_at_a_time(files, tiny, monkeypatch):
     paths, faces = files
-    held, decode = [], ImageFiles.__getitem__
+    opened, opened_at_batch, read = [], [], Image.open
 
-    def watch(self, rows):
-        pixels = decode(self, rows)
-        held.append(len(pixels))
-        return pixels
+    def watch(file, *args, **kwargs):
+        opened.append(file)
+        return read(file, *args, **kwargs)
 
-    monkeypatch.setattr(ImageFiles, "__getitem__", watch)
+    class Watch(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            opened_at_batch.append(len(opened))
+
+    monkeypatch.setattr(Image, "open", watch)
     many = paths * 50
-    tiny(batch_size=100).fit(many, np.tile(faces.target, 50))
-    statistics, *batches = held
-    assert statistics <= 4096
-    assert set(batches) == {100}
-    assert len(batches) == 60
+    tiny(batch_size=100, callbacks=[Watch()]).fit(many, np.tile(faces.target, 50))
+    before_training = len(opened) - len(many)
+    assert before_training <= 4096 + 1, "a sample for the mean and standard deviation, one image for the shape"
+    assert len(opened_at_batch) == 60
+    for batch, n_opened in enumerate(opened_at_batch, 1):
+        assert 100 * batch <= n_opened - before_training <= 100 * (batch + 1), "this batch and the next"
 
 
-def test_everything_else_works_on_files_too(files, tiny, one_thread):
+def test_weights_validation_and_parallel_scores_work_on_files(files, tiny, one_thread):
     paths, faces = files
     weight = np.linspace(0, 2, 120)
     options = {"validation_fraction": 0.25, "class_weight": "balanced", "frozen_epochs": "all", "max_epochs": 2}
@@ -104,28 +108,28 @@ def test_transformers_decode_files(files):
     np.testing.assert_array_equal(ImageNormalizer().fit_transform(paths), ImageNormalizer().fit_transform(faces.data))
 
 
-def test_files_that_are_not_there_or_no_images(files, tiny, tmp_path):
+def test_missing_files_and_files_without_an_image_are_named(files, tiny, tmp_path):
     paths, faces = files
     with pytest.raises(FileNotFoundError, match=r"1 of 121 files do not exist, the first is .*none\.png"):
         tiny().fit([*paths, tmp_path / "none.png"], np.append(faces.target, 0))
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ValueError, match=r"text\.png can't be read as an image \(it is not an image, or it is damaged"):
         tiny().fit([*paths, tmp_path / "text.png"], np.append(faces.target, 0))
-    with pytest.raises(ValueError, match="an image_shape that says the size"):
+    with pytest.raises(ValueError, match="an image_shape without -1"):
         tiny(image_shape=(-1, 40)).fit(paths, faces.target)
     with pytest.raises(ValueError, match=r"pathlib\.Path"):
         tiny().fit(["some", "words"], [0, 1])
 
 
-def test_a_file_alone_is_no_list(files, tiny):
+def test_a_single_file_is_not_a_list(files, tiny):
     paths, faces = files
     model = tiny().fit(paths, faces.target)
-    for alone in (paths[0], str(paths[0])):
+    for single in (paths[0], str(paths[0])):
         with pytest.raises(ValueError, match="put it in a list"):
-            model.predict(alone)
+            model.predict(single)
 
 
-def test_an_error_while_loading_leaves_no_thread_behind(files, tiny, tmp_path):
+def test_an_error_while_loading_ends_the_threads(files, tiny, tmp_path):
     paths, faces = files
     broken = tmp_path / "broken.png"
     broken.write_bytes(paths[0].read_bytes()[:200])

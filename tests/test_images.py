@@ -22,7 +22,7 @@ from ferkit import ImageNormalizer, ImageResizer
         ((5, 48, 32), (48, -1), (48, 32, 1)),
     ],
 )
-def test_shapes_are_recognised(shape, image_shape, expected):
+def test_shapes_are_recognized(shape, image_shape, expected):
     X = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     model = ImageNormalizer(method="minmax", image_shape=image_shape).fit(X)
     assert model.image_shape_ == expected
@@ -51,7 +51,7 @@ def test_channels_first_and_last_are_the_same_image():
         ((5, 4, 3), (3, 4), r"image_shape=\(3, 4\), got shape \(4, 3, 1\)"),
     ],
 )
-def test_wrong_shapes_say_what_was_expected(shape, image_shape, message):
+def test_wrong_shapes_name_the_expected_ones(shape, image_shape, message):
     with pytest.raises(ValueError, match=message):
         ImageNormalizer(image_shape=image_shape).fit(np.zeros(shape, np.uint8))
 

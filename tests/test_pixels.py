@@ -22,7 +22,7 @@ def spell(values):
 
 
 def read(row, n_pixels):
-    """The meaning of a row, in the plainest Python: list of values, or None if it is bad."""
+    """Return the values of a row as a list, or None if it is bad, in the plainest Python."""
     if isinstance(row, bytes):
         row = row.decode("utf-8", "replace")
     if not isinstance(row, str):
@@ -95,13 +95,13 @@ odd_rows = st.one_of(
 @example([b"1 2", b"3 \xb2"], 2)
 @example([b"1 2", "3 4"], 2)
 @example(["1 2 3 4\x1c"], 4)
-@example(["0" * 5000 + "7", "7"], 1)  # more digits than int() takes
-def test_agrees_with_the_plain_reading(rows, n_pixels):
+@example(["0" * 5000 + "7", "7"], 1)  # more digits than int() accepts
+def test_parser_agrees_with_plain_python(rows, n_pixels):
     check_against_reference(rows, n_pixels)
 
 
 @pytest.mark.parametrize("row", ["{}", "{} 7", "7 {}", "255 {} 255", " {}\t"])
-def test_every_value_is_taken_or_refused(row):
+def test_every_value_is_accepted_or_refused(row):
     n_pixels = len(row.split())
     for value in range(1300):
         check_against_reference([row.format(value)], n_pixels)
@@ -134,7 +134,7 @@ def test_every_byte_beside_a_value():
         (list(range(2304)), "Row 1 is [0, 1, 2, 3, 4, 5, ...], not a string"),
     ],
 )
-def test_a_bad_row_is_named_with_what_it_holds(row, message):
+def test_a_bad_row_is_named_with_its_content(row, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         PixelParser().fit_transform([GOOD, row, GOOD, "also bad"])
 
@@ -153,7 +153,7 @@ def test_positions_hold_across_chunks(bad, tmp_path):
     assert np.array_equal(faces.origin, np.delete(np.arange(100), bad))
 
 
-def test_ordinary_rows_never_take_the_slow_way():
+def test_ordinary_rows_are_never_parsed_slowly():
     images = np.random.default_rng(0).integers(0, 256, (170, 2304), dtype=np.uint8)
     parser = PixelParser(image_shape=(48, 48)).fit([])
 
@@ -182,11 +182,11 @@ def test_memory_stays_near_the_output():
 
 
 @pytest.mark.parametrize("make", [list, tuple, np.array, lambda rows: np.array(rows, dtype=object), pd.Series])
-def test_takes_any_sequence(make):
+def test_any_sequence_is_accepted(make):
     assert PixelParser().fit_transform(make([GOOD, "5 6 7 8"])).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
 
 
-def test_a_series_is_counted_not_indexed():
+def test_a_series_is_read_by_position():
     rows = pd.Series([GOOD, GOOD, "bad"], index=[7, 2, 0])
     with pytest.raises(ValueError, match=r"^Row 2 holds 'bad'"):
         PixelParser().fit_transform(rows)
@@ -196,13 +196,13 @@ def test_a_series_is_counted_not_indexed():
     ("counts", "n_pixels"),
     [
         ([4, 9, 9], 9),
-        ([3, 4], 4),  # a truncated first row is itself the bad one
+        ([3, 4], 4),  # the truncated first row is the bad one
         ([12, 12, 4], 12),
         ([5, 5, 5, 4], 4),  # five values are no image
         ([9] * 100 + [4] * 300, 9),
     ],
 )
-def test_the_first_rows_decide_how_many_pixels(counts, n_pixels):
+def test_the_first_rows_determine_the_number_of_pixels(counts, n_pixels):
     rows = [spell([1] * count) for count in counts]
     parser = PixelParser().fit(rows)
     assert np.prod(parser.image_shape_) == n_pixels
@@ -220,7 +220,7 @@ def test_the_first_rows_decide_how_many_pixels(counts, n_pixels):
         ([], "Expected at least one row"),
     ],
 )
-def test_without_an_image_there_is_no_guess(rows, message):
+def test_rows_without_pixels_are_refused(rows, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         PixelParser().fit(rows)
 

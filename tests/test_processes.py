@@ -36,7 +36,7 @@ if rank == "0":
 
 
 class Plain(torch.nn.Sequential):
-    """Nothing in it looks at the rest of a batch, so that shares of batches add up."""
+    """No layer depends on the rest of a batch, so that shares of batches add up."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__(
@@ -76,10 +76,10 @@ def test_the_script_in_the_docs_runs(tmp_path):
     (script,) = re.findall(
         r"^```python\n(import joblib\nfrom accelerate .*?)^```", page, flags=re.MULTILINE | re.DOTALL
     )
-    faces = make_faces(100, as_frame=True, random_state=0)
+    faces = make_faces(50, as_frame=True, random_state=0)
     faces.frame.to_csv(tmp_path / "fer2013.csv", index=False)
     launch(script, tmp_path)
-    assert joblib.load(tmp_path / "model.joblib").predict(faces.data).shape == (100,)
+    assert joblib.load(tmp_path / "model.joblib").predict(faces.data).shape == (50,)
 
 
 @pytest.mark.parametrize("name", ["plain", *SLOW])
@@ -95,9 +95,9 @@ def test_two_processes_end_with_one_model(name, tmp_path):
     assert model.device_ == "cpu"
     assert [row["epoch"] for row in model.history_] == [1, 2, 3]
     if name == "plain":
-        alone = build(name, verbose=0).fit(faces.data, faces.target)
-        np.testing.assert_allclose(alone.predict_proba(faces.data), first, atol=1e-4)
-        losses = [[row["train_loss"] for row in fit.history_] for fit in (alone, model)]
+        single = build(name, verbose=0).fit(faces.data, faces.target)
+        np.testing.assert_allclose(single.predict_proba(faces.data), first, atol=1e-4)
+        losses = [[row["train_loss"] for row in fit.history_] for fit in (single, model)]
         assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     again = clone(model).set_params(device="auto", verbose=0).fit(faces.data, faces.target)
     assert again.predict(faces.data).shape == (96,)

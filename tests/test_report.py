@@ -41,7 +41,7 @@ def test_scores_agree_with_scikit_learn(fitted, faces):
     assert f"{report.accuracy:.2%}" in str(report)
 
 
-def test_interval_is_wilsons():
+def test_interval_is_the_wilson_interval():
     # Wilson (1927), 81 of 263: the worked example of Newcombe, Statistics in Medicine 17 (1998), Table I
     report = Report.from_predictions(np.zeros(263), np.r_[np.zeros(81), np.ones(182)])
     assert np.round(report.interval, 4).tolist() == [0.2553, 0.3662]
@@ -87,7 +87,7 @@ def test_models_without_probabilities_have_no_scores_that_need_them(model, faces
     assert "Reliability" not in (tmp_path / "report.html").read_text()
 
 
-def test_probabilities_are_not_taken_for_predictions(faces):
+def test_probabilities_are_refused_as_predictions(faces):
     class Contrary(DummyClassifier):
         def predict(self, X):
             return np.full(len(X), self.classes_[-1])
@@ -109,7 +109,7 @@ def test_labels_that_the_model_lacks_count_as_mistakes(faces):
 
 
 @pytest.mark.parametrize("form", ["rows", "stacks", "floats", "frames", "text", "files"])
-def test_faces_of_the_training_set_are_told(form, faces, tmp_path):
+def test_faces_from_the_training_set_are_counted(form, faces, tmp_path):
     X = faces.data
     if form == "files":
         X = [tmp_path / f"{row}.png" for row in range(len(X))]
@@ -139,7 +139,7 @@ def test_identical_pixels_may_differ_in_type(dtype, faces):
     assert evaluate(model, faces.data, faces.target, X_train=frame).n_in_training == 9
 
 
-def test_no_face_unseen_is_no_accuracy(faces):
+def test_without_unseen_faces_there_is_no_accuracy_on_them(faces):
     model = DummyClassifier().fit(faces.data, faces.target)
     report = evaluate(model, faces.data, faces.target, X_train=faces.images)
     assert (report.n_in_training, report.unseen_accuracy, report.unseen_interval) == (210, None, None)
@@ -150,7 +150,7 @@ def test_no_face_unseen_is_no_accuracy(faces):
         evaluate(model, faces.data, faces.target, X_train=faces.data[:, :2300])
 
 
-def test_what_cannot_be_scored_is_refused():
+def test_invalid_predictions_are_refused():
     with pytest.raises(ValueError, match="at least one image"):
         Report.from_predictions([], [])
     with pytest.raises(ValueError, match="inconsistent"):
@@ -165,7 +165,7 @@ def test_what_cannot_be_scored_is_refused():
         Report.from_predictions(["a", "b"], ["a", "b"], labels=[0, 1])
 
 
-def test_averages_are_of_the_classes_that_are_there():
+def test_averages_only_include_classes_that_occur():
     report = Report.from_predictions(["a", "a", "b", "b"], ["a", "b", "b", "b"], labels=list("abcd"))
     assert report.per_class["macro avg"]["f1-score"] == report.macro_f1 == pytest.approx((2 / 3 + 0.8) / 2)
     assert report.per_class["macro avg"]["recall"] == report.balanced_accuracy == 0.75
@@ -239,7 +239,7 @@ def test_page_is_well_formed_and_needs_no_other_file(fitted, faces, tmp_path):
     assert f"{report.accuracy:.2%}" in _Page(report._repr_html_()).text
 
 
-def test_pages_leave_matplotlib_as_it_was(tmp_path, pyplot_state):
+def test_pages_do_not_change_the_state_of_matplotlib(tmp_path, pyplot_state):
     before = pyplot_state()
     report = Report.from_predictions(["a", "b"], ["a", "a"], y_proba=np.eye(2), classes=["a", "b"])
     report.to_html(tmp_path / "report.html")
@@ -247,7 +247,7 @@ def test_pages_leave_matplotlib_as_it_was(tmp_path, pyplot_state):
 
 
 def _pair(both, only_a, only_b, neither):
-    """Two reports on faces that both, one or none of them get right."""
+    """Two reports on faces that both models, one or none get right."""
     right_a = np.repeat([1, 1, 0, 0], [both, only_a, only_b, neither])
     right_b = np.repeat([1, 0, 1, 0], [both, only_a, only_b, neither])
     y = np.ones_like(right_a)
@@ -321,7 +321,7 @@ def test_class_distribution_counts(faces):
     assert [bar.get_height() for bar in display.ax_.patches] == [*display.counts["a"], *display.counts["b"]]
 
 
-def test_faces_stand_in_the_row_of_their_label(faces):
+def test_faces_are_in_the_row_of_their_label(faces):
     names = faces.target_names[faces.target]
     display = FacesDisplay.from_data(faces.images, names, labels=faces.target_names, n_columns=3)
     assert [row[0].get_ylabel() for row in display.axes_] == list(faces.target_names)
@@ -329,7 +329,7 @@ def test_faces_stand_in_the_row_of_their_label(faces):
     assert any((shown == image).all() for image in faces.images[names == "fear"])
 
 
-def test_predictions_say_right_and_wrong(fitted, faces):
+def test_predictions_show_which_are_correct(fitted, faces):
     names = faces.target_names[faces.target]
     display = PredictionsDisplay.from_estimator(fitted, faces.data, names, n_images=20)
     for ax, true, predicted in zip(display.axes_.flat, display.y_true, display.y_pred, strict=False):

@@ -15,7 +15,7 @@ from ferkit.runs import Run, compare_runs, train_run
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Leave figures empty, which take most of the time of a short run."""
+    """Leave figures empty, because they take most of the time of a short run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda self, file, **options: None)
         yield
@@ -47,7 +47,7 @@ def test_a_run_is_read_as_it_was_written(runs):
     assert [part["n"] for part in run.reports.values()] == [112, 14]
 
 
-def test_a_run_knows_its_parameters_and_data(runs):
+def test_a_run_records_its_parameters_and_data(runs):
     assert runs[0].matches(build(), "drawn")
     assert runs[0].matches(build(verbose=1), "drawn"), "progress bars don't change the result"
     assert not runs[0].matches(build(16), "drawn")
@@ -83,14 +83,14 @@ def test_test_images_of_classes_without_training_images_are_not_validated_on(dat
     assert np.isfinite(history[0]["valid_loss"])
 
 
-def test_parameters_that_are_no_json_are_recorded(data, tmp_path):
+def test_parameters_that_json_cannot_hold_are_recorded(data, tmp_path):
     model = build(callbacks=[], net_params={"optimizer__betas": (0.9, 0.99)}).set_params(backbone=CNN)
     run = train_run(model, data, tmp_path)
     assert run.settings["parameters"]["backbone"] == repr(CNN)
     assert run.matches(model)
 
 
-def test_a_run_is_not_overwritten_unasked(runs, data):
+def test_a_run_is_only_overwritten_with_force(runs, data):
     before = (runs[0].path / "model.joblib").read_bytes()
     with pytest.raises(FileExistsError, match="overwrite=True"):
         train_run(build(16), data, runs[0].path)

@@ -66,7 +66,7 @@ def test_a_fitted_module_is_in_evaluation_mode(dense, tiny, faces):
     assert not pickle.loads(pickle.dumps(model)).network_.training
 
 
-def test_read_only_images_leave_the_warning_filters_alone(fitted, faces, one_thread, short_switches):
+def test_read_only_images_do_not_change_the_warning_filters(fitted, faces, one_thread, short_switches):
     X = faces.data[:2].copy()
     X.flags.writeable = False
     expected, filters = fitted.predict_proba(faces.data[:2]), list(warnings.filters)

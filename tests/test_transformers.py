@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
-def test_parser_takes_any_column_of_strings(column, faces):
+def test_parser_accepts_any_column_of_strings(column, faces):
     parsed = PixelParser().fit_transform(column(as_text(faces.data[:5])))
     assert parsed.dtype == np.uint8
     np.testing.assert_array_equal(parsed, faces.data[:5])
@@ -35,7 +35,7 @@ def test_parser_names_the_bad_row_even_if_it_is_the_first():
         PixelParser().fit_transform(rows)
 
 
-def test_parser_holds_later_rows_to_what_it_learnt():
+def test_parser_expects_the_size_of_the_first_images():
     parser = PixelParser().fit(["1 2 3 4"])
     assert parser.image_shape_ == (2, 2, 1)
     with pytest.raises(ValueError, match="Row 0 holds 9"):
@@ -43,7 +43,7 @@ def test_parser_holds_later_rows_to_what_it_learnt():
 
 
 @pytest.mark.parametrize(("image_shape", "expected"), [((2, 3), (2, 3, 1)), ((2, -1), (2, 3, 1))])
-def test_parser_takes_images_that_are_not_square(image_shape, expected):
+def test_parser_accepts_images_that_are_not_square(image_shape, expected):
     parser = PixelParser(image_shape=image_shape).fit(["1 2 3 4 5 6"])
     assert parser.image_shape_ == expected
     assert parser.transform(["1 2 3 4 5 6"]).shape == (1, 6)
@@ -83,7 +83,7 @@ def test_resizer(interpolation, dtype, faces):
     np.testing.assert_allclose(same, X, atol=1e-3)
 
 
-def test_resizer_agrees_with_torch_on_colour():
+def test_resizer_agrees_with_torch_on_color_images():
     images = np.random.default_rng(0).normal(size=(3, 8, 6, 3)).astype(np.float32)
     ours = ImageResizer((4, 9)).fit_transform(images).reshape(3, 4, 9, 3)
     theirs = torch.nn.functional.interpolate(
@@ -92,14 +92,15 @@ def test_resizer_agrees_with_torch_on_colour():
     np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1).numpy(), atol=1e-6)
 
 
-def test_resizer_does_not_depend_on_its_chunks(faces, monkeypatch):
-    whole = ImageResizer(20).fit_transform(faces.data)
-    monkeypatch.setattr("ferkit.transformers.CHUNK", 7)
-    np.testing.assert_array_equal(ImageResizer(20).fit_transform(faces.data), whole)
+def test_resizer_does_not_depend_on_its_chunks():
+    X = np.random.default_rng(0).integers(0, 256, (2500, 64), dtype=np.uint8)  # several chunks of 1024
+    resizer = ImageResizer(5).fit(X)
+    parts = [resizer.transform(X[start : start + 500]) for start in range(0, 2500, 500)]
+    np.testing.assert_array_equal(resizer.transform(X), np.concatenate(parts))
 
 
 @pytest.mark.parametrize("size", [(3,), (3, 0), "12", 0, (2.5, 2)])
-def test_resizer_refuses_a_size_that_is_none(size, faces):
+def test_resizer_refuses_invalid_sizes(size, faces):
     with pytest.raises(ValueError, match="size"):
         ImageResizer(size).fit(faces.data)
 
@@ -112,16 +113,15 @@ def test_normalizer_inverts(method, dtype, faces):
     np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X, atol=1e-3)
 
 
-def test_dataset_normalizing_uses_the_training_pixels_of_each_channel(monkeypatch):
-    monkeypatch.setattr("ferkit._images.CHUNK", 7)
-    images = np.random.default_rng(0).normal([1, 20, 300], [1, 2, 3], size=(40, 5, 5, 3))
-    train, test = images[:30], images[30:]
+def test_dataset_normalizing_uses_the_training_pixels_of_each_channel():
+    images = np.random.default_rng(0).normal([1, 20, 300], [1, 2, 3], size=(3000, 5, 5, 3))
+    train, test = images[:2500], images[2500:]  # several chunks of 1024
     model = ImageNormalizer().fit(train)
     expected = (test - train.mean((0, 1, 2))) / train.std((0, 1, 2))
     np.testing.assert_allclose(model.transform(test).reshape(test.shape), expected, atol=1e-4)
 
 
-def test_image_normalizing_takes_the_light_out(faces):
+def test_image_normalizing_removes_differences_of_light(faces):
     dim = (faces.data * 0.3 + 20).astype(np.float32)
     model = ImageNormalizer(method="image").fit(faces.data)
     np.testing.assert_allclose(model.transform(dim), model.transform(faces.data), atol=1e-4)
@@ -156,7 +156,7 @@ def test_flat_images_stay_finite(method):
 
 
 @pytest.mark.parametrize("method", ["image", "equalize"])
-def test_what_cannot_be_inverted_has_no_inverse(method, faces):
+def test_methods_that_lose_information_have_no_inverse(method, faces):
     assert not hasattr(ImageNormalizer(method=method).fit(faces.data), "inverse_transform")
 
 

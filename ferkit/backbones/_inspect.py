@@ -35,6 +35,12 @@ class Layer:
         Number of its own parameters, without those of its submodules.
     flops : int
         Number of floating-point operations per image. A multiply-add counts as two.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import CNN, summarize
+    >>> summarize(CNN(num_classes=7), (1, 48, 48)).layers[-1]
+    Layer(name='head', kind='Linear', shape=(7,), parameters=1799, flops=3584)
     """
 
     name: str
@@ -57,6 +63,12 @@ class Summary:
         Number of parameters of the network.
     flops : int
         Number of floating-point operations per image. A multiply-add counts as two.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import CNN, summarize
+    >>> summarize(CNN(num_classes=7), (1, 48, 48)).parameters
+    1680375
     """
 
     layers: list[Layer]
@@ -167,6 +179,16 @@ def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> Summary:
             layers.append(Layer(name or "(itself)", type(module).__name__, after, parameters, flops))
     total = sum(parameter.numel() for parameter in network.parameters())
     return Summary(layers, total, counter.get_total_flops())
+
+
+def try_summarize(build, size):
+    """Return the summary of a network for 7 classes and gray images of a size, None if they are too small for it."""
+    try:
+        return summarize(build_meta(build, num_classes=7, in_channels=1), (1, size, size))
+    except ImportError:
+        raise
+    except Exception:  # each network has its own error for images that are too small
+        return None
 
 
 def find_last_maps(network, image_shape):

@@ -57,6 +57,12 @@ class Backbone:
     --------
     register_backbone : Register a builder under a name.
     resolve_backbone : Return the backbone with a name.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import resolve_backbone
+    >>> resolve_backbone("vgg_fer").optimizer
+    'sgd'
     """
 
     build: Callable[..., nn.Module]

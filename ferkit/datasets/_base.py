@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from .._images import to_stack
 from ._vocabulary import EMOTIONS, USAGES
 
 FACE_SIDE = 48  # pixels of a FER2013 face, in height and width
@@ -14,7 +15,7 @@ def make_bunch(data, target, usage, *, image_shape, descr, target_names=EMOTIONS
     """Return a Bunch with the fields that every loader promises; ``images`` is a view of uint8 ``data``."""
     return Bunch(
         data=data,
-        images=data.reshape(len(data), *image_shape) if data.dtype == np.uint8 else None,
+        images=to_stack(data, image_shape) if data.dtype == np.uint8 else None,
         target=target,
         target_names=np.array(target_names),
         usage=usage,
@@ -59,5 +60,5 @@ def check_held(held, wanted, source):
 
 
 def shorten(names, most=8):
-    """Join names by commas, the first few of many."""
+    """Join the first names by commas."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,8 +1,10 @@
 """Draw faces in the format of FER2013, in any number and without a download."""
 
 from numbers import Integral, Real
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
@@ -308,7 +310,15 @@ def _draw(f, size):
     },
     prefer_skip_nested_validation=True,
 )
-def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_frame=False, random_state=None):
+def make_faces(
+    n_samples: int = 1000,
+    *,
+    size: int = 48,
+    proportions: Literal["fer2013"] | ArrayLike | None = None,
+    noise: float = 0.025,
+    as_frame: bool = False,
+    random_state: int | np.random.RandomState | None = None,
+) -> Bunch:
     """Draw faces with the seven expressions of FER2013.
 
     The faces have FER2013's format, codes and splits and need no download. They are for examples, tests and benchmarks.
@@ -353,10 +363,9 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
         DESCR : str
             Description of the data set.
 
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range, or ``proportions`` are not seven non-negative numbers with a positive sum.
+    See Also
+    --------
+    sample_faces : Takes faces of FER2013 instead, if they are available.
 
     Examples
     --------
@@ -368,10 +377,10 @@ def make_faces(n_samples=1000, *, size=48, proportions=None, noise=0.025, as_fra
     >>> dict(zip(faces.target_names.tolist(), np.bincount(faces.target).tolist()))
     {'angry': 139, 'disgust': 15, 'fear': 143, 'happy': 251, 'sad': 168, 'surprise': 111, 'neutral': 173}
     """
-    random_state = check_random_state(random_state)
+    state = check_random_state(random_state)
     counts = apportion(n_samples, proportions)
-    target = random_state.permutation(np.repeat(np.arange(len(EMOTIONS), dtype=np.int64), counts))
-    rng = np.random.default_rng(random_state.randint(2**31, size=4))  # draws float32 several times faster
+    target = state.permutation(np.repeat(np.arange(len(EMOTIONS), dtype=np.int64), counts))
+    rng = np.random.default_rng(state.randint(2**31, size=4))  # draws float32 several times faster
     traits = _draw_traits(target, rng)
     images = np.empty((n_samples, size, size), np.uint8)
     step = max(1, _CHUNK_PIXELS // size**2)

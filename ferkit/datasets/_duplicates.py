@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.fft import dctn, idctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -12,7 +14,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_consistent_length, column_or_1d, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._images import CHUNK, number_rows, read_images
+from .._images import CHUNK, Images, number_rows, read_images, to_stack
 
 __all__ = ["Duplicates", "find_duplicates"]
 
@@ -25,7 +27,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Result of :func:`find_duplicates`; ``str()`` of it is a table.
+    """Result of :func:`find_duplicates`. ``str()`` returns a table.
 
     Attributes
     ----------
@@ -52,6 +54,12 @@ class Duplicates:
         The splits, as given.
     names : ndarray of shape (n,)
         The names of the rows.
+
+    Examples
+    --------
+    >>> from ferkit.datasets import find_duplicates, make_faces
+    >>> find_duplicates(make_faces(3, random_state=0).data[[0, 1, 2, 1]]).exact
+    array([False,  True, False,  True])
     """
 
     group: np.ndarray
@@ -66,7 +74,7 @@ class Duplicates:
     usage: np.ndarray | None
     names: np.ndarray
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return counts and the names of the first few rows of each kind, ready for JSON.
 
         Returns
@@ -96,7 +104,7 @@ class Duplicates:
             }
         return found
 
-    def __str__(self):
+    def __str__(self) -> str:
         found = self.to_dict()
         named = "rows, from 0" if self.names.dtype.kind in "iu" else "images"
         lines = [f"{'':20}  {'groups':>7}  {'faces':>7}  {named}"]
@@ -120,7 +128,15 @@ class Duplicates:
     {"threshold": [Interval(Real, 0, 1, closed="right"), None]},
     prefer_skip_nested_validation=True,
 )
-def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, names=None):
+def find_duplicates(
+    X: Images,
+    y: ArrayLike | None = None,
+    usage: ArrayLike | None = None,
+    *,
+    threshold: float = 0.75,
+    image_shape: tuple[int, ...] | None = None,
+    names: ArrayLike | None = None,
+) -> Duplicates:
     """Find faces that occur more than once, exactly or nearly.
 
     Image search returns the same photograph several times: unchanged, brighter, darker, with the small watermark of
@@ -130,9 +146,8 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
 
     The similarity of two images is the correlation of their edges and features, that is, of their differences of two
     Gaussians, which keep structures of about 2 to 5 pixels at 48×48. It is the maximum over all shifts by up to one
-    pixel in each direction, and over the image and its mirror image. It does not depend on brightness and contrast. All
-    pairs are first compared by their low frequencies; the full similarity is computed for pairs that correlate there by
-    0.75 or more.
+    pixel in each direction, and over the image and its mirror image. It does not depend on brightness and contrast. To
+    save time, it is only computed for pairs whose low frequencies have a correlation of at least 0.75.
 
     Parameters
     ----------
@@ -145,8 +160,8 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
         The split of each row. One of the splits must be called ``"Training"``.
     threshold : float or None, default=0.75
         Minimum similarity of near duplicates, above 0 and at most 1. With None, only exact duplicates are searched.
-        Below about 0.7, pairs of FER2013 are increasingly often different people who look alike; check them with
-        `pairs` and `similarity`. Drawn faces are more similar to each other than photographs.
+        Below about 0.7, more and more pairs of FER2013 are different people who look alike; check them with `pairs` and
+        `similarity`. Drawn faces are more similar to each other than photographs.
     image_shape : tuple of int, default=None
         (height, width) or (height, width, channels) of the rows, if images are not square.
     names : array-like of shape (n,), default=None
@@ -191,7 +206,7 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
     check_consistent_length(rows, y, usage, names)
     exact_group = number_rows(rows)
     first = np.unique(exact_group, return_index=True)[1]
-    images = rows.reshape(-1, *shape)
+    images = to_stack(rows, shape)
     flat = (images == images[:, :1, :1]).all(axis=(1, 2, 3))
     pairs, similarity = np.empty((0, 2), np.int64), np.empty(0, np.float32)
     distinct = np.flatnonzero(~flat[first])
@@ -205,7 +220,7 @@ def find_duplicates(X, y=None, usage=None, *, threshold=0.75, image_shape=None, 
     if y is not None:
         conflicting = _count_distinct(group, pd.factorize(column_or_1d(y))[0]) > 1
     if usage is not None:
-        usage = column_or_1d(usage)
+        usage = np.asarray(column_or_1d(usage))
         if "Training" not in usage:
             raise ValueError(
                 f'Expected usage to call one split "Training", got {", ".join(map(str, pd.unique(usage)))}: rename the '

@@ -1,13 +1,16 @@
-"""Load FER2013 in any of the forms that people have: a table, an archive or a folder of images."""
+"""Load FER2013 from a table, an archive or a folder of images."""
 
 import errno
 import re
 import tarfile
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import ExitStack
 from csv import Error as CSVError
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from ._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES, USAGE_NAMES, USAGES
 __all__ = ["load_fer2013"]
 
 FILE_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
-NOT_AS_NAMED = (CSVError, tarfile.ReadError)  # errors for a file that is no table or archive, whatever its name says
+NOT_AS_NAMED = (CSVError, tarfile.ReadError)  # errors for a file that is no table or archive, contrary to its name
 
 DESCR = """\
 FER2013, facial expression recognition
@@ -35,7 +38,15 @@ Read from {source}.
 """
 
 
-def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=False, verbose=0):
+def load_fer2013(
+    path: str | PathLike,
+    *,
+    usage: str | Sequence[str] | None = None,
+    decode: bool = True,
+    errors: Literal["raise", "drop"] = "raise",
+    return_X_y: bool = False,
+    verbose: int = 0,
+) -> Any:
     """Load FER2013 from a CSV file, an archive or a folder of images.
 
     The content of `path` decides how it is read:
@@ -133,7 +144,7 @@ def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=Fa
             f"Found nothing at {path.absolute()}: expected fer2013.csv, an archive of it, or a folder that contains it "
             "or images as train/<emotion>/<file>."
         )
-    unread = {}  # name to error, for files that may contain faces
+    unread: dict[str, Exception] = {}  # name to error, for files that may contain faces
     try:
         with ExitStack() as stack:
             members = list_members(path, stack)
@@ -155,14 +166,15 @@ def load_fer2013(path, *, usage=None, decode=True, errors="raise", return_X_y=Fa
                 raise ValueError(_describe_miss(path, members))
     except (*DAMAGE, OSError) as error:
         _raise_damage(path, error)
-    for name, error in unread.items():
+    for name, reason in unread.items():
         # The files of a folder come from different places. The files of an archive come from one download.
-        if faces is None or not (path.is_dir() or isinstance(error, NOT_AS_NAMED)):
-            _raise_damage(path if name == path.name else f"{name} in {path}", error)
+        if faces is None or not (path.is_dir() or isinstance(reason, NOT_AS_NAMED)):
+            _raise_damage(path if name == path.name else f"{name} in {path}", reason)
     if unread:
         skipped = shorten([f"{name} ({error})" for name, error in unread.items()])
         warnings.warn(f"Skipped files in {path} that cannot be read: {skipped}. Replace or remove them.", stacklevel=2)
 
+    assert faces is not None  # otherwise, something was unread
     data, target, usages, origin, faults = faces
     first = next((f", the first: {where} {reason}" for where, reason in faults.items()), "")
     if not len(data):
@@ -221,7 +233,9 @@ def _read_images(members, names, path, wanted, errors, verbose):
     faces = _place_images(names)
     check_held(Counter(usage for _, _, usage in faces), wanted, path)
     faces = [face for face in faces if not wanted or face[2] in wanted]
-    data, kept, faults = np.empty((len(faces), N_PIXELS), np.uint8), [], {}
+    data = np.empty((len(faces), N_PIXELS), np.uint8)
+    kept: list[tuple] = []
+    faults: dict[str, str] = {}
     images = decode_images([members[name] for name, _, _ in faces], (FACE_SIDE, FACE_SIDE, 1))
     if verbose:
         from rich.progress import track
@@ -237,13 +251,13 @@ def _read_images(members, names, path, wanted, errors, verbose):
         else:
             data[len(kept)] = image
             kept.append((code, usage, name))
-    target, usage, origin = zip(*kept, strict=True) if kept else ((), (), ())
-    return data[: len(kept)], np.array(target, np.int64), np.array(usage, USAGE_DTYPE), np.array(origin), faults
+    target, usages, origin = zip(*kept, strict=True) if kept else ((), (), ())
+    return data[: len(kept)], np.array(target, np.int64), np.array(usages, USAGE_DTYPE), np.array(origin), faults
 
 
-def _place_images(names):
+def _place_images(names: list[str]) -> list[tuple[str, int, str]]:
     """Return a list of (name, emotion code, usage) in the order that the loader promises."""
-    sets = defaultdict(dict)  # folder of splits or emotions -> {path inside it: name}
+    sets: dict[tuple, dict] = defaultdict(dict)  # folder of splits or emotions -> {path inside it: name}
     for name in names:
         *root, folder, file = ["", *name.split("/")]
         if folder.lower() in USAGE_NAMES or not folder:
@@ -253,8 +267,8 @@ def _place_images(names):
 
     # Some archives contain all images a second time in a subfolder ("images/images/train"). Other sets are ambiguous.
     outer, *others = sorted(sets, key=len)
-    for root in others:
-        if root[: len(outer)] != outer or not sets[root].keys() <= sets[outer].keys():
+    for other in others:
+        if other[: len(outer)] != outer or not sets[other].keys() <= sets[outer].keys():
             listed = shorten(sorted("/".join(root[1:]) or "." for root in sets))
             raise ValueError(f"Expected one set of images, got several, in {listed}: load one of these folders.")
     images = sets[outer]

@@ -1,7 +1,10 @@
 """Load FER2013 with the labels of FER+, where ten people voted on each face."""
 
 from collections import Counter
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -41,7 +44,14 @@ Read from {source}.
 """
 
 
-def load_ferplus(path, *, fer2013, usage=None, target="majority", return_X_y=False):
+def load_ferplus(
+    path: str | PathLike,
+    *,
+    fer2013: str | PathLike | Bunch,
+    usage: str | Sequence[str] | None = None,
+    target: Literal["majority", "distribution"] = "majority",
+    return_X_y: bool = False,
+) -> Any:
     """Load FER2013 with the labels of FER+.
 
     FER+ [1]_ has the votes of ten people on each face of FER2013: eight emotions, "unknown" and "not a face". One of
@@ -137,7 +147,7 @@ def load_ferplus(path, *, fer2013, usage=None, target="majority", return_X_y=Fal
             f"Expected usage to be one or several of {', '.join(held)}, the splits in fer2013, got usage={usage!r}."
         )
 
-    # Image names look like row numbers but are not. All that matters is whether a face has one.
+    # Image names look like row numbers but are not, so they only tell whether a face has a name.
     in_held = np.isin(voted, held)
     votes, voted, named = votes[in_held], voted[in_held], named[in_held]
     if not np.array_equal(voted, faces.usage):

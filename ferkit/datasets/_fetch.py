@@ -2,8 +2,11 @@
 
 import os
 import shutil
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Literal
 from zipfile import is_zipfile
 
 from sklearn.datasets import get_data_home as make_data_home
@@ -16,7 +19,7 @@ HANDLE, FILE = "deadskull7/fer2013", "fer2013.csv"  # the challenge's table, wit
 PAGE = f"https://www.kaggle.com/datasets/{HANDLE}"
 
 
-def get_data_home(data_home=None):
+def get_data_home(data_home: str | PathLike | None = None) -> Path:
     """Return the path of the folder where ferkit keeps downloaded data.
 
     The folder is created if it does not exist.
@@ -57,14 +60,14 @@ def get_data_home(data_home=None):
 
 def fetch_fer2013(
     *,
-    data_home=None,
-    usage=None,
-    decode=True,
-    errors="raise",
-    download_if_missing=True,
-    return_X_y=False,
-    verbose=0,
-):
+    data_home: str | PathLike | None = None,
+    usage: str | Sequence[str] | None = None,
+    decode: bool = True,
+    errors: Literal["raise", "drop"] = "raise",
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    verbose: int = 0,
+) -> Any:
     """Load FER2013, and download it from Kaggle the first time.
 
     The data are kept in the folder ``fer2013`` of the data home. If that folder contains anything, it is loaded with

@@ -5,6 +5,7 @@ print.
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import BytesIO
@@ -12,7 +13,7 @@ from io import BytesIO
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._images import as_rows, check_images, resolve_shape
+from .._images import Images, as_rows, check_images, resolve_shape, to_stack
 from ..classifier import FERClassifier
 from ..transformers import PixelParser
 
@@ -103,10 +104,16 @@ def show_prediction(ax, image, predicted, probability, true=None):
     ax.set_title(text, fontsize=8, color=color)
 
 
-def to_images(X, image_shape=None):
+def to_images(X: Images) -> np.ndarray:
     """Return rows or a stack as (n, height, width, channels)."""
+    return to_stack(*to_rows_and_shape(X))
+
+
+def to_rows_and_shape(X: Images, image_shape: Sequence[int] | None = None) -> tuple[np.ndarray, tuple]:
+    """Return rows or a stack of any dtype as ``(rows, (height, width, channels))``."""
     rows, shape = as_rows(X, image_shape)
-    return np.reshape(rows, (len(rows), *(shape or resolve_shape(rows.shape[1], image_shape))))
+    rows = np.ascontiguousarray(rows)
+    return rows, shape or resolve_shape(rows.shape[1], image_shape)
 
 
 def seen_images(estimator, X):
@@ -118,7 +125,7 @@ def seen_images(estimator, X):
     if knows_shape is None:
         return to_images(X)
     rows, shape = check_images(knows_shape, X, reset=False)
-    return rows.reshape(-1, *shape)
+    return to_stack(rows, shape)
 
 
 def last_step(estimator):

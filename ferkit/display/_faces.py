@@ -1,12 +1,18 @@
 """Displays of images: class counts, samples, augmentation, predictions."""
 
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
 import numpy as np
 import torch
-from sklearn.base import clone
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import _safe_indexing
 
+from .._images import Images, to_rows, to_stack, to_tensor
 from .._validation import check_labels, check_proba
-from ._base import COLORS, new_axes, new_grid, seen_images, show_prediction, show_rows, to_images
+from ..augmentation import ImageAugmenter
+from ._base import COLORS, new_axes, new_grid, seen_images, show_prediction, show_rows, to_images, to_rows_and_shape
 
 __all__ = ["AugmentationDisplay", "ClassDistributionDisplay", "FacesDisplay", "PredictionsDisplay"]
 
@@ -36,12 +42,12 @@ class ClassDistributionDisplay:
     array([1, 2])
     """
 
-    def __init__(self, counts, labels):
+    def __init__(self, counts: Mapping[str, np.ndarray], labels: Sequence[str]):
         self.counts = counts
         self.labels = labels
 
     @classmethod
-    def from_targets(cls, targets, *, labels):
+    def from_targets(cls, targets: Mapping[str, ArrayLike], *, labels: ArrayLike) -> Self:
         """Count labels and draw.
 
         Parameters
@@ -55,17 +61,13 @@ class ClassDistributionDisplay:
         -------
         ClassDistributionDisplay
         """
+        labels = np.asarray(labels)
         targets = {split: check_labels(y, labels) for split, y in targets.items()}
         counts = {split: np.array([(y == label).sum() for label in labels]) for split, y in targets.items()}
         return cls(counts, [str(label) for label in labels]).plot()
 
-    def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        ClassDistributionDisplay
-        """
+    def plot(self) -> Self:
+        """Draw and return the display."""
         from matplotlib.ticker import MaxNLocator
 
         if not self.counts:
@@ -120,12 +122,20 @@ class FacesDisplay:
     (7, 5)
     """
 
-    def __init__(self, images, labels):
+    def __init__(self, images: Sequence[np.ndarray], labels: Sequence[str]):
         self.images = images
         self.labels = labels
 
     @classmethod
-    def from_data(cls, images, y, *, labels=None, n_columns=8, random_state=0):
+    def from_data(
+        cls,
+        images: ArrayLike,
+        y: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        n_columns: int = 8,
+        random_state: int = 0,
+    ) -> Self:
         """Draw a random sample of each class.
 
         Parameters
@@ -147,17 +157,12 @@ class FacesDisplay:
         """
         images, rng = to_images(images), np.random.default_rng(random_state)
         y = check_labels(y, () if labels is None else labels, images)
-        labels = np.unique(y) if labels is None else labels
+        labels = np.unique(y) if labels is None else np.asarray(labels)
         chosen = [rng.permutation(np.flatnonzero(y == label))[:n_columns] for label in labels]
         return cls([images[rows] for rows in chosen], [str(label) for label in labels]).plot()
 
-    def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        FacesDisplay
-        """
+    def plot(self) -> Self:
+        """Draw and return the display."""
         self.figure_, self.axes_ = show_rows(self.images, self.labels)
         return self
 
@@ -187,12 +192,14 @@ class AugmentationDisplay:
     ['contrast=0.2', 'horizontal_flip=0.5', 'rotation=10', 'translation=0.1', 'all together']
     """
 
-    def __init__(self, images, labels):
+    def __init__(self, images: Sequence[np.ndarray], labels: Sequence[str]):
         self.images = images
         self.labels = labels
 
     @classmethod
-    def from_estimator(cls, augmenter, image, *, n_draws=7, random_state=0):
+    def from_estimator(
+        cls, augmenter: ImageAugmenter, image: np.ndarray, *, n_draws: int = 7, random_state: int = 0
+    ) -> Self:
         """Apply each parameter that is not 0 by itself, then all together, and draw.
 
         Parameters
@@ -214,22 +221,18 @@ class AugmentationDisplay:
             name: amount for name, amount in augmenter.get_params().items() if amount and name not in _NO_CHANGES
         }
         single = [{**dict.fromkeys(changes, 0), name: amount} for name, amount in changes.items()]
-        original = to_images(image[None], augmenter.image_shape)
-        batch = torch.tensor(original.transpose(0, 3, 1, 2)).float().repeat(n_draws, 1, 1, 1)
+        original, shape = to_rows_and_shape(image[None], augmenter.image_shape)
+        batch = to_tensor(original, shape).float().repeat(n_draws, 1, 1, 1)
         generator = torch.Generator().manual_seed(random_state)
         images = []
         for change in (*single, changes):
             drawn = clone(augmenter).set_params(**change)(batch, generator=generator).clamp(batch.min(), batch.max())
-            images.append(np.concatenate([original, drawn.permute(0, 2, 3, 1).numpy().astype(original.dtype)]))
+            rows = np.concatenate([original, to_rows(drawn).astype(original.dtype)])
+            images.append(to_stack(rows, shape))
         return cls(images, [f"{name}={amount:g}" for name, amount in changes.items()] + ["all together"]).plot()
 
-    def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        AugmentationDisplay
-        """
+    def plot(self) -> Self:
+        """Draw and return the display."""
         self.figure_, self.axes_ = show_rows(self.images, self.labels, like=self.images[0][0])
         self.axes_[0, 0].set_title("original", fontsize=10)
         return self
@@ -265,14 +268,30 @@ class PredictionsDisplay:
     '✗ happy 90%\\n(is sad)'
     """
 
-    def __init__(self, images, y_true, y_pred, probability):
+    def __init__(
+        self,
+        images: np.ndarray,
+        y_true: Sequence | np.ndarray,
+        y_pred: Sequence | np.ndarray,
+        probability: Sequence | np.ndarray,
+    ):
         self.images = images
         self.y_true = y_true
         self.y_pred = y_pred
         self.probability = probability
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, images=None, n_images=32, order="random", random_state=0):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: Images,
+        y: ArrayLike,
+        *,
+        images: ArrayLike | None = None,
+        n_images: int = 32,
+        order: Literal["random", "mistakes"] = "random",
+        random_state: int = 0,
+    ) -> Self:
         """Predict and draw some of the images.
 
         Parameters
@@ -285,12 +304,8 @@ class PredictionsDisplay:
             True labels.
         images : array of shape (n, height, width) or (n, height, width, channels), default=None
             Images to show. By default, the images that the classifier sees.
-        n_images : int, default=32
-            Maximum number of images.
-        order : {"random", "mistakes"}, default="random"
-            Show a random sample, or mistakes first, sorted by decreasing confidence.
-        random_state : int, default=0
-            Seed of the sample.
+        n_images, order, random_state
+            See :meth:`from_predictions`.
 
         Returns
         -------
@@ -306,7 +321,17 @@ class PredictionsDisplay:
         return cls(shown, y[rows], estimator.classes_[y_proba[rows].argmax(axis=1)], y_proba[rows].max(axis=1)).plot()
 
     @classmethod
-    def from_predictions(cls, images, y_true, y_proba, *, labels, n_images=32, order="random", random_state=0):
+    def from_predictions(
+        cls,
+        images: ArrayLike,
+        y_true: ArrayLike,
+        y_proba: ArrayLike,
+        *,
+        labels: ArrayLike,
+        n_images: int = 32,
+        order: Literal["random", "mistakes"] = "random",
+        random_state: int = 0,
+    ) -> Self:
         """Draw some of the images.
 
         Parameters
@@ -336,13 +361,8 @@ class PredictionsDisplay:
         y_pred = np.asarray(labels)[y_proba[rows].argmax(axis=1)]
         return cls(images[rows], y_true[rows], y_pred, y_proba[rows].max(axis=1)).plot()
 
-    def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        PredictionsDisplay
-        """
+    def plot(self) -> Self:
+        """Draw and return the display."""
         self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*self.y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, self.y_true, strict=True)
         for ax, face in zip(self.axes_.flat, faces, strict=False):

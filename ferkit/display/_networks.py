@@ -1,12 +1,17 @@
 """Displays of networks: layers, filters, Grad-CAM."""
 
+from collections.abc import Sequence
 from copy import deepcopy
+from typing import Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
-from .._images import check_images
+from .._images import Images, check_images, to_stack, to_tensor
 from .._validation import check_labels
+from ..backbones import Summary
 from ..backbones._inspect import find_last_maps
 from ._base import last_step, new_axes, new_grid, show_prediction
 
@@ -37,17 +42,12 @@ class BackboneDisplay:
     9
     """
 
-    def __init__(self, summary, *, title):
+    def __init__(self, summary: Summary, *, title: str):
         self.summary = summary
         self.title = title
 
-    def plot(self):
-        """Draw the layers that have FLOPs: convolutions, linear and attention layers.
-
-        Returns
-        -------
-        BackboneDisplay
-        """
+    def plot(self) -> Self:
+        """Draw the convolutions, linear layers and attention layers, and return the display."""
         from matplotlib import colormaps
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
@@ -129,11 +129,11 @@ class FilterDisplay:
     (8, 1, 5, 5)
     """
 
-    def __init__(self, filters):
+    def __init__(self, filters: np.ndarray):
         self.filters = filters
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: BaseEstimator) -> Self:
         """Draw the filters of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
@@ -151,13 +151,8 @@ class FilterDisplay:
                 return cls(module.weight.detach().float().cpu().numpy()).plot()
         raise ValueError(f"Expected a backbone with a convolution, got {last.backbone!r}, which has no convolution.")
 
-    def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        FilterDisplay
-        """
+    def plot(self) -> Self:
+        """Draw and return the display."""
         columns = min(8, len(self.filters))
         rows = -(-len(self.filters) // columns)
         self.figure_, self.axes_ = new_axes(rows, columns, 0.75 * columns + 1, max(0.75 * rows, 1.2))
@@ -175,7 +170,7 @@ class FilterDisplay:
 
 
 class GradCAMDisplay:
-    """Grad-CAM heat maps: bright regions speak for the predicted label.
+    """Grad-CAM heat maps: bright regions support the predicted label.
 
     Parameters
     ----------
@@ -219,7 +214,16 @@ class GradCAMDisplay:
     (4, 48, 48)
     """
 
-    def __init__(self, images, heat, y_pred, probability, y_true=None, *, title=None):
+    def __init__(
+        self,
+        images: np.ndarray,
+        heat: np.ndarray,
+        y_pred: Sequence | np.ndarray,
+        probability: Sequence | np.ndarray,
+        y_true: Sequence | np.ndarray | None = None,
+        *,
+        title: str | None = None,
+    ):
         self.images = images
         self.heat = heat
         self.y_pred = y_pred
@@ -228,7 +232,9 @@ class GradCAMDisplay:
         self.title = title
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, *, layer=None):
+    def from_estimator(
+        cls, estimator: BaseEstimator, X: Images, y: ArrayLike | None = None, *, layer: str | None = None
+    ) -> Self:
         """Predict images, compute their heat maps and draw.
 
         Parameters
@@ -240,8 +246,8 @@ class GradCAMDisplay:
         y : array-like of shape (n,), default=None
             True labels, to mark mistakes.
         layer : str, default=None
-            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the largest block around the
-            last convolution whose maps have the size of the convolution's.
+            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the outermost block around the
+            last convolution that has maps of the same size.
 
         Returns
         -------
@@ -253,10 +259,10 @@ class GradCAMDisplay:
             raise ImportError('Expected captum for GradCAMDisplay: pip install "ferkit[explain]"') from None
 
         for _, step in getattr(estimator, "steps", [])[:-1]:
-            X = step.transform(X) if hasattr(step, "transform") else X  # samplers act only in fit
+            X = step.transform(X) if hasattr(step, "transform") else X  # samplers only act in fit
         model = last_step(estimator)
         rows, shape = check_images(model, X, reset=False)
-        images = rows.reshape(-1, *shape)
+        images = to_stack(rows, shape)
         y = None if y is None else check_labels(y, model.classes_, images)
         probabilities = model.predict_proba(rows)
         best = probabilities.argmax(axis=1)
@@ -264,7 +270,7 @@ class GradCAMDisplay:
         network = deepcopy(model.network_).eval()
         layer = layer or find_last_maps(network.backbone, (len(network.mean), *(network.input_size or shape[:2])))
         maps = LayerGradCam(network, network.backbone.get_submodule(layer)).attribute(
-            torch.tensor(images.transpose(0, 3, 1, 2), device=model.device_).float(),
+            to_tensor(rows, shape).to(model.device_).float(),
             target=torch.tensor(best, device=model.device_),
             relu_attributions=True,
         )
@@ -272,13 +278,8 @@ class GradCAMDisplay:
         title = f"Grad-CAM at {layer}, {maps.shape[2]}×{maps.shape[3]}"
         return cls(images, heat, model.classes_[best], probabilities.max(axis=1), y, title=title).plot()
 
-    def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        GradCAMDisplay
-        """
+    def plot(self) -> Self:
+        """Draw and return the display."""
         y_true = [None] * len(self.images) if self.y_true is None else self.y_true
         self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, y_true, strict=True)

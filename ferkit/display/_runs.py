@@ -1,6 +1,10 @@
 """Displays of training: the history of one network, the results of several."""
 
+from typing import Any, Self
+
 import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
 
 from ._base import COLORS, last_step, new_axes
 
@@ -28,11 +32,11 @@ class HistoryDisplay:
     'loss'
     """
 
-    def __init__(self, history):
+    def __init__(self, history: list[dict[str, Any]]):
         self.history = history
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: BaseEstimator) -> Self:
         """Draw the training history of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
@@ -46,13 +50,8 @@ class HistoryDisplay:
         """
         return cls(last_step(estimator).history_).plot()
 
-    def plot(self):
-        """Draw.
-
-        Returns
-        -------
-        HistoryDisplay
-        """
+    def plot(self) -> Self:
+        """Draw and return the display."""
         from matplotlib.ticker import MaxNLocator, PercentFormatter
 
         self.figure_, (self.axes_,) = new_axes(1, 2, 9, 3.6)
@@ -101,16 +100,11 @@ class ComparisonDisplay:
     'accuracy'
     """
 
-    def __init__(self, runs):
+    def __init__(self, runs: pd.DataFrame):
         self.runs = runs
 
-    def plot(self):
-        """Draw, the most accurate network on top.
-
-        Returns
-        -------
-        ComparisonDisplay
-        """
+    def plot(self) -> Self:
+        """Draw with the most accurate network on top, and return the display."""
         from matplotlib.ticker import PercentFormatter
 
         runs = self.runs.sort_values("accuracy")

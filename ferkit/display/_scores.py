@@ -1,6 +1,12 @@
 """Displays of predictions: confusion, scores per class, ROC, precision and recall, calibration."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.metrics import (
     ConfusionMatrixDisplay,
     auc,
@@ -11,9 +17,13 @@ from sklearn.metrics import (
 )
 from sklearn.utils.multiclass import unique_labels
 
+from .._images import Images
 from .._metrics import bin_confidence, calibration_error, rank_confusions
 from .._validation import check_labels, check_proba
 from ._base import COLORS, DASHES, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["ClassScoresDisplay", "ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]
 
@@ -49,14 +59,32 @@ class ConfusionDisplay:
     [('sad', 'happy', 0.666...)]
     """
 
-    def __init__(self, confusion, labels, *, normalize=None, baseline=None):
+    def __init__(
+        self,
+        confusion: ArrayLike,
+        labels: Sequence,
+        *,
+        normalize: Literal["true"] | None = None,
+        baseline: ArrayLike | None = None,
+    ):
         self.confusion = confusion
         self.labels = labels
         self.normalize = normalize
         self.baseline = baseline
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, labels=None, normalize=None, baseline=None, ax=None, name=None):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: Images,
+        y: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        normalize: Literal["true"] | None = None,
+        baseline: BaseEstimator | None = None,
+        ax: "Axes | None" = None,
+        name: str | None = None,
+    ) -> Self:
         """Predict and draw.
 
         Parameters
@@ -67,16 +95,10 @@ class ConfusionDisplay:
             Input of the classifier.
         y : array-like of shape (n,)
             True labels.
-        labels : array-like, default=None
-            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
-        normalize : {"true"}, default=None
-            Show shares of each true label instead of counts.
         baseline : classifier, default=None
             Another fitted classifier whose confusion matrix is subtracted.
-        ax : matplotlib Axes, default=None
-            Axes to draw in. By default, those of a new figure.
-        name : str, default=None
-            Name of the model or the images, for the title.
+        labels, normalize, ax, name
+            See :meth:`from_predictions`.
 
         Returns
         -------
@@ -93,7 +115,17 @@ class ConfusionDisplay:
         )
 
     @classmethod
-    def from_predictions(cls, y_true, y_pred, *, labels=None, normalize=None, baseline=None, ax=None, name=None):
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        normalize: Literal["true"] | None = None,
+        baseline: ArrayLike | None = None,
+        ax: "Axes | None" = None,
+        name: str | None = None,
+    ) -> Self:
         """Count and draw.
 
         Parameters
@@ -101,7 +133,7 @@ class ConfusionDisplay:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
+            Labels to show first, in this order. All other labels that occur come after them, sorted.
         normalize : {"true"}, default=None
             Show shares of each true label instead of counts.
         baseline : array-like of shape (n,), default=None
@@ -118,14 +150,14 @@ class ConfusionDisplay:
         predicted = [y_pred] if baseline is None else [y_pred, baseline]
         y_true = check_labels(y_true, () if labels is None else labels, *predicted)
         occurring = unique_labels(y_true, *predicted)
-        labels = occurring if labels is None else [*labels, *np.setdiff1d(occurring, labels)]
+        labels = occurring if labels is None else [*np.asarray(labels), *np.setdiff1d(occurring, labels)]
         confusion = confusion_matrix(y_true, y_pred, labels=labels)
         if baseline is not None:
             baseline = confusion_matrix(y_true, baseline, labels=labels)
         return cls(confusion, labels, normalize=normalize, baseline=baseline).plot(ax, name=name)
 
     @property
-    def values(self):
+    def values(self) -> np.ndarray:
         """Values of the cells, an array of shape (n_labels, n_labels)."""
         if self.normalize not in (None, "true"):
             raise ValueError(f'Expected normalize=None or normalize="true", got normalize={self.normalize!r}.')
@@ -134,7 +166,7 @@ class ConfusionDisplay:
             matrices = [counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) for counts in matrices]
         return matrices[0] if self.baseline is None else matrices[0] - matrices[1]
 
-    def most_confused(self, n=10):
+    def most_confused(self, n: int = 10) -> list[tuple]:
         """Return the most confused pairs of labels; with a baseline, the pairs whose confusion increased most.
 
         Parameters
@@ -153,8 +185,8 @@ class ConfusionDisplay:
             for true, predicted in rank_confusions(values, n)
         ]
 
-    def plot(self, ax=None, *, name=None):
-        """Draw.
+    def plot(self, ax: "Axes | None" = None, *, name: str | None = None) -> Self:
+        """Draw and return the display.
 
         Parameters
         ----------
@@ -162,10 +194,6 @@ class ConfusionDisplay:
             Axes to draw in. By default, those of a new figure.
         name : str, default=None
             Name of the model or the images, for the title.
-
-        Returns
-        -------
-        ConfusionDisplay
         """
         values, counts = self.values, np.asarray(self.confusion)
         if ax is None:
@@ -224,20 +252,16 @@ class ClassScoresDisplay:
     ['happy (1)', 'sad (3)']
     """
 
-    def __init__(self, scores):
+    def __init__(self, scores: pd.DataFrame):
         self.scores = scores
 
-    def plot(self, ax=None):
-        """Draw.
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw and return the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw in. By default, those of a new figure.
-
-        Returns
-        -------
-        ClassScoresDisplay
         """
         from matplotlib.ticker import PercentFormatter
 
@@ -262,12 +286,22 @@ class ClassScoresDisplay:
 class _OneVsRestDisplay:
     """Curve of each label against all others."""
 
-    def __init__(self, curves, scores):
+    _labels: tuple[str, str]
+    _score: str
+    _drawstyle: Literal["default", "steps-post"]
+    _chance: tuple[list, list]
+
+    @staticmethod
+    def _compute(is_label: np.ndarray, score: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+        """Return the curve, x and y, and its score."""
+        raise NotImplementedError
+
+    def __init__(self, curves: dict[Any, tuple[np.ndarray, np.ndarray]], scores: dict[Any, float]):
         self.curves = curves
         self.scores = scores
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, ax=None):
+    def from_estimator(cls, estimator: BaseEstimator, X: Images, y: ArrayLike, *, ax: "Axes | None" = None) -> Self:
         """Predict and draw.
 
         Parameters
@@ -288,7 +322,9 @@ class _OneVsRestDisplay:
         return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, ax=ax)
 
     @classmethod
-    def from_predictions(cls, y_true, y_proba, *, labels, ax=None):
+    def from_predictions(
+        cls, y_true: ArrayLike, y_proba: ArrayLike, *, labels: Sequence, ax: "Axes | None" = None
+    ) -> Self:
         """Compute the curves and draw.
 
         Parameters
@@ -315,17 +351,13 @@ class _OneVsRestDisplay:
             raise ValueError(f"Expected images of at least two labels, got {len(y_true):,} images of {y_true[0]}.")
         return cls(curves, scores).plot(ax)
 
-    def plot(self, ax=None):
-        """Draw.
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw and return the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw in. By default, those of a new figure.
-
-        Returns
-        -------
-        RocDisplay or PrecisionRecallDisplay
         """
         if ax is None:
             longest = max(len(str(label)) for label in self.curves)
@@ -453,13 +485,13 @@ class ReliabilityDisplay:
     (array([0, 0, 0, 1, 2]), array([0., 1.]))
     """
 
-    def __init__(self, accuracy, confidence, counts):
+    def __init__(self, accuracy: np.ndarray, confidence: np.ndarray, counts: np.ndarray):
         self.accuracy = accuracy
         self.confidence = confidence
         self.counts = counts
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, n_bins=15):
+    def from_estimator(cls, estimator: BaseEstimator, X: Images, y: ArrayLike, *, n_bins: int = 15) -> Self:
         """Predict and draw.
 
         Parameters
@@ -480,7 +512,7 @@ class ReliabilityDisplay:
         return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, n_bins=n_bins)
 
     @classmethod
-    def from_predictions(cls, y_true, y_proba, *, labels, n_bins=15):
+    def from_predictions(cls, y_true: ArrayLike, y_proba: ArrayLike, *, labels: ArrayLike, n_bins: int = 15) -> Self:
         """Sort predictions into bins and draw.
 
         Parameters
@@ -502,21 +534,17 @@ class ReliabilityDisplay:
         return cls(*bin_confidence(check_labels(y_true, labels, y_proba), y_proba, labels, n_bins)).plot()
 
     @property
-    def expected_calibration_error(self):
+    def expected_calibration_error(self) -> float:
         """Mean difference between accuracy and confidence over all images, a float."""
         return calibration_error(self.accuracy, self.confidence, self.counts)
 
-    def plot(self, axes=None):
-        """Draw.
+    def plot(self, axes: "Sequence[Axes] | None" = None) -> Self:
+        """Draw and return the display.
 
         Parameters
         ----------
         axes : array of two matplotlib Axes, default=None
             Axes to draw in, the first for the curve. By default, those of a new figure.
-
-        Returns
-        -------
-        ReliabilityDisplay
         """
         from matplotlib.ticker import PercentFormatter
 

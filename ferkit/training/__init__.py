@@ -1,4 +1,4 @@
-"""How a network is trained. Nothing here imports an estimator; ``build_net`` is the way in."""
+"""Training of a network: settings, data, devices and the skorch net. Start reading at ``build_net``."""
 
 from ._build import build_net, resolve_settings
 from ._data import ImageSet

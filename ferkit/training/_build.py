@@ -1,4 +1,4 @@
-"""From the parameters of a classifier to a net that is ready to train."""
+"""Build a net that is ready to train from the parameters of a classifier."""
 
 from functools import partial
 from math import inf
@@ -23,7 +23,7 @@ MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epoch
 _PATIENCE = 10  # epochs, of early_stopping=True
 
 _NET_SETTINGS = ("max_epochs", "batch_size", "lr", "frozen_epochs", "precision", "augment", "mixup", "ema_decay", "tta")
-# what net_params cannot set, because ferkit's batches stay on the device
+# parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
 
 
@@ -34,7 +34,7 @@ def resolve_settings(params):
     """
     settings = SimpleNamespace(**params)
     settings.backbone_name, settings.backbone = settings.backbone, resolve_backbone(settings.backbone)
-    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # NumPy's will not do
+    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # no NumPy integers
     if settings.mixup == "auto":
         settings.mixup = 0.2 if settings.max_epochs >= MIXUP_EPOCHS else 0.0
     recommended = settings.backbone
@@ -59,7 +59,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     Parameters
     ----------
     settings : SimpleNamespace
-        What `resolve_settings` returned.
+        Output of `resolve_settings`.
     rows : ndarray or ImageFiles
         The training images. Their pixels give the mean and standard deviation.
     image_shape : tuple of int
@@ -76,7 +76,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     Returns
     -------
     FERNet
-        Initialized.
+        The initialized net.
     """
     net_params = _check_net_params(settings.net_params or {})
     state, mean, std = read_start(settings, rows, image_shape[2], weight)
@@ -127,7 +127,7 @@ def _check_net_params(net_params):
 
 
 def _optimizer_params(settings, net_params):
-    """What skorch needs to build the optimizer and the loss, unless ``net_params`` names others."""
+    """Return skorch's parameters for the optimizer and the loss, except those that ``net_params`` sets."""
     params = {}
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
@@ -162,7 +162,7 @@ def _callbacks(settings, epochs, steps, valid, score):
 
 
 def _check_network(net, name, build, image_shape, n_classes):
-    """Raise unless the network takes images of this size, and returns logits; return the two images it was tried on.
+    """Check that the network accepts images of this size and returns logits. Return the two images of the check.
 
     Many networks are too deep for small faces.
     """
@@ -177,7 +177,7 @@ def _check_network(net, name, build, image_shape, n_classes):
         size = module.input_size or (height, width)
         if size[0] == size[1] and size[0] in sizes:
             raise
-        needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it takes no others."
+        needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it accepts no other size."
         raise ValueError(
             f"The backbone {name!r} can't take images of {size[0]}×{size[1]} ({error}): {needed}"
         ) from error
@@ -188,6 +188,6 @@ def _check_network(net, name, build, image_shape, n_classes):
     if shape != (2, n_classes):
         raise ValueError(
             f"Expected logits of shape {(2, n_classes)} for two images, got {shape} from the backbone {name!r}: it "
-            "must take num_classes."
+            "must use num_classes."
         )
     return images

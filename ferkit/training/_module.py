@@ -11,8 +11,8 @@ class FERModule(nn.Module):
     """A backbone with its input preparation: cast to float32, standardize, resize.
 
     Resizing happens here, on the device and one batch at a time, because FER2013 at 224×224 would fill gigabytes. Gray
-    images become RGB if ``mean`` and ``std`` have three channels. Rows of features are passed only to ``head``, the
-    name of the part of the backbone that they were cached for.
+    images become RGB if ``mean`` and ``std`` have three channels. Rows of cached features are only passed to the part
+    of the backbone that ``head`` names.
     """
 
     head = None

@@ -4,6 +4,7 @@ skorch keeps the loop, the history and the callbacks. Its default loop asks the 
 which on 48×48 images costs more than the network; here losses leave the device once per epoch.
 """
 
+from collections import OrderedDict
 from contextlib import nullcontext
 from copy import deepcopy
 from traceback import walk_tb
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import unpack_data
-from skorch.utils import to_tensor
+from skorch.utils import get_map_location, to_tensor
 
 from ._averaging import Averaging
 from ._data import Batches
@@ -114,7 +115,7 @@ class FERNet(NeuralNetClassifier):
         except KeyboardInterrupt as interrupt:
             self.interrupted_ = not _is_early_stopping(interrupt)
             if self.average_:
-                self.module_ = self.average_.finish()  # which the interrupt may have cut short
+                self.module_ = self.average_.finish()  # again, because Ctrl-C may have interrupted it
             if self.history and "train_loss" not in self.history[-1]:
                 del self.history[-1]  # the epoch that was interrupted
             if not self.history:
@@ -146,7 +147,7 @@ class FERNet(NeuralNetClassifier):
                 self.module_ = self.average_.finish()
 
     def release(self):
-        """Drop what belongs to one training and not into a saved model, and switch to evaluation mode."""
+        """Drop the objects that only a training needs, and switch to evaluation mode."""
         for name in (
             "generator", "mixup_rng_", "augment_generator_", "average_", "train_forward_", "sharing_processes_",
             "processes", "train_split",
@@ -156,7 +157,7 @@ class FERNet(NeuralNetClassifier):
         return self
 
     def end_schedule(self):
-        """Drop what belongs to one complete fit: its callbacks, and momenta that would double a saved model's size."""
+        """Drop the callbacks of a complete fit, and the momenta, which would double the size of a saved model."""
         self.callbacks = [entry for entry in self.callbacks if not (type(entry) is tuple and entry[0] in _ONE_FIT)]
         self.callbacks_ = [entry for entry in self.callbacks_ if entry[0] not in _ONE_FIT]
         return self.initialize_optimizer()
@@ -166,7 +167,7 @@ class FERNet(NeuralNetClassifier):
         return deepcopy((self.module_.state_dict(), self.optimizer_.state_dict())), len(self.history)
 
     def set_state(self, state):
-        """Return to a state as if no epoch had followed it."""
+        """Restore the state and drop the later epochs from the history."""
         (weights, optimizer), n_epochs = state
         self.module_.load_state_dict(weights)
         self.optimizer_.load_state_dict(optimizer)
@@ -177,12 +178,46 @@ class FERNet(NeuralNetClassifier):
         self.device = device
         self.module_.to(device)
         self.criterion_.to(device)
-        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # which casts its tensors to their parameters'
+        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
+
+    def __getstate__(self):
+        """Hold the weights as arrays, next to what is needed to build the module, the loss and the optimizer again.
+
+        skorch would nest a plain pickle of these three. It cannot hold a class that is defined in a notebook, and it
+        hides from skops what loading it runs.
+        """
+        state = self.__dict__.copy()
+        if "module_" in state:
+            module = getattr(self.module_, "_orig_mod", self.module_)  # without torch.compile
+            state["module_"] = {
+                "weights": _map_nested(torch.Tensor, _to_array, module.state_dict()),
+                "head": module.head,
+                "frozen": [name for name, part in module.named_parameters() if not part.requires_grad],
+            }
+            for name in ("criterion_", "optimizer_"):
+                state[name] = _map_nested(torch.Tensor, _to_array, getattr(self, name).state_dict())
+        return state
 
     def __setstate__(self, state):
-        super().__setstate__(state)
-        if hasattr(self, "module_"):
-            self._set_training(False)
+        self.__dict__.update(state)
+        if "module_" not in state:
+            return
+        self.device = self._check_device(self.device, get_map_location(self.device))
+        with torch.random.fork_rng([]):  # the network's random start must not change what follows
+            self.initialize_module().initialize_criterion()
+        module = self.module_.to(self.device)
+        weights = OrderedDict(_map_nested(np.ndarray, torch.tensor, state["module_"]["weights"]))
+        weights._metadata = module.state_dict()._metadata  # the version of each layer, which some cannot load without
+        module.load_state_dict(weights)
+        module.head = state["module_"]["head"]
+        for name in state["module_"]["frozen"]:
+            module.get_parameter(name).requires_grad_(False)
+        self.criterion_.to(self.device).load_state_dict(_map_nested(np.ndarray, torch.tensor, state["criterion_"]))
+        self.initialize_optimizer().optimizer_.load_state_dict(
+            _map_nested(np.ndarray, torch.tensor, state["optimizer_"])
+        )
+        self.module_ = self.torch_compile(module, name="module")
+        self._set_training(False)
 
     def on_epoch_begin(self, net, **kwargs):
         super().on_epoch_begin(net, **kwargs)
@@ -212,7 +247,7 @@ class FERNet(NeuralNetClassifier):
         self.history.record(f"{prefix}_batch_count", len(scores))
 
     def check_weights(self):
-        """Raise unless all weights are finite. No loss shows the damage that the last step does."""
+        """Raise unless all weights are finite. The last step has no later loss that would show the damage."""
         if not all(parameter.isfinite().all() for parameter in self.module_.parameters()):
             raise ValueError(_DIVERGED)
 
@@ -290,12 +325,28 @@ class FERNet(NeuralNetClassifier):
 
 
 def _is_early_stopping(interrupt):
-    """Whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
+    """Return whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
     *_, (frame, _) = walk_tb(interrupt.__traceback__)
     if frame.f_code is not EarlyStopping.on_epoch_end.__code__:
         return False
     stopping = frame.f_locals["self"]
     return stopping.misses_ == stopping.patience
+
+
+def _to_array(tensor):
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()  # NumPy has no bfloat16
+
+
+def _map_nested(kind, convert, value):
+    """Convert all values of a type in nested dicts, lists and tuples."""
+    if isinstance(value, kind):
+        return convert(value)
+    if isinstance(value, dict):
+        return {key: _map_nested(kind, convert, part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_map_nested(kind, convert, part) for part in value)
+    return value
 
 
 def _first(outputs):

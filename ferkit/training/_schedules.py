@@ -100,6 +100,6 @@ def _call_factory(factory, optimizer, last_epoch):
 
 
 def _one_cycle(optimizer, **params):
-    """OneCycleLR whose peak is each group's own rate."""
+    """Return a OneCycleLR that uses the rate of each parameter group as its peak."""
     peaks = [group["lr"] for group in optimizer.param_groups]
     return lr_scheduler.OneCycleLR(optimizer, peaks, **params)

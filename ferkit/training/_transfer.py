@@ -16,13 +16,13 @@ from .._images import BYTES, UNIT, pixel_range, pixel_statistics
 from ..backbones._inspect import build_meta
 from ._data import Batches
 
-_STATISTICS_FILES = 4096  # that many decoded files are enough for the mean and deviation of the pixels
+_STATISTICS_FILES = 4096  # number of files that is enough for the mean and standard deviation of the pixels
 
 # starting weights
 
 
 def read_start(settings, rows, channels, row_weight):
-    """(state dict or None, mean, standard deviation): starting weights and the pixels that they expect."""
+    """Return (state dict or None, mean, standard deviation): initial weights, and statistics to standardize images."""
     if isinstance(rows, ImageFiles):
         some = slice(None, None, -(-len(rows) // _STATISTICS_FILES))
         rows, row_weight = rows[some], None if row_weight is None else row_weight[some]
@@ -55,7 +55,7 @@ def match_channels(mean, std, channels):
 
 
 def load_weights(network, head, state):
-    """Copy a state dict into a network, except a ``head`` (names of its parameters) for other classes.
+    """Copy a state dict into a network. Parameters named in ``head`` are skipped if they are for other classes.
 
     A stem for RGB images becomes one for gray images by summing its filters. That is what the RGB stem computes for an
     image with three equal channels.
@@ -85,7 +85,7 @@ def load_weights(network, head, state):
     wrong += [f"{name} is missing" for name in own if name not in given]
     if wrong:
         raise ValueError(
-            f"These weights belong to another network than {type(network).__name__}: {', '.join(wrong[:3])}"
+            f"Expected weights of a {type(network).__name__}, got those of another network: {', '.join(wrong[:3])}"
             + (f" and {len(wrong) - 3:,} more" if len(wrong) > 3 else "")
         )
     own.update(fitting)  # keeps the version that each layer's state dict has
@@ -96,7 +96,7 @@ def read_weights(path):
     """Read the state dict in a .pth, .pt or .safetensors file, without running anything in it."""
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file of weights at {path.absolute()}")
+        raise FileNotFoundError(f"Expected a file of weights at {path.absolute()}, got none: check the path.")
     load = partial(torch.load, map_location="cpu", weights_only=True)
     if path.suffix.lower() == ".safetensors":
         try:
@@ -107,14 +107,14 @@ def read_weights(path):
         state = load(path)
     except Exception as error:  # each format has its own; torch's message advises an unsafe way to load
         raise ValueError(
-            f"{path} is damaged, or is not a file of weights that can be read safely: expected a state dict, saved as "
-            "torch.save(network.state_dict(), path)"
+            f"Expected a state dict that can be read safely, got {path}, which is damaged or holds other objects: save "
+            "torch.save(network.state_dict(), path)."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict: expected torch.save(network.state_dict(), path)")
+        raise ValueError(f"Expected a state dict in {path}, got other objects: save network.state_dict().")
     return state
 
 
@@ -122,7 +122,7 @@ def read_weights(path):
 
 
 def find_head(build, **arguments):
-    """Names of the parameters whose shape depends on the number of classes, as a set that keeps their order."""
+    """Return the names of the parameters whose shape depends on the number of classes, as a set in their order."""
     two, three = (
         {name: parameter.shape for name, parameter in build_meta(build, num_classes=n, **arguments).named_parameters()}
         for n in (2, 3)
@@ -134,9 +134,9 @@ def find_head(build, **arguments):
 def choose_head(module, head, images, *, with_hidden):
     """Choose the part of a backbone that frozen epochs train: it must compute the logits from its input by itself.
 
-    That is the last layer. ``with_hidden`` extends it to the module around it, such as an ``nn.Sequential``, if that
-    holds linear layers directly before the last one: they would otherwise stay at their random start. The choice is
-    checked on two ``images``.
+    The head is the last layer. With ``with_hidden``, it is the module around the last layer, such as an
+    ``nn.Sequential``, if that module has linear layers directly before the last one. These would otherwise stay at
+    their random start. The choice is checked on two ``images``.
     """
     module.eval()
     layers = dict.fromkeys(name.rpartition(".")[0] for name in head)
@@ -160,7 +160,7 @@ def choose_head(module, head, images, *, with_hidden):
 
 
 def _find_hidden(module, layer, images):
-    """Name of the linear layer in the same module that is called directly before ``layer``, or None.
+    """Return the name of the linear layer in the same module that is called directly before ``layer``, or None.
 
     Layers without parameters and batch norm may come between.
     """
@@ -187,7 +187,7 @@ def _find_hidden(module, layer, images):
 
 
 def compute_features(module, images):
-    """(features, logits): what enters the head for these images, as rows, and what the whole module returns."""
+    """Return (features, logits): the input of the head for these images, as rows, and the output of the module."""
     inputs = []
     handle = module.get_head().register_forward_pre_hook(lambda head, given: inputs.append(given[0]))
     try:
@@ -199,7 +199,7 @@ def compute_features(module, images):
 
 @contextmanager
 def cached_features(net, images):
-    """Yield a set of images as features for the head. Meanwhile the net's validation set is one of features too."""
+    """Yield a set of images as features for the head. Meanwhile the net's validation set consists of features too."""
     split = net.train_split
     _, valid = net.get_split_datasets(images)
     if valid is not None:
@@ -223,7 +223,7 @@ def _compute_all(net, images):
 
 
 def scale_rates(network, head, backbone_lr_scale, layer_decay):
-    """Factor on the learning rate of each parameter, by name; ``head`` holds the names above the backbone."""
+    """Return the factor on the learning rate of each parameter, by name; ``head`` holds the names in the head."""
     depths, depth, last = {}, -1, None
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]
