@@ -281,7 +281,7 @@ def test_schedules_with_numbers_of_ones_own(schedule, expected, tiny, split):
     assert rates(pickle.loads(pickle.dumps(model))) == rates(model)
 
 
-def test_a_dict_of_a_name_alone_is_the_name(tiny, split):
+def test_a_dict_with_only_a_name_is_the_name(tiny, split):
     X, y, X_val, _ = split
     for name in ("onecycle", "cosine", "plateau"):
         models = [tiny(max_epochs=2, lr_schedule=schedule).fit(X, y) for schedule in (name, {"name": name})]
