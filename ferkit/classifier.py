@@ -1,6 +1,7 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
 from copy import copy, deepcopy
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -16,10 +18,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._images import Images, check_images, match_range, number_rows, pixel_range
+from ._metrics import score_probabilities
 from ._validation import check_labels, match_labels
 from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
+    SCHEDULES,
     ImageSet,
     Processes,
     build_net,
@@ -110,12 +114,24 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     lr : float or "auto", default="auto"
         Learning rate; with a schedule, the highest rate. "auto" is the backbone's recommended rate, divided by
         10 when pretrained layers are trained.
-    lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
-        "onecycle" [1]_ and "cosine" change the rate after every batch. "plateau" divides it by 10 when the validation
-        loss (without validation, the training loss) has not fallen for 5 epochs.
+    lr_schedule : str, dict, callable or None, default="onecycle"
+        How the rate changes. "onecycle" [1]_ and "cosine" change it after every batch; the others after every epoch:
+        "step" divides it by 10 after each third of the epochs, "exponential" lowers it to a hundredth over all epochs,
+        "warm_restarts" is two cosines, of which the first takes a third of the epochs, and "plateau" divides the rate
+        by 10 when the validation loss (without validation, the training loss) has not fallen for 5 epochs. A dict
+        changes these numbers: its keys are "name" and the arguments of PyTorch's scheduler, and for "plateau"
+        "monitor", a score of ``history_``. A callable returns a PyTorch scheduler for an optimizer; it steps after
+        every epoch.
     early_stopping : bool or int, default=False
-        Stop when validation accuracy has not improved for this many epochs (True means 10) and restore the best
-        weights. Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
+        Stop when ``scoring`` has not improved for this many epochs (True means 10) and restore the best weights.
+        Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
+    keep_best : bool, default=False
+        Train for all epochs, then restore the weights of the epoch with the best ``scoring``. Needs
+        ``validation_fraction`` or ``X_val``.
+    scoring : str or callable, default="accuracy"
+        Score of the validation images that ``early_stopping`` and ``keep_best`` compare: "accuracy", "loss", or a
+        scikit-learn scorer, by name or as ``callable(estimator, X, y)``. Scorers get soft targets as their most
+        probable class.
     callbacks : list of skorch callbacks, default=None
         Called during training.
     net_params : dict, default=None
@@ -161,8 +177,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     history_ : list of dict
         One dict per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
         weights change), ``valid_loss`` and ``valid_accuracy`` (with the weights that predictions use; nan without
-        validation), ``lr`` (at the start of the epoch) and ``seconds``. Numbers that ``callbacks`` record, such as
-        skorch's EpochScoring, follow under their own names.
+        validation), ``lr`` (at the start of the epoch) and ``seconds``. ``valid_score`` follows if ``scoring`` is a
+        scorer, and numbers that ``callbacks`` record, such as skorch's EpochScoring, under their own names.
+    best_epoch_ : int or None
+        The epoch whose weights predictions use, with ``keep_best`` or ``early_stopping``; None otherwise.
     network_ : torch.nn.Module
         The trained PyTorch module. It takes a tensor of pixels of shape (n, channels, height, width) on the scale of
         the training images and returns logits. ``network_.backbone`` is the network without the input preparation.
@@ -228,8 +246,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"auto", *OPTIMIZERS})],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({"onecycle", "cosine", "plateau"}), None],
+        "lr_schedule": [StrOptions({*SCHEDULES}), dict, callable, None],
         "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
+        "keep_best": ["boolean"],
+        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
         "callbacks": [list, None],
         "net_params": [dict, None],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -267,6 +287,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         lr="auto",
         lr_schedule="onecycle",
         early_stopping=False,
+        keep_best=False,
+        scoring="accuracy",
         callbacks=None,
         net_params=None,
         weight_decay="auto",
@@ -300,6 +322,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.lr = lr
         self.lr_schedule = lr_schedule
         self.early_stopping = early_stopping
+        self.keep_best = keep_best
+        self.scoring = scoring
         self.callbacks = callbacks
         self.net_params = net_params
         self.weight_decay = weight_decay
@@ -388,7 +412,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             After Ctrl-C. The estimator keeps what it learned if at least one epoch was complete, and is not fitted
             otherwise.
         """
-        for fitted in ("net_", "history_"):
+        for fitted in ("net_", "history_", "best_epoch_"):
             self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
         self._check_validation_source(X_val, y_val, sample_weight_val)
         soft = _is_soft(y)
@@ -408,12 +432,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             held_back = rows.take(valid, axis=0), target[valid], None
             rows, target = rows.take(train, axis=0), target[train]
             weight = None if weight is None else weight[train]
-        valid = None
-        if held_back:
-            valid = ImageSet.from_rows(held_back[0], self.image_shape_, *held_back[1:], device=device)
+        valid, score = self._build_validation(*held_back, device) if held_back else (None, None)
         settings = self._resolve_settings()
         with seeded(seed, device):
-            net = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid)
+            net = build_net(
+                settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid, score=score
+            )
             self._train(net, rows, target, weight, seed)
         return self._keep(net.end_schedule())
 
@@ -469,7 +493,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
             if first:
-                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, verbose=0)
+                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, keep_best=False, verbose=0)
                 net, state = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight), None
             else:
                 net = self._current_net()
@@ -506,9 +530,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if X_val is None:
             if y_val is not None or sample_weight_val is not None:
                 raise ValueError("Expected X_val with y_val and sample_weight_val, got no X_val: pass the images too.")
-            if self.early_stopping and not self.validation_fraction:
+            needs = next((name for name in ("early_stopping", "keep_best") if getattr(self, name)), None)
+            if needs and not self.validation_fraction:
                 raise ValueError(
-                    f"Expected validation images for early_stopping={self.early_stopping}, got none: pass "
+                    f"Expected validation images for {needs}={getattr(self, needs)}, got none: pass "
                     "validation_fraction=0.1, or X_val and y_val to fit."
                 )
         elif y_val is None:
@@ -534,6 +559,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if weight is not None:
             weight = (weight / weight.mean()).astype(np.float32)
         return match_range(rows, self.pixel_range_), match_labels(names, target, self.classes_), weight
+
+    def _build_validation(self, rows, y, weight, device):
+        """Return validation images as a set, and the function that scores their probabilities, or None."""
+        score = None
+        if self.scoring not in ("accuracy", "loss"):
+            labels = self.classes_[y if y.ndim == 1 else y.argmax(axis=1)]
+            score = partial(score_probabilities, self.scoring, rows, labels, weight, self.classes_)
+        return ImageSet.from_rows(rows, self.image_shape_, y, weight, device=device), score
 
     def _weigh_rows(self, y, sample_weight):
         """Return sample and class weights as one weight per row, or None."""
@@ -593,7 +626,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _keep(self, net):
         """Store a trained net. Until this call, the estimator is unchanged."""
-        self.history_ = [_epoch(row) for row in net.history]
+        self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
         if net.interrupted_:

@@ -28,7 +28,7 @@ from ._views import join_views, make_views
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
-_ONE_FIT = ("schedule", "stopping", "progress")  # callbacks that belong to one complete fit
+_ONE_FIT = ("valid_score", "schedule", "best_epoch", "progress")  # callbacks that belong to one complete fit
 
 
 class FERNet(NeuralNetClassifier):
@@ -137,7 +137,7 @@ class FERNet(NeuralNetClassifier):
 
         skorch swallows KeyboardInterrupt, because its own EarlyStopping raises it too.
         """
-        self.interrupted_, self.average_ = False, None
+        self.interrupted_, self.average_, self.best_epoch_ = False, None, None
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, **fit_params)
