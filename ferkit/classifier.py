@@ -1,5 +1,7 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
+from copy import copy, deepcopy
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -7,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -15,10 +18,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._images import Images, check_images, match_range, number_rows, pixel_range
+from ._metrics import score_probabilities
 from ._validation import check_labels, match_labels
-from .augmentation import ImageAugmenter
+from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
+    SCHEDULES,
     ImageSet,
     Processes,
     build_net,
@@ -53,19 +58,28 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         summed instead.
     input_size : int or tuple of (height, width), default=None
         Size at which the network sees the images. None keeps their own size.
+    head : tuple of int, default=()
+        Sizes of hidden linear layers before the output layer, each followed by ReLU and dropout. They belong to the
+        head, so they start at random and train in frozen epochs.
     dropout : float, default=None
-        Probability in every dropout layer of the backbone, or before its last linear layer if it has none. None keeps
-        the backbone's own.
+        Probability in every dropout layer of the backbone and of ``head``, or before its last linear layer if there are
+        none. None keeps the backbone's own; ``head`` then has none.
     weights : str, path or None, default=None
         Initial weights. "imagenet" means the best weights that torchvision or timm publish for the backbone. You can
         also pass the name of other published weights, such as "IMAGENET1K_V1", or the path of a state dict (.pth or
         .safetensors). A head for other classes is initialized at random. Published weights come from the cache or are
-        downloaded, and images are standardized as they expect. None trains from scratch.
+        downloaded, and images are standardized as they expect. A backbone class of your own needs a path; a function
+        such as ``torchvision.models.resnet18`` has published weights. None trains from scratch.
     frozen_epochs : int or "all", default=0
-        Number of epochs that only train the head; after them all layers train. "all" never trains the backbone. The
-        head is the last layer and, without ``weights``, the hidden linear layers in the same module. Frozen epochs use
-        features that are computed once, without augmentation, so they cost almost nothing. They do not change batch
-        norm.
+        Number of epochs that only train the head; after them all layers train, except ``frozen_layers``. "all" never
+        trains the backbone. The head is the last layer with the layers of ``head`` and, without ``weights``, the hidden
+        linear layers in the same module. Frozen epochs do not change batch norm.
+    cache_features : bool, default=True
+        Whether frozen epochs use features of the backbone that are computed once, without augmentation, so that they
+        cost almost nothing. With False, the features are computed in every epoch, from augmented images.
+    frozen_layers : int or list of str, default=None
+        Layers that never train, and whose batch norm keeps its statistics: names of modules of the backbone as in
+        ``named_modules()``, such as ``["features.0"]``, or the number of layers (convolution or linear) from the first.
     backbone_lr_scale : float, default=1.0
         Factor on the learning rate of all layers below the head.
     layer_decay : float, default=1.0
@@ -75,9 +89,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     image_shape : tuple, default=None
         (height, width) or (height, width, channels) of a row of ``X``; one of them may be −1. By default rows are
         square, gray for k² values and RGB for 3k².
-    augment : "auto", ImageAugmenter or None, default="auto"
+    augment : "auto", ImageAugmenter, callable, list of these or None, default="auto"
         Random changes, drawn again for every training batch. "auto" is ``ImageAugmenter()``. To search over
-        ``augment__rotation`` and the like, pass an ImageAugmenter.
+        ``augment__rotation`` and the like, pass an ImageAugmenter. A callable, such as a transform of torchvision,
+        takes a batch as a uint8 tensor (n, channels, height, width) and returns uint8, or floats from 0 to 1, of the
+        same shape. Its random values should come from PyTorch. Those of a list act one after the other.
     mixup : float or "auto", default="auto"
         Parameter of the beta distribution from which the mixing weights of pairs of images are drawn [2]_; 0 switches
         mixup off. "auto" is 0.2 if ``max_epochs`` is 40 or more, otherwise 0.
@@ -98,12 +114,24 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     lr : float or "auto", default="auto"
         Learning rate; with a schedule, the highest rate. "auto" is the backbone's recommended rate, divided by
         10 when pretrained layers are trained.
-    lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
-        "onecycle" [1]_ and "cosine" change the rate after every batch. "plateau" divides it by 10 when the validation
-        loss (without validation, the training loss) has not fallen for 5 epochs.
+    lr_schedule : str, dict, callable or None, default="onecycle"
+        How the rate changes. "onecycle" [1]_ and "cosine" change it after every batch; the others after every epoch:
+        "step" divides it by 10 after each third of the epochs, "exponential" lowers it to a hundredth over all epochs,
+        "warm_restarts" is two cosines, of which the first takes a third of the epochs, and "plateau" divides the rate
+        by 10 when the validation loss (without validation, the training loss) has not fallen for 5 epochs. A dict
+        changes these numbers: its keys are "name" and the arguments of PyTorch's scheduler, and for "plateau"
+        "monitor", a score of ``history_``. A callable returns a PyTorch scheduler for an optimizer; it steps after
+        every epoch.
     early_stopping : bool or int, default=False
-        Stop when validation accuracy has not improved for this many epochs (True means 10) and restore the best
-        weights. Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
+        Stop when ``scoring`` has not improved for this many epochs (True means 10) and restore the best weights.
+        Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
+    keep_best : bool, default=False
+        Train for all epochs, then restore the weights of the epoch with the best ``scoring``. Needs
+        ``validation_fraction`` or ``X_val``.
+    scoring : str or callable, default="accuracy"
+        Score of the validation images that ``early_stopping`` and ``keep_best`` compare: "accuracy", "loss", or a
+        scikit-learn scorer, by name or as ``callable(estimator, X, y)``. Scorers get soft targets as their most
+        probable class.
     callbacks : list of skorch callbacks, default=None
         Called during training.
     net_params : dict, default=None
@@ -120,8 +148,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         use the last weights.
 
     Prediction
-    tta : "flip" or None, default="flip"
-        Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
+    tta : {"flip", "ten_crop"}, int, callable or None, default="flip"
+        Test-time augmentation: probabilities are averaged over several views of an image. "flip" means the image and
+        its mirror image. "ten_crop" means crops of the corners and the center, 7/8 of the size, and their mirror
+        images. An int adds this number of random views, drawn with ``augment``; they are the same in each prediction. A
+        callable takes a batch, as ``augment`` does, and returns a list of batches or a tensor (views, n, channels,
+        height, width).
 
     Hardware and output
     device : str, default="auto"
@@ -145,20 +177,22 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     history_ : list of dict
         One dict per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
         weights change), ``valid_loss`` and ``valid_accuracy`` (with the weights that predictions use; nan without
-        validation), ``lr`` (at the start of the epoch) and ``seconds``. Numbers that ``callbacks`` record, such as
-        skorch's EpochScoring, follow under their own names.
+        validation), ``lr`` (at the start of the epoch) and ``seconds``. ``valid_score`` follows if ``scoring`` is a
+        scorer, and numbers that ``callbacks`` record, such as skorch's EpochScoring, under their own names.
+    best_epoch_ : int or None
+        The epoch whose weights predictions use, with ``keep_best`` or ``early_stopping``; None otherwise.
     network_ : torch.nn.Module
         The trained PyTorch module. It takes a tensor of pixels of shape (n, channels, height, width) on the scale of
         the training images and returns logits. ``network_.backbone`` is the network without the input preparation.
     net_ : skorch.NeuralNetClassifier
-        The trained skorch net.
+        The trained skorch net. Its ``predict`` and ``score`` count the classes from 0.
     image_shape_ : tuple of int
         (height, width, channels).
     pixel_range_ : tuple of float
         Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. Images to predict are
         converted between the first two; another range that cannot match gives a warning.
-    augment_ : ImageAugmenter or None
-        The augmentation that was used.
+    augment_ : callable or None
+        The augmentation that was used: an ImageAugmenter, or an object that calls the given ones.
     optimizer_, lr_, mixup_ : str, float, float
         The values that "auto" resolved to.
     device_, precision_ : str
@@ -195,13 +229,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "backbone": [str, callable],
         "backbone_params": [dict, None],
         "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "head": [tuple, list],
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
         "weights": [str, PathLike, None],
         "frozen_epochs": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left")],
+        "cache_features": ["boolean"],
+        "frozen_layers": [Interval(Integral, 0, None, closed="left"), list, tuple, None],
         "backbone_lr_scale": [Interval(Real, 0, None, closed="left")],
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "image_shape": [tuple, list, None],
-        "augment": [StrOptions({"auto"}), ImageAugmenter, None],
+        "augment": [StrOptions({"auto"}), callable, list, tuple, None],
         "mixup": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -209,14 +246,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"auto", *OPTIMIZERS})],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({"onecycle", "cosine", "plateau"}), None],
+        "lr_schedule": [StrOptions({*SCHEDULES}), dict, callable, None],
         "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
+        "keep_best": ["boolean"],
+        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
         "callbacks": [list, None],
         "net_params": [dict, None],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
-        "tta": [StrOptions({"flip"}), None],
+        "tta": [StrOptions({"flip", "ten_crop"}), Interval(Integral, 1, None, closed="left"), callable, None],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
@@ -229,9 +268,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         *,
         backbone_params=None,
         input_size=None,
+        head=(),
         dropout=None,
         weights=None,
         frozen_epochs=0,
+        cache_features=True,
+        frozen_layers=None,
         backbone_lr_scale=1.0,
         layer_decay=1.0,
         image_shape=None,
@@ -245,6 +287,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         lr="auto",
         lr_schedule="onecycle",
         early_stopping=False,
+        keep_best=False,
+        scoring="accuracy",
         callbacks=None,
         net_params=None,
         weight_decay="auto",
@@ -259,9 +303,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.backbone = backbone
         self.backbone_params = backbone_params
         self.input_size = input_size
+        self.head = head
         self.dropout = dropout
         self.weights = weights
         self.frozen_epochs = frozen_epochs
+        self.cache_features = cache_features
+        self.frozen_layers = frozen_layers
         self.backbone_lr_scale = backbone_lr_scale
         self.layer_decay = layer_decay
         self.image_shape = image_shape
@@ -275,6 +322,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.lr = lr
         self.lr_schedule = lr_schedule
         self.early_stopping = early_stopping
+        self.keep_best = keep_best
+        self.scoring = scoring
         self.callbacks = callbacks
         self.net_params = net_params
         self.weight_decay = weight_decay
@@ -285,6 +334,25 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
+
+    # torchvision's transforms have a `get_params` that is not scikit-learn's, which therefore must not call it
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        params = super().get_params(deep=False)
+        if deep:
+            for name, value in list(params.items()):
+                if isinstance(value, BaseEstimator):
+                    params |= {f"{name}__{key}": part for key, part in value.get_params().items()}
+        return params
+
+    def __sklearn_clone__(self) -> Self:
+        plain = copy(self)
+        if not isinstance(self.augment, ImageAugmenter):
+            plain.augment = None
+        other = super(FERClassifier, plain).__sklearn_clone__()
+        if plain.augment is None:
+            other.augment = deepcopy(self.augment)
+        return other
 
     def set_params(self, **params: Any) -> Self:
         augment = params.get("augment", self.augment)
@@ -314,9 +382,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images, uint8 or another numeric dtype (converted to float32), on any scale. A list or column with the paths
-            of n image files also works. Files are decoded one batch at a time, so they may exceed memory, and resized
-            to ``image_shape``, by default the shape of the first one.
+            Images, uint8 or another numeric dtype (converted to float32), on any scale. Or a list or column of n
+            images: arrays of one shape, PIL images, or image files as paths, bytes or streams. PIL images and files are
+            brought to ``image_shape``, by default the shape of the first one. Files are decoded one batch at a time, so
+            they may exceed memory.
         y : array-like of shape (n,) or (n, n_classes)
             Labels of any type, or soft targets: the share of each class in an image. The columns of a frame then name
             the classes, otherwise they are 0, 1, ….
@@ -343,8 +412,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             After Ctrl-C. The estimator keeps what it learned if at least one epoch was complete, and is not fitted
             otherwise.
         """
-        for fitted in ("net_", "history_"):
-            self.__dict__.pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
+        for fitted in ("net_", "history_", "best_epoch_"):
+            self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
         self._check_validation_source(X_val, y_val, sample_weight_val)
         soft = _is_soft(y)
         classes, target = _check_soft_targets(y) if soft else (np.empty(0), y)
@@ -363,12 +432,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             held_back = rows.take(valid, axis=0), target[valid], None
             rows, target = rows.take(train, axis=0), target[train]
             weight = None if weight is None else weight[train]
-        valid = None
-        if held_back:
-            valid = ImageSet.from_rows(held_back[0], self.image_shape_, *held_back[1:], device=device)
+        valid, score = self._build_validation(*held_back, device) if held_back else (None, None)
         settings = self._resolve_settings()
         with seeded(seed, device):
-            net = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid)
+            net = build_net(
+                settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid, score=score
+            )
             self._train(net, rows, target, weight, seed)
         return self._keep(net.end_schedule())
 
@@ -424,7 +493,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
             if first:
-                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, verbose=0)
+                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, keep_best=False, verbose=0)
                 net, state = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight), None
             else:
                 net = self._current_net()
@@ -461,9 +530,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if X_val is None:
             if y_val is not None or sample_weight_val is not None:
                 raise ValueError("Expected X_val with y_val and sample_weight_val, got no X_val: pass the images too.")
-            if self.early_stopping and not self.validation_fraction:
+            needs = next((name for name in ("early_stopping", "keep_best") if getattr(self, name)), None)
+            if needs and not self.validation_fraction:
                 raise ValueError(
-                    f"Expected validation images for early_stopping={self.early_stopping}, got none: pass "
+                    f"Expected validation images for {needs}={getattr(self, needs)}, got none: pass "
                     "validation_fraction=0.1, or X_val and y_val to fit."
                 )
         elif y_val is None:
@@ -490,6 +560,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             weight = (weight / weight.mean()).astype(np.float32)
         return match_range(rows, self.pixel_range_), match_labels(names, target, self.classes_), weight
 
+    def _build_validation(self, rows, y, weight, device):
+        """Return validation images as a set, and the function that scores their probabilities, or None."""
+        score = None
+        if self.scoring not in ("accuracy", "loss"):
+            labels = self.classes_[y if y.ndim == 1 else y.argmax(axis=1)]
+            score = partial(score_probabilities, self.scoring, rows, labels, weight, self.classes_)
+        return ImageSet.from_rows(rows, self.image_shape_, y, weight, device=device), score
+
     def _weigh_rows(self, y, sample_weight):
         """Return sample and class weights as one weight per row, or None."""
         if self.class_weight is None and sample_weight is None:
@@ -512,7 +590,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _split(self, rows, y, seed):
         """Return the rows to train on and to hold back. Copies of one image stay together."""
         y = y if y.ndim == 1 else y.argmax(axis=1)
-        group = number_rows(rows if isinstance(rows, np.ndarray) else map(str.encode, rows.paths))
+        group = number_rows(rows if isinstance(rows, np.ndarray) else rows.identities())
         first = np.unique(group, return_index=True)[1]
         try:
             parts = train_test_split(
@@ -526,10 +604,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _resolve_settings(self, **changes):
         """Resolve "auto" in all parameters, and note the values in fitted attributes."""
-        self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
-        if self.augment_ is not None:
-            self.augment_._validate_params()
-        settings = resolve_settings({**self.get_params(deep=False), "augment": self.augment_, **changes})
+        self.augment_ = resolve_augment(self.augment, self.pixel_range_)
+        resolved = {"augment": self.augment_, "pixel_range": self.pixel_range_}
+        settings = resolve_settings({**self.get_params(deep=False), **resolved, **changes})
         self.optimizer_, self.lr_, self.mixup_ = settings.optimizer, settings.lr, settings.mixup
         return settings
 
@@ -549,7 +626,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _keep(self, net):
         """Store a trained net. Until this call, the estimator is unchanged."""
-        self.history_ = [_epoch(row) for row in net.history]
+        self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
         if net.interrupted_:
@@ -579,12 +656,13 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
-        ndarray of shape (n, n_classes), float32
-            In the order of ``classes_``.
+        ndarray of shape (n, n_classes), float64
+            In the order of ``classes_``. Each row sums to 1.
 
         Warns
         -----
@@ -594,7 +672,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         rows, _ = check_images(self, X, reset=False, lazy=True)
         rows, net = match_range(rows, self.pixel_range_), self._current_net()
-        return net.predict_proba(ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False))
+        images = ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False)
+        probability = net.predict_proba(images).astype(np.float64)  # the sums of a network in float32 are off by 1e-7
+        return probability / probability.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self, X: Images) -> np.ndarray:
         """Return the logarithm of the probability of each class.
@@ -602,13 +682,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
-        ndarray of shape (n, n_classes), float32
+        ndarray of shape (n, n_classes), float64
+            -inf where the network's float32 probability is 0.
         """
-        return np.log(self.predict_proba(X))
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def predict(self, X: Images) -> np.ndarray:
         """Return the most probable class.
@@ -616,7 +699,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
@@ -664,8 +748,17 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return hasattr(self, "net_")
 
 
+_MULTI_LABEL = (
+    "Expected one label per image or the share of each class, got several labels per image: train one network per "
+    "class with sklearn.multiclass.OneVsRestClassifier(FERClassifier()), or divide each row of 0 and 1 by its sum."
+)
+
+
 def _is_soft(y):
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    try:
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(_MULTI_LABEL) from error
     return len(shape) == 2 and shape[1] > 1
 
 
@@ -683,6 +776,8 @@ def _check_soft_targets(y):
     """Return (classes, shares as float32) of soft targets."""
     classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
     y = check_array(y, dtype=np.float32, input_name="y")
+    if np.isin(y, (0, 1)).all() and (y.sum(axis=1) != 1).any():
+        raise ValueError(_MULTI_LABEL)
     if y.min() < 0 or np.abs(y.sum(axis=1) - 1).max() > 1e-3:
         row = int(np.argmax((y.min(axis=1) < 0) | (np.abs(y.sum(axis=1) - 1) > 1e-3)))
         raise ValueError(

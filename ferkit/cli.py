@@ -65,7 +65,9 @@ class Training:
         float | None, Option(min=0, help="Mixup parameter. By default, 0.2 if --epochs is 40 or more, otherwise 0.")
     ] = None
     balanced: Annotated[bool, Option("--balanced", help="Weight classes by inverse frequency.")] = False
-    validation: Annotated[float, Option(min=0, max=0.9, help="Share of training images held out for validation.")] = 0
+    validation: Annotated[
+        float, Option(min=0, max=0.9, help="Share of training images to score every epoch on, not the test images.")
+    ] = 0
     device: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto"
     seed: Annotated[int, Option(min=0, help="Random seed.")] = 0
     more: Annotated[
@@ -254,7 +256,7 @@ def show_backbones(
     summary = try_summarize(backbone.build, size)
     if summary is None:
         sizes = ", ".join(map(str, find_sizes(backbone.build, in_channels=1)))
-        raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one of {sizes}.")
+        raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one such as {sizes}.")
     typer.echo(f"{name}, one gray image of {size}×{size}, 7 classes\n\n{summary}")
     if figure:
         with offscreen():

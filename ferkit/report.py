@@ -21,8 +21,8 @@ from sklearn.metrics import (
 from sklearn.utils.multiclass import unique_labels
 from tabulate import tabulate
 
-from ._files import find_paths
-from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range
+from ._files import find_files
+from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
 from ._metrics import bin_confidence, calibration_error, rank_confusions
 from ._validation import check_labels, check_proba
 from .classifier import FERClassifier, most_probable
@@ -95,12 +95,14 @@ def evaluate(
 
 def _find_in_training(X, X_train):
     """Return a mask of the images that are identical to a training image."""
-    paths, train_paths = find_paths(X), find_paths(X_train)
-    if (paths is None) != (train_paths is None):
-        raise ValueError("Expected X and X_train in one form, got paths and pixels: pass paths or pixels for both.")
-    if paths is not None:
-        numbers = number_rows(Path(path).read_bytes() for path in [*train_paths, *paths])
-        return np.isin(numbers[len(train_paths) :], numbers[: len(train_paths)])
+    X, X_train = unpack(X), unpack(X_train)
+    files, train_files = find_files(X), find_files(X_train)
+    if (files is None) != (train_files is None):
+        raise ValueError("Expected X and X_train in one form, got files and pixels: pass files or pixels for both.")
+    if files is not None:
+        contents = (file if isinstance(file, bytes) else Path(file).read_bytes() for file in [*train_files, *files])
+        numbers = number_rows(contents)
+        return np.isin(numbers[len(train_files) :], numbers[: len(train_files)])
     rows, train_rows = (np.ascontiguousarray(as_rows(images)[0]) for images in (X, X_train))
     rows, train_rows = (images.reshape(len(images), -1) for images in (rows, train_rows))
     if rows.shape[1] != train_rows.shape[1]:

@@ -158,9 +158,9 @@ def train_run(
     data contains. If it contains none, a stratified tenth of the Training images is held out.
 
     Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
-    training unless ``early_stopping`` or ``lr_schedule="plateau"`` watches these scores. The score on the test set is
-    then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on held-out Training
-    images instead.
+    training unless ``early_stopping``, ``keep_best`` or ``lr_schedule="plateau"`` uses these scores. The score on the
+    test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
+    held-out Training images instead.
 
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written

@@ -152,7 +152,7 @@ def _strings(X):
         raise ValueError("Expected a list or column of pixel strings, got a single string: put it in a list.")
     if not hasattr(X, "__len__"):
         raise ValueError(f"Expected a list or column of pixel strings, got a {type(X).__name__}: put it in a list.")
-    if hasattr(X, "columns") or isinstance(X, np.ndarray):
+    if hasattr(X, "columns") or hasattr(X, "__array__"):
         X = np.asarray(X, dtype=object)
         if X.ndim not in (1, 2) or (X.ndim == 2 and X.shape[1] != 1):
             raise ValueError(
@@ -224,13 +224,14 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         self.image_shape = image_shape
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: Images, y: ArrayLike | None = None) -> Self:
         """Learn the shape of the images.
 
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images.
+            Images. Or a list or column of n images: arrays of one shape, PIL images, or image files as paths, bytes
+            or streams.
         y : None
             Ignored.
 
@@ -249,13 +250,14 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         self._n_features_out = self._size[0] * self._size[1] * shape[2]
         return self
 
-    def transform(self, X: ArrayLike) -> np.ndarray:
+    def transform(self, X: Images) -> np.ndarray:
         """Resize images.
 
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`.
+            Images in any form that `fit` accepts. Stacks, PIL images and image files of another shape are brought to
+            ``image_shape_``; rows must have ``n_features_in_`` values.
 
         Returns
         -------
@@ -327,13 +329,14 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
         self.image_shape = image_shape
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
+    def fit(self, X: Images, y: ArrayLike | None = None) -> Self:
         """Learn the scale of the pixels.
 
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images.
+            Images. Or a list or column of n images: arrays of one shape, PIL images, or image files as paths, bytes
+            or streams.
         y : None
             Ignored.
 
@@ -356,13 +359,14 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
             self.offset_, self.scale_ = np.full(channels, low, float), np.full(channels, (high - low) or 1.0)
         return self
 
-    def transform(self, X: ArrayLike) -> np.ndarray:
+    def transform(self, X: Images) -> np.ndarray:
         """Normalize images.
 
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`.
+            Images in any form that `fit` accepts. Stacks, PIL images and image files of another shape are brought to
+            ``image_shape_``; rows must have ``n_features_in_`` values.
 
         Returns
         -------

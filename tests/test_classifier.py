@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
 from sklearn.base import clone
@@ -748,3 +749,55 @@ def test_pipeline_is_the_one_of_imbalanced_learn():
     from imblearn.pipeline import Pipeline as theirs
 
     assert ferkit.Pipeline is theirs
+
+
+class WithoutChannels(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer = torch.nn.Linear(2304, num_classes)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+class WithoutClasses(torch.nn.Module):
+    def __init__(self, in_channels):
+        super().__init__()
+
+
+class Lazy(torch.nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.layer = torch.nn.LazyLinear(num_classes)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+@pytest.mark.parametrize("frozen_epochs", [0, 1])
+@pytest.mark.parametrize(
+    ("backbone", "error", "message"),
+    [
+        (WithoutChannels, TypeError, r"in_channels in a backbone, got WithoutChannels without it(.|\n)*def build\("),
+        (torchvision.models.resnet18, TypeError, "pass backbone='resnet18'"),
+        (WithoutClasses, TypeError, "parameter num_classes in a backbone, got WithoutClasses without it"),
+        (Lazy, ValueError, r"got Lazy with lazy layers such as nn.LazyLinear: write nn\.Linear"),
+    ],
+)
+def test_backbones_that_cannot_be_built_say_what_is_missing(backbone, error, message, frozen_epochs, tiny, faces):
+    with pytest.raises(error, match=message):
+        tiny(backbone, frozen_epochs=frozen_epochs).fit(faces.data, faces.target)
+
+
+def test_the_advice_for_a_backbone_without_channels_works(tiny, faces):
+    with pytest.raises(TypeError) as raised:
+        tiny(WithoutChannels).fit(faces.data, faces.target)
+    scope = {"WithoutChannels": WithoutChannels}
+    exec("def " + str(raised.value).split("def ")[1], scope)
+    tiny(scope["build"]).fit(faces.data, faces.target)
+
+
+@pytest.mark.parametrize("callback", [print, lambda net: None, ("each", print)])
+def test_a_function_in_callbacks_says_how_to_make_a_callback(callback, tiny, faces):
+    with pytest.raises(TypeError, match=r"Expected skorch callbacks, got .*(.|\n)*def on_epoch_end"):
+        tiny(callbacks=[callback]).fit(faces.data, faces.target)

@@ -197,7 +197,11 @@ def test_usage_selects(form, usage, tmp_path):
 @pytest.mark.parametrize(
     ("usage", "message"),
     [
-        ("Test", r"^Expected Test faces in .*, got only Training \(14\), PublicTest \(5\), PrivateTest \(5\)"),
+        (
+            "Test",
+            r"^Expected Test faces in .*, got only Training \(14\), PublicTest \(5\), PrivateTest \(5\): "
+            r"pass usage=\['PublicTest', 'PrivateTest'\]\.",
+        ),
         (["Training", "Validation", "Test"], "^Expected Validation and Test faces in .*, got only Training"),
         (
             "train",
@@ -576,6 +580,9 @@ def test_invalid_errors_is_refused(tmp_path):
             ["train/happy/1.png", "train/contempt/2.png"],
             "in folders named angry, .*, got images in contempt: rename",
         ),
+        (["train/happy/1.png", "train/contempt/2.png"], r"load_ferplus .*pass the files: X = .*rglob\("),
+        ([f"train/{code}/1.png" for code in range(1, 8)], "In RAF-DB, 1 to 7 are surprise, fear"),
+        (["train/joy/1.png"], r"To train on the names of your folders, .*\*\.png.*path\.parent\.name"),
         (["train/happy/new/1.png"], "got images in new: rename"),
         (
             ["train/1/1.png", "train/2/2.png"],

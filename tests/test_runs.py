@@ -4,7 +4,6 @@ import joblib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from sklearn.utils import Bunch
 
 from ferkit import FERClassifier
 from ferkit.backbones import CNN
@@ -85,12 +84,6 @@ def test_validation_fraction_holds_back_training_images(data, tmp_path):
     history = train_run(build(validation_fraction=0.25), data, tmp_path).settings["history"]
     right = history[0]["valid_accuracy"] * 28  # a quarter of the Training images
     assert right == pytest.approx(round(right), abs=1e-4)
-
-
-def test_test_images_of_classes_without_training_images_are_not_validated_on(data, tmp_path):
-    usage = np.where(data.target == 3, "PublicTest", data.usage)
-    history = train_run(build(), Bunch(**{**data, "usage": usage}), tmp_path).settings["history"]
-    assert np.isfinite(history[0]["valid_loss"])
 
 
 def test_parameters_that_json_cannot_hold_are_recorded(data, tmp_path):

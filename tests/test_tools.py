@@ -1,12 +1,21 @@
 """Tools around the networks: notebooks, skops, skorch's callbacks."""
 
+import copy
+import json
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.multiclass import OneVsRestClassifier
+from skorch.callbacks import EpochScoring, InputShapeSetter
+
+from ferkit.backbones import resolve_backbone
 
 IN_A_NOTEBOOK = """
 import numpy as np
@@ -99,3 +108,78 @@ def test_skops_loads_what_it_lists(tiny, faces, tmp_path):
     loaded = skops.load(tmp_path / "model.skops", trusted=types)
     np.testing.assert_array_equal(loaded.predict_proba(faces.data), model.predict_proba(faces.data))
     loaded.partial_fit(faces.data, faces.target_names[faces.target])
+
+
+# skorch
+
+
+def test_the_net_predicts_and_scores_arrays(fitted, faces):
+    codes = np.searchsorted(fitted.classes_, faces.target_names[faces.target])
+    expected = fitted.predict_proba(faces.data).argmax(axis=1)
+    for X in (faces.data, faces.images, faces.images[:, None], torch.from_numpy(faces.images)[:, None]):
+        np.testing.assert_array_equal(fitted.net_.predict(X), expected)
+    assert fitted.net_.score(faces.data, codes) == fitted.score(faces.data, faces.target_names[faces.target])
+
+
+@pytest.mark.parametrize("params", [{}, {"frozen_epochs": 1}, {"class_weight": "balanced"}])
+def test_epochs_are_scored_without_cached_predictions(params, tiny, faces):
+    def score(use_caching, **params):
+        return EpochScoring("accuracy", name=f"cached {use_caching}", use_caching=use_caching, **params)
+
+    callbacks = [score(False), score(True), EpochScoring("f1_macro", use_caching=False, on_train=True)]
+    model = tiny(validation_fraction=0.3, max_epochs=2, callbacks=callbacks, **params).fit(faces.data, faces.target)
+    history = model.net_.history
+    assert history[:, "cached False"] == history[:, "cached True"]
+    assert all(0 <= score <= 1 for score in history[:, "f1_macro"])
+
+
+def test_skorch_sets_the_shape_of_the_input(tiny, faces):
+    class Pooled(torch.nn.Sequential):
+        def __init__(self, num_classes, in_channels, input_dim=1):
+            linear = torch.nn.Linear(input_dim**2 * in_channels, num_classes)
+            super().__init__(torch.nn.AdaptiveAvgPool2d(input_dim), torch.nn.Flatten(), linear)
+            self.input_dim = input_dim
+
+    model = tiny(Pooled, callbacks=[InputShapeSetter()], max_epochs=2, lr_schedule="cosine", verbose=0)
+    model.fit(faces.data, faces.target)
+    assert model.network_.backbone.input_dim == 48
+    assert model.history_[0]["lr"] > model.history_[1]["lr"], "the schedule knows the new optimizer"
+
+
+def test_the_tensorboard_callback_of_the_guide(tiny, faces, tmp_path):
+    pytest.importorskip("tensorboard")
+    page = (Path(__file__).parent.parent / "docs" / "guide" / "networks.md").read_text()
+    (code,) = re.findall(r"^```{code-block} python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(code, names)
+    model = clone(tiny(callbacks=[names["Board"](str(tmp_path / "log"))])).fit(faces.data, faces.target)
+    assert list((tmp_path / "log").glob("events*"))
+    copy.deepcopy(model).partial_fit(faces.data, faces.target)
+
+
+# other tools
+
+
+def test_probabilities_are_float64(fitted, faces):
+    proba = fitted.predict_proba(faces.data)
+    assert proba.dtype == fitted.predict_log_proba(faces.data).dtype == np.float64
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=0, atol=1e-15)
+    json.dumps(dict(zip(fitted.classes_.tolist(), proba[0], strict=True)))
+
+
+def test_several_labels_per_image_have_an_error_of_their_own(tiny, faces):
+    several = np.random.default_rng(0).integers(0, 2, (len(faces.data), 3))
+    for y in (several, several.tolist(), [["happy"], ["happy", "sad"]] * (len(faces.data) // 2)):
+        with pytest.raises(ValueError, match=r"several labels per image: .*OneVsRestClassifier"):
+            tiny().fit(faces.data, y)
+    assert OneVsRestClassifier(tiny()).fit(faces.data, several).predict(faces.data).shape == several.shape
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "vgg_fer"])
+def test_every_layer_can_be_hooked_to_explain_it(backbone):
+    network = resolve_backbone(backbone).build(num_classes=2, in_channels=1)
+    seen = []
+    for layer in network.modules():
+        layer.register_full_backward_hook(lambda layer, *_: seen.append(layer))
+    network(torch.rand(2, 1, 48, 48, requires_grad=True)).sum().backward()
+    assert len(seen) == len(list(network.modules()))

@@ -4,9 +4,11 @@ from ._build import build_net, resolve_settings
 from ._data import Batches, ImageSet
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import FERNet
+from ._schedules import SCHEDULES
 from ._transfer import remove_head
 
 __all__ = [
+    "SCHEDULES",
     "Batches",
     "FERNet",
     "ImageSet",

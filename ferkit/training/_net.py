@@ -16,16 +16,19 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import unpack_data
 from skorch.utils import get_map_location, to_tensor
+from torch.utils.data import Dataset
 
+from .._images import read_images
 from ._averaging import Averaging
-from ._data import Batches
+from ._data import Batches, FileTensor, ImageSet
 from ._devices import resolve_precision
 from ._module import FERModule
 from ._transfer import cached_features
+from ._views import join_views, make_views
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
-_ONE_FIT = ("schedule", "stopping", "progress")  # callbacks that belong to one complete fit
+_ONE_FIT = ("valid_score", "schedule", "best_epoch", "progress")  # callbacks that belong to one complete fit
 
 
 class FERNet(NeuralNetClassifier):
@@ -44,11 +47,14 @@ class FERNet(NeuralNetClassifier):
         mixup=0,
         ema_decay=None,
         tta=None,
+        pixel_range=None,
         precision="auto",
         rate_scales=None,
         frozen_epochs=0,
+        cache_features=True,
         generator=None,
         processes=None,
+        image_shape=None,
         **kwargs,
     ):
         super().__init__(module, **kwargs)
@@ -56,11 +62,20 @@ class FERNet(NeuralNetClassifier):
         self.mixup = mixup
         self.ema_decay = ema_decay
         self.tta = tta
+        self.pixel_range = pixel_range
         self.precision = precision
         self.rate_scales = rate_scales
         self.frozen_epochs = frozen_epochs
+        self.cache_features = cache_features
         self.generator = generator
         self.processes = processes
+        self.image_shape = image_shape
+
+    def __setattr__(self, name, attr):
+        if name == "tta":  # may be a transform that is a module, which skorch would take for a part of the network
+            object.__setattr__(self, name, attr)
+        else:
+            super().__setattr__(name, attr)
 
     @property
     def _default_callbacks(self):
@@ -97,6 +112,20 @@ class FERNet(NeuralNetClassifier):
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype)
 
+    def get_dataset(self, X, y=None):
+        """Wrap images, which `predict` and `score` accept in the forms and on the scale that `fit` accepts.
+
+        Tensors are taken as they are: skorch's callbacks pass the ones of an ImageSet.
+        """
+        if isinstance(X, Dataset):
+            return X
+        if isinstance(X, dict):
+            X = X["images"]  # without their weights
+        if isinstance(X, (torch.Tensor, FileTensor)):
+            return ImageSet(X, y, device=self.device, resident=False)
+        rows, shape = read_images(X, self.image_shape, lazy=True)
+        return ImageSet.from_rows(rows, shape, y, device=self.device, resident=False)
+
     def get_iterator(self, dataset, training=False):
         processes = self.sharing_processes_ if training else None
         return Batches(dataset, self.batch_size, shuffle=training, generator=self.generator, processes=processes)
@@ -108,7 +137,7 @@ class FERNet(NeuralNetClassifier):
 
         skorch swallows KeyboardInterrupt, because its own EarlyStopping raises it too.
         """
-        self.interrupted_, self.average_ = False, None
+        self.interrupted_, self.average_, self.best_epoch_ = False, None, None
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, **fit_params)
@@ -129,7 +158,10 @@ class FERNet(NeuralNetClassifier):
         self.augment_generator_ = self.processes.reseed(self.generator) if self.processes else self.generator
         epochs = self.max_epochs if epochs is None else epochs
         frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
-        if frozen:
+        if frozen and not self.cache_features:
+            with self.module_.only_head():
+                self._train_phase(X, frozen, self.processes, FERModule.get_head)
+        elif frozen:
             with cached_features(self, X) as features:
                 self._train_phase(features, frozen, None, FERModule.get_head)  # too little work to share
         if frozen < epochs:
@@ -181,10 +213,10 @@ class FERNet(NeuralNetClassifier):
         self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
 
     def __getstate__(self):
-        """Hold the weights as arrays, next to what is needed to build the module, the loss and the optimizer again.
+        """Return the state with the weights as arrays, from which loading builds the module, loss and optimizer again.
 
-        skorch would nest a plain pickle of these three. It cannot hold a class that is defined in a notebook, and it
-        hides from skops what loading it runs.
+        skorch would nest a plain pickle of these three. Such a pickle cannot contain a class that is defined in a
+        notebook, and skops cannot see what it runs.
         """
         state = self.__dict__.copy()
         if "module_" in state:
@@ -311,13 +343,16 @@ class FERNet(NeuralNetClassifier):
         """Return probabilities, averaged over the test-time views."""
         images, _, _ = _unpack(batch)
         images = to_tensor(images, device=self.device)
-        views = [images, images.flip(3)] if self.tta == "flip" and images.ndim == 4 else [images]
-        if len(views) * len(images) <= self.batch_size:
-            views = [torch.cat(views)]  # reading the weights dominates the cost of a small batch, so read them once
+        is_features = images.ndim == 2
+        views = iter([images]) if is_features else make_views(images, self.tta, self.augment, self.pixel_range)
         if self.module_.training != training:
             self._set_training(training)
-        with torch.inference_mode(), self.autocast():
-            probabilities = torch.cat([_first(self.infer(view)).float().softmax(1) for view in views])
+        parts = []
+        with torch.inference_mode():
+            for batch in join_views(views, self.batch_size):
+                with self.autocast():  # not while views are made
+                    parts.append(_first(self.infer(batch)).float().softmax(1))
+        probabilities = torch.cat(parts)
         return probabilities.unflatten(0, (-1, len(images))).mean(0)
 
     def _get_predict_nonlinearity(self):

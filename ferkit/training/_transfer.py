@@ -1,11 +1,15 @@
-"""Transfer learning: starting weights, the head, frozen epochs on cached features, and learning rates by layer."""
+"""Transfer learning: starting weights, the head, frozen layers and epochs, and learning rates by layer."""
 
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from difflib import get_close_matches
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +39,7 @@ def read_start(settings, rows, channels, row_weight):
     if backbone.pretrained is None:
         raise ValueError(
             f"There are no published weights for the backbone {settings.backbone_name!r}, got weights={weights!r}: "
-            "pass the path of a .pth or .safetensors file."
+            "pass the path of a .pth or .safetensors file, or a backbone of torchvision or timm."
         )
     state, mean, std = backbone.pretrained(weights)
     scale = {BYTES: 255.0, UNIT: 1.0}.get(pixel_range(rows))
@@ -72,6 +76,8 @@ def load_weights(network, head, state):
     fitting, wrong = {}, []
     for name, tensor in state.items():
         if name not in own:
+            if name in head:  # the output layer of a network without the hidden layers that are put before this one's
+                continue
             if name.partition(".")[0] in {part.partition(".")[0] for part in own}:
                 wrong.append(f"{name} is unknown")  # a whole additional part, such as auxiliary heads, is not needed
             continue
@@ -131,16 +137,51 @@ def find_head(build, **arguments):
     return {name: shape for name, shape in two.items() if three[name] != shape}.keys()
 
 
+def find_output(build, image_shape, **arguments):
+    """Name of the layer that computes the logits, before which hidden layers can be put.
+
+    ``image_shape`` is (channels, height, width) of the images that the network gets.
+    """
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in find_head(build, **arguments)))
+    network = build_meta(build, num_classes=2, **arguments).eval()
+    if len(layers) > 1:  # auxiliary heads are not called in evaluation mode
+        called = []
+        for layer in layers:
+            network.get_submodule(layer).register_forward_hook(lambda *_, layer=layer: called.append(layer))
+        with torch.no_grad():
+            network(torch.empty(2, *image_shape, device="meta"))
+        layers = called
+    if len(layers) != 1 or not isinstance(network.get_submodule(layers[0]), (nn.Linear, nn.Conv2d)):
+        raise ValueError(
+            "Expected a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 convolution, "
+            f"to put hidden layers before it, got {', '.join(map(repr, layers)) or 'none'}: pass head=(), or another "
+            "backbone."
+        )
+    return layers[0]
+
+
+def build_with_head(build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int):
+    """Build a network with hidden layers of these sizes before its layer ``output``."""
+    network = build(num_classes=num_classes)
+    last: Any = network.get_submodule(output)
+    is_linear = isinstance(last, nn.Linear)
+    make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
+    widths = [last.in_features if is_linear else last.in_channels, *sizes]
+    hidden = [part for pair in pairwise(widths) for part in (make(*pair), nn.ReLU(), nn.Dropout(0.0))]
+    network.set_submodule(output, nn.Sequential(*hidden, make(widths[-1], num_classes)))
+    return network
+
+
 @torch.no_grad()
 def choose_head(module, head, images, *, with_hidden):
     """Choose the part of a backbone that frozen epochs train: it must compute the logits from its input by itself.
 
-    The head is the last layer. With ``with_hidden``, it is the module around the last layer, such as an
-    ``nn.Sequential``, if that module has linear layers directly before the last one. These would otherwise stay at
-    their random start. The choice is checked on two ``images``.
+    The head is the last layer, or ``module.head`` if it is already known. With ``with_hidden``, it is the module around
+    that layer, such as an ``nn.Sequential``, if this module has linear layers directly before it. These would otherwise
+    stay at their random start. The choice is checked on two ``images``.
     """
     module.eval()
-    layers = dict.fromkeys(name.rpartition(".")[0] for name in head)
+    layers = [module.head] if module.head else list(dict.fromkeys(name.rpartition(".")[0] for name in head))
     for layer in reversed(layers):  # auxiliary heads come before the one that predicts
         module.head, hidden = layer, _find_hidden(module, layer, images) if with_hidden else None
         if hidden and hidden not in layers:  # and not another head
@@ -153,11 +194,18 @@ def choose_head(module, head, images, *, with_hidden):
         with suppress(Exception):  # some parts are not called, or need more than one input
             features, logits = compute_features(module, images)
             if torch.allclose(module(features).float(), logits.float(), atol=1e-4, rtol=1e-2):
-                return
-    raise ValueError(
-        "Expected a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 convolution, got "
-        f"{type(module.backbone).__name__}: pass another backbone. FERClassifier also takes it with frozen_epochs=0."
-    )
+                break
+    else:
+        raise ValueError(
+            "Expected a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 convolution, "
+            f"got {type(module.backbone).__name__}: pass another backbone. FERClassifier also takes it with "
+            "frozen_epochs=0."
+        )
+    if not any(parameter.requires_grad for parameter in module.get_head().parameters()):
+        raise ValueError(
+            f"frozen_epochs trains only the head, {module.head!r}, and frozen_layers freezes it: leave it out of "
+            "frozen_layers."
+        )
 
 
 def _find_hidden(module, layer, images):
@@ -175,13 +223,40 @@ def _find_hidden(module, layer, images):
     finally:
         for handle in handles:
             handle.remove()
-    before = list(takewhile(lambda call: call[0] != layer, called))
+    before = list(takewhile(lambda call: not f"{call[0]}.".startswith(f"{layer}."), called))
     if not before or len(before) == len(called):
         return None
     name, part, n_dims = before[-1]
     parent = layer.rpartition(".")[0]
     is_near = name.startswith(f"{parent}.") if parent else "." not in name
     return name if isinstance(part, nn.Linear) and n_dims == 2 and is_near else None
+
+
+# frozen layers and epochs
+
+
+def find_frozen(network, layers):
+    """Names of the (parameters, modules) that ``frozen_layers`` freezes: a count of layers, or names of modules."""
+    if isinstance(layers, Integral):
+        parameters = [name for name, depth in _number_layers(network).items() if depth < layers]
+        owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
+        modules = [name for name in owners if not any(network.get_submodule(name).children())]  # not those around them
+    else:
+        modules = list(layers or ())
+        known = [name for name, _ in network.named_modules() if name]
+        for name in modules:
+            if name not in known:
+                close = get_close_matches(str(name), known, n=3) or known[:3]
+                raise ValueError(
+                    f"Expected names of modules of the backbone in frozen_layers, got {name!r}: did you mean "
+                    f"{' or '.join(map(repr, close))}? `network.named_modules()` lists the names."
+                )
+        parameters = [
+            name for name, _ in network.named_parameters() if name.startswith(tuple(f"{m}." for m in modules))
+        ]
+    if parameters and len(parameters) == len(list(network.parameters())):
+        raise ValueError(f"frozen_layers={layers!r} leaves no layer to train: leave at least the head out.")
+    return parameters, modules
 
 
 def remove_head(net, images):
@@ -194,9 +269,6 @@ def remove_head(net, images):
     module.backbone.set_submodule(module.head, nn.Identity())
     with torch.no_grad():
         return module, module(images).flatten(1).shape[1]
-
-
-# frozen epochs
 
 
 def compute_features(module, images):
@@ -237,12 +309,20 @@ def _compute_all(net, images):
 
 def scale_rates(network, head, backbone_lr_scale, layer_decay):
     """Return the factor on the learning rate of each parameter, by name; ``head`` holds the names in the head."""
+    depths = _number_layers(network)
+    last = max(depths.values())
+    return {
+        name: layer_decay ** (last - depth) * (1.0 if name in head else backbone_lr_scale)
+        for name, depth in depths.items()
+    }
+
+
+def _number_layers(network):
+    """Return the number of the layer (convolution or linear, from 0) that each parameter belongs to, by name."""
     depths, depth, last = {}, -1, None
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]
         if parameter.ndim > 1 and layer != last:  # a new layer; norms and biases behind it belong to it
             depth, last = depth + 1, layer
         depths[name] = max(depth, 0)
-    return {
-        name: layer_decay ** (depth - depths[name]) * (1.0 if name in head else backbone_lr_scale) for name in depths
-    }
+    return depths
