@@ -126,7 +126,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         same number of threads, in worker processes too. Fits in several threads of one process run one after the other,
         because they share PyTorch's random stream.
     verbose : int, default=0
-        1 shows a progress bar over epochs and batches.
+        1 shows a progress bar over epochs and batches in a terminal, and one line per epoch elsewhere. If Python's
+        logging is set up for level INFO, the logger "ferkit" gets these lines; otherwise they are printed.
 
     Attributes
     ----------

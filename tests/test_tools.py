@@ -183,3 +183,28 @@ def test_every_layer_can_be_hooked_to_explain_it(backbone):
         layer.register_full_backward_hook(lambda layer, *_: seen.append(layer))
     network(torch.rand(2, 1, 48, 48, requires_grad=True)).sum().backward()
     assert len(seen) == len(list(network.modules()))
+
+
+# progress
+
+
+def test_progress_is_a_line_per_epoch_outside_a_terminal(tiny, faces, capsys, caplog):
+    model = tiny(verbose=1, max_epochs=2, validation_fraction=0.2).fit(faces.data, faces.target)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert f"valid. {model.history_[1]['valid_accuracy']:.1%}" in lines[1]
+    assert not caplog.records
+
+    with caplog.at_level("INFO", logger="ferkit"):
+        model.fit(faces.data, faces.target)
+    assert capsys.readouterr().out == ""
+    assert [record.getMessage()[:9] for record in caplog.records] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_progress_is_a_bar_in_a_terminal(tiny, faces, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+    monkeypatch.setenv("TERM", "xterm")
+    tiny(verbose=1, max_epochs=2).fit(faces.data, faces.target)
+    shown = capsys.readouterr().out
+    assert "\x1b" in shown
+    assert "batch" in shown
