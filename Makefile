@@ -37,7 +37,7 @@ lint: .venv/.test ## check style, format, the directions of imports and type hin
 bench: .venv/.core ## measure speed: loading, training, prediction, grid search
 	for name in loading training prediction grid_search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-bench-all: bench ## the benchmarks that take longer too
+bench-all: bench ## the longer benchmarks too
 	for name in scaling precision; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 docs: .venv/.docs ## build the pages into docs/_build/html
@@ -72,7 +72,7 @@ clean: ## remove the environments and everything that was built
 	$(BIN)/pip install --quiet build
 	touch $@
 
-# lowest-direct: of every dependency in pyproject.toml the lowest version that it allows, of theirs the newest.
+# lowest-direct: the lowest allowed version of each dependency in pyproject.toml, and the newest of their own.
 .venv-min/.test: pyproject.toml
 	$(OLDEST_PYTHON) -m venv --clear .venv-min
 	.venv-min/bin/pip install --quiet uv

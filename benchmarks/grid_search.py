@@ -1,7 +1,7 @@
 """Compare GridSearchCV over FERClassifier with n_jobs=2 and n_jobs=1 on two cores.
 
 joblib gives each worker its share of the threads; the search reports their number as a score. The workers are started
-before the timing, because a search that is worth two workers takes longer than their imports. Target: n_jobs=2 is not
+before the timing, because real searches take much longer than the imports of the workers. Target: n_jobs=2 is not
 slower. The scores of the two sides may differ, because the rounding of sums depends on the number of threads and
 training amplifies the differences.
 

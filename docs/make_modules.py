@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent.parent
 CONTAINS = {
-    "cli": "the command: parse options, call the library, print",
+    "cli": "the ferkit command: parse options, call the library, print",
     "runs": "a training run as a directory",
     "report": "evaluate, Report, compare_reports",
     "display": "figures",
     "classifier": "FERClassifier",
     "training": "how a network is trained",
-    "transformers": "PixelParser and others",
+    "transformers": "PixelParser, ImageResizer, ImageNormalizer, NetworkFeatures",
     "augmentation": "ImageAugmenter",
     "datasets": "loaders, drawn faces, duplicates",
     "backbones": "networks and their names",

@@ -6,6 +6,7 @@ After this example you can draw the changes of an ``ImageAugmenter`` and measure
 """
 
 import matplotlib.pyplot as plt
+from torchvision.transforms import v2
 
 from ferkit import FERClassifier, ImageAugmenter
 from ferkit.datasets import sample_faces
@@ -18,6 +19,15 @@ test = sample_faces(700, usage="PublicTest", random_state=0)
 # The figure shows each change separately and all of them together.
 augmenter = ImageAugmenter(rotation=20, translation=0.2, scale=0.3, shear=20, contrast=0.6, erasing=1.0)
 AugmentationDisplay.from_estimator(augmenter, train.images[3])
+
+# %%
+# Crops, blur and noise are off by default. Transforms of other libraries are drawn in the same way.
+AugmentationDisplay.from_estimator(
+    ImageAugmenter(crop=0.3, blur=2, noise=0.5, rotation=0, translation=0, scale=0, contrast=0), train.images[3]
+)
+AugmentationDisplay.from_estimator(
+    [v2.RandomPerspective(0.3), v2.RandomPosterize(2), v2.GaussianBlur(5)], train.images[3]
+)
 
 # %%
 # With few training faces, a network soon memorizes them. Augmentation prevents this: the training accuracy comes closer

@@ -40,7 +40,7 @@ for ax, component in zip(axes.flat, eigenfaces["components"].components_, strict
     ax.axis("off")
 
 # %%
-# The confusion matrices of both models on unseen faces.
+# These are the confusion matrices of both models on unseen faces.
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for ax, (name, model) in zip(axes, models.items(), strict=True):
     ConfusionDisplay.from_estimator(

@@ -27,8 +27,8 @@ members = [
 ]
 
 # %%
-# ``voting="soft"`` averages probabilities. Stacking fits a linear model to the predictions of the members in three-fold
-# cross-validation, that is on faces that they were not trained on.
+# ``voting="soft"`` averages probabilities. Stacking trains a linear model on the predictions of the members. These come
+# from three-fold cross-validation, so no member has seen the faces that it predicts.
 models = {
     **dict(members),
     "voting": VotingClassifier(members, voting="soft"),

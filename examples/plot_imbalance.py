@@ -20,7 +20,7 @@ test = sample_faces(700, usage="PublicTest", random_state=0)
 print(dict(zip(train.target_names.tolist(), np.bincount(train.target).tolist(), strict=True)))
 
 # %%
-# Resamplers make the training set larger. Fewer epochs keep the number of training steps the same.
+# Resamplers make the training set larger. Fewer epochs keep the number of training steps about the same.
 
 
 def network(max_epochs=9, **params):

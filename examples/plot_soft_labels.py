@@ -20,7 +20,7 @@ test = sample_faces(1000, usage="PublicTest", random_state=0)
 names = faces.target_names
 
 # %%
-# One third of the voters confuses angry with disgust, fear with surprise, and sad with neutral.
+# One third of the voters confuse angry with disgust, fear with surprise, and sad with neutral.
 taken_for = np.eye(7)
 for a, b in (("angry", "disgust"), ("fear", "surprise"), ("sad", "neutral")):
     a, b = np.flatnonzero(names == a)[0], np.flatnonzero(names == b)[0]
@@ -46,7 +46,7 @@ for name, share in shares.items():
     print(f"{name:27} {np.abs(share - taken_for[test.target]).sum(axis=1).mean() / 2:.0%} of the votes misplaced")
 
 # %%
-# The histogram shows the confidence of both networks on the faces that one third of the voters confuses.
+# The histogram shows the confidence of both networks on the faces that one third of the voters confuse.
 mixed = test.target != np.flatnonzero(names == "happy")
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for color, (name, share) in zip(["#0072B2", "#E69F00"], shares.items(), strict=True):

@@ -5,7 +5,7 @@ from imblearn.pipeline import Pipeline
 from .augmentation import ImageAugmenter
 from .classifier import FERClassifier
 from .report import evaluate
-from .transformers import ImageNormalizer, ImageResizer, PixelParser
+from .transformers import ImageNormalizer, ImageResizer, NetworkFeatures, PixelParser
 
 __version__ = "0.1.0"
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ImageAugmenter",
     "ImageNormalizer",
     "ImageResizer",
+    "NetworkFeatures",
     "Pipeline",
     "PixelParser",
     "evaluate",

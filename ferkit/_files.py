@@ -1,6 +1,8 @@
 """Functions that find and decode image files, and `ImageFiles`, which decodes one batch at a time."""
 
+from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from itertools import chain
 from os import PathLike, fspath
 from os.path import isfile
@@ -9,7 +11,18 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFiles", "decode_images", "find_images", "find_paths", "read_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ImageFiles",
+    "check_files",
+    "convert_image",
+    "decode_images",
+    "find_files",
+    "find_images",
+    "image_shape_of",
+    "is_file",
+    "read_image",
+]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 BLOCK = 64  # number of files that a thread decodes at a time
@@ -21,72 +34,107 @@ class ImageFiles:
 
     Parameters
     ----------
-    paths : list of str or path-like
-        The files.
+    files : list of str or bytes
+        The path or the content of each file.
     shape : tuple of int
         (height, width, channels) to which every image is converted.
+    positions : ndarray of int, default=None
+        Position of each file in the user's list, for errors. By default, the files are the whole list.
     """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, paths, shape):
-        self.paths = paths
+    def __init__(self, files, shape, positions=None):
+        self.files = files
         self.image_shape = shape
+        self.positions = np.arange(len(files)) if positions is None else positions
 
     @property
     def shape(self):
-        return len(self.paths), int(np.prod(self.image_shape))
+        return len(self.files), int(np.prod(self.image_shape))
 
     def __len__(self):
-        return len(self.paths)
+        return len(self.files)
+
+    def identities(self):
+        """Return bytes for each file that are equal if two files are the same one."""
+        return [file.encode() if isinstance(file, str) else file for file in self.files]
 
     def take(self, rows, axis=0):
         """Select some of the files, like `numpy.ndarray.take`."""
-        return ImageFiles([self.paths[row] for row in rows], self.image_shape)
+        return ImageFiles([self.files[row] for row in rows], self.image_shape, self.positions[rows])
 
     def __getitem__(self, rows):
-        paths = self.paths[rows] if isinstance(rows, slice) else [self.paths[row] for row in rows]
-        pixels = np.empty((len(paths), self.shape[1]), np.uint8)
-        decoded = decode_images([partial(open, path, "rb") for path in paths], self.image_shape)
-        for row, path, image in zip(pixels, paths, decoded, strict=True):
+        some = self.take(range(len(self))[rows] if isinstance(rows, slice) else rows)
+        pixels = np.empty(some.shape, np.uint8)
+        decoded = decode_images(list(map(_opener, some.files)), self.image_shape)
+        for row, file, position, image in zip(pixels, some.files, some.positions, decoded, strict=True):
             if isinstance(image, Exception):
-                raise ValueError(f"{path} can't be read as an image ({image}): leave it out.") from image
+                name = file if isinstance(file, str) else f"Image {position}"
+                raise ValueError(f"{name} can't be read as an image ({image}): leave it out.") from image
             row[:] = image
         return pixels
 
 
-def find_paths(X):
-    """Return the paths in a list, a column or a frame with one column; None if `X` contains anything else."""
-    if isinstance(X, (str, PathLike)):
-        raise ValueError(f"Expected images or a list of files, got the file {X}: put it in a list.")
-    if hasattr(X, "columns") and len(X.columns) != 1:
-        return None  # avoids copying a frame of pixels
-    if hasattr(X, "to_numpy"):
-        X = X.to_numpy()
+def _opener(file):
+    return partial(open, file, "rb") if isinstance(file, str) else partial(BytesIO, file)
+
+
+def find_files(X):
+    """Return the path or the content of each image file in a list or array; None if `X` contains anything else."""
     if isinstance(X, np.ndarray):
-        if X.dtype.kind not in "OUT" or X.ndim > 2 or (X.ndim == 2 and X.shape[1] != 1):
+        if X.dtype.kind not in "OSTU" or X.size != len(X):
             return None
         X = X.ravel().tolist()
-    if not isinstance(X, (list, tuple)) or not len(X) or not all(map(_is_path, X)):
+    if not isinstance(X, list) or not X or not all(map(is_file, X)):
         return None
-    return list(map(fspath, X))
+    return list(map(_as_file, X))
 
 
-def _is_path(value):
-    return isinstance(value, PathLike) or (isinstance(value, str) and value.lower().endswith(IMAGE_SUFFIXES))
+def is_file(value):
+    """Whether a value is the path of an image file or its content.
+
+    The content may be bytes, a stream, or a dict of "bytes" and "path", which Hugging Face's tables contain.
+    """
+    if isinstance(value, str):
+        return value.lower().endswith(IMAGE_SUFFIXES)
+    is_content = isinstance(value, (bytes, bytearray, memoryview)) or hasattr(value, "read")
+    return is_content or isinstance(value, PathLike) or (isinstance(value, dict) and value.keys() == {"bytes", "path"})
 
 
-def check_paths(paths, shape=None):
-    """Check that all files exist and return them as `ImageFiles`. By default, ``shape`` is that of the first image."""
-    missing = [path for path in paths if not isfile(path)]
+def _as_file(value):
+    if isinstance(value, dict):
+        value = value["path"] if value["bytes"] is None else value["bytes"]
+    if isinstance(value, (str, PathLike)):
+        return fspath(value)
+    if hasattr(value, "read"):
+        with suppress(AttributeError, OSError):  # some streams can only be read forwards
+            value.seek(0)
+        value = value.read()
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise ValueError(
+            f"Expected streams of bytes, got one whose read() returns a {type(value).__name__}: pass open(path, 'rb'), "
+            "or the result of `await upload.read()`."
+        )
+    return bytes(value)
+
+
+def check_files(files, shape=None):
+    """Check that all files exist and return them as `ImageFiles`. By default, they get the shape of the first."""
+    missing = [file for file in files if isinstance(file, str) and not isfile(file)]
     if missing:
         raise FileNotFoundError(
-            f"{len(missing):,} of {len(paths):,} files do not exist, the first is {missing[0]}: check the paths."
+            f"{len(missing):,} of {len(files):,} files do not exist, the first is {missing[0]}: check the paths."
         )
     if shape is None:
-        with open(paths[0], "rb") as file, _open_image(file) as image:
-            shape = (image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3)
-    return ImageFiles(paths, shape)
+        with _opener(files[0])() as file, _open_image(file) as image:
+            shape = image_shape_of(image)
+    return ImageFiles(files, shape)
+
+
+def image_shape_of(image):
+    """Return (height, width, channels) of a PIL image as gray or RGB."""
+    return image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3
 
 
 def find_images(path):
@@ -111,7 +159,7 @@ def decode_images(open_files, shape):
 
 
 def _is_large(open_file):
-    """Whether files are large enough for threads to pay off. With small ones, most time is spent under the GIL."""
+    """Return whether files are large enough for threads to pay off. Small ones spend most of the time under the GIL."""
     try:
         with open_file() as file:
             return len(file.read(LARGE)) == LARGE
@@ -131,15 +179,20 @@ def _try_images(files, shape):
 
 def read_image(open_file, shape):
     """Return the pixels of an image file as a row, turned upright, as gray or RGB and resized to ``shape``."""
+    with open_file() as file, _open_image(file) as image:
+        return convert_image(image, shape)
+
+
+def convert_image(image, shape):
+    """Return the pixels of a PIL image as `read_image` does. The image may be changed."""
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
-    with open_file() as file, _open_image(file) as image:
-        if image.mode[0] in "IF":  # Pillow would clip values above 255
-            raise ValueError(f"expected 8-bit pixels, got mode {image.mode}")
-        if (image.mode, image.size) != (mode, (width, height)):
-            image.draft(mode, (2 * width, 2 * height))  # shrinks a large JPEG and makes it gray during decoding
-            image = ImageOps.exif_transpose(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
-        return np.frombuffer(image.tobytes(), np.uint8)
+    if image.mode[0] in "IF":  # Pillow would clip values above 255
+        raise ValueError(f"expected 8-bit pixels, got mode {image.mode}")
+    if (image.mode, image.size) != (mode, (width, height)):
+        image.draft(mode, (2 * width, 2 * height))  # shrinks a large JPEG and makes it gray during decoding
+        image = ImageOps.exif_transpose(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
+    return np.frombuffer(image.tobytes(), np.uint8)
 
 
 def _open_image(file):

@@ -1,6 +1,7 @@
-"""`ImageAugmenter`: random changes to images that do not change the expression."""
+"""`ImageAugmenter`: random changes to images that do not change the expression, and adapters for those of others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,12 +11,15 @@ import torch.nn.functional as F
 from imblearn.base import BaseSampler
 from imblearn.utils import check_target_type
 from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval
 
-from ._images import CHUNK, check_images, to_rows, to_tensor
+from ._images import CHUNK, check_images, from_bytes, to_bytes, to_rows, to_tensor
 
 __all__ = ["ImageAugmenter"]
+
+Augmentation = Callable[[torch.Tensor], torch.Tensor]
 
 
 class ImageAugmenter(BaseSampler):
@@ -48,6 +52,16 @@ class ImageAugmenter(BaseSampler):
     erasing : float, default=0
         Probability of random erasing [1]_: a rectangle with 2 % to 25 % of the area is filled with the mean of the
         image.
+    crop : float or int, default=0
+        Random crop. A float is the largest fraction of the height and width that is cut away; the rest is resized to
+        the size of the image. An int is a number of pixels: images are padded by it on all sides and cropped to their
+        size, which shifts them by whole pixels.
+    blur : float, default=0
+        Largest standard deviation of a Gaussian blur, in pixels.
+    noise : float, default=0
+        Largest standard deviation of Gaussian noise, in standard deviations of the image.
+    probability : float, default=1
+        Probability that an image is changed at all.
     n_copies : int, default=1
         Number of copies of each image that `fit_resample` appends. ``FERClassifier(augment=…)`` ignores it.
     image_shape : tuple, default=None
@@ -89,6 +103,10 @@ class ImageAugmenter(BaseSampler):
         "brightness": [Interval(Real, 0, None, closed="left")],
         "contrast": [Interval(Real, 0, 1, closed="both")],
         "erasing": [Interval(Real, 0, 1, closed="both")],
+        "crop": [Interval(Integral, 0, None, closed="left"), Interval(Real, 0, 1, closed="left")],
+        "blur": [Interval(Real, 0, None, closed="left")],
+        "noise": [Interval(Real, 0, None, closed="left")],
+        "probability": [Interval(Real, 0, 1, closed="both")],
         "n_copies": [Interval(Integral, 0, None, closed="left")],
         "image_shape": [tuple, list, None],
         "random_state": ["random_state"],
@@ -105,6 +123,10 @@ class ImageAugmenter(BaseSampler):
         brightness: float = 0,
         contrast: float = 0.2,
         erasing: float = 0,
+        crop: float = 0,
+        blur: float = 0,
+        noise: float = 0,
+        probability: float = 1,
         n_copies: int = 1,
         image_shape: Sequence[int] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -117,6 +139,10 @@ class ImageAugmenter(BaseSampler):
         self.brightness = brightness
         self.contrast = contrast
         self.erasing = erasing
+        self.crop = crop
+        self.blur = blur
+        self.noise = noise
+        self.probability = probability
         self.n_copies = n_copies
         self.image_shape = image_shape
         self.random_state = random_state
@@ -175,7 +201,9 @@ class ImageAugmenter(BaseSampler):
                 out[copy * n + start : copy * n + start + len(images)] = drawn
         return out, np.tile(y, 1 + self.n_copies)
 
-    def __call__(self, images: torch.Tensor, *, generator: torch.Generator | None = None) -> torch.Tensor:
+    def __call__(
+        self, images: torch.Tensor, *, generator: torch.Generator | None = None, same: bool = False
+    ) -> torch.Tensor:
         """Change a batch of images.
 
         Parameters
@@ -184,17 +212,21 @@ class ImageAugmenter(BaseSampler):
             Images of a floating-point dtype, on any device. The tensor is not modified.
         generator : torch.Generator, default=None
             Source of randomness, on the device of the images. By default, PyTorch's global generator.
+        same : bool, default=False
+            Draw once, and change all images in the same way.
 
         Returns
         -------
         tensor of shape (n, channels, height, width)
             The changed images.
         """
+        n_draws = 1 if same else len(images)
 
-        def uniform(low=-1.0, high=1.0, *shape):
-            return torch.empty(len(images), *shape, device=images.device).uniform_(low, high, generator=generator)
+        def uniform(low=-1.0, high=1.0):
+            draws = torch.empty(n_draws, device=images.device).uniform_(low, high, generator=generator)
+            return draws.expand(len(images))
 
-        images = self._move(images, uniform)
+        original, images = images, self._move(images, uniform)
         if self.contrast or self.brightness:
             mean = images.mean(dim=(1, 2, 3), keepdim=True)
             gain = (1 + self.contrast * uniform()).view(-1, 1, 1, 1)
@@ -202,14 +234,22 @@ class ImageAugmenter(BaseSampler):
             if self.brightness:
                 shift = shift + images.std(dim=(1, 2, 3), keepdim=True) * self.brightness * uniform().view(-1, 1, 1, 1)
             images = torch.addcmul(shift, images, gain)
+        if self.blur:
+            images = self._blur(images, uniform)
+        if self.noise:
+            draws = torch.empty(n_draws, *images.shape[1:], device=images.device).normal_(generator=generator)
+            amount = images.std(dim=(1, 2, 3), keepdim=True) * self.noise * uniform(0.0).view(-1, 1, 1, 1)
+            images = torch.addcmul(images, draws, amount)
         if self.erasing:
             images = self._erase(images, uniform)
+        if self.probability < 1:
+            images = torch.where((uniform(0.0) < self.probability).view(-1, 1, 1, 1), images, original)
         return images
 
     def _move(self, images, uniform):
-        """Apply flip, rotation, shear, scale and translation in one resampling."""
+        """Apply flip, rotation, shear, scale, translation and crop in one resampling."""
         height, width = images.shape[2:]
-        if not (self.rotation or self.translation or self.scale or self.shear):
+        if not (self.rotation or self.translation or self.scale or self.shear or self.crop):
             flip = uniform(0.0) < self.horizontal_flip
             return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
         angle = torch.deg2rad(self.rotation * uniform())
@@ -226,8 +266,34 @@ class ImageAugmenter(BaseSampler):
             (sin / aspect, shear * sin + cos, self.translation * 2 * uniform()),
         )
         factors = [[part.view(-1, 1, 1) for part in row] for row in rows]
+        if self.crop:
+            x, y = self._crop(x, y, uniform)
         grid = torch.stack([by_x * x + (by_y * y + shift) for by_x, by_y, shift in factors], -1)
         return F.grid_sample(images, grid.to(images.dtype), padding_mode="reflection", align_corners=False)
+
+    def _crop(self, x, y, uniform):
+        """Coordinates of the pixels of a random crop, one set per image."""
+        if self.crop >= 1:  # pixels
+            steps = 2 * self.crop + 1
+            x, y = (
+                side + ((uniform(0.0) * steps).floor() - self.crop).view(-1, 1, 1) * 2 / side.numel() for side in (x, y)
+            )
+            return x, y
+        size = 1 - self.crop * uniform(0.0)
+        x, y = (side * size.view(-1, 1, 1) + ((1 - size) * uniform()).view(-1, 1, 1) for side in (x, y))
+        return x, y
+
+    def _blur(self, images, uniform):
+        """Blur each image by its own kernel, along one side after the other."""
+        n, channels, height, width = images.shape
+        radius = max(1, int(np.ceil(3 * self.blur)))
+        offsets = torch.arange(-radius, radius + 1, device=images.device)
+        sigma = (self.blur * uniform(0.0)).clamp(min=1e-2)[:, None]
+        kernel = torch.softmax(-((offsets / sigma) ** 2) / 2, 1).repeat_interleave(channels, 0).to(images.dtype)
+        images = F.pad(images.reshape(1, n * channels, height, width), 4 * [radius], mode="replicate")
+        images = F.conv2d(images, kernel[:, None, :, None], groups=n * channels)
+        images = F.conv2d(images, kernel[:, None, None, :], groups=n * channels)
+        return images.view(n, channels, height, width)
 
     def _erase(self, images, uniform):
         height, width = images.shape[2:]
@@ -241,3 +307,59 @@ class ImageAugmenter(BaseSampler):
         inside = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
         inside &= (uniform(0.0) < self.erasing).view(-1, 1, 1, 1)
         return torch.where(inside, images.mean(dim=(1, 2, 3), keepdim=True), images)
+
+
+class AugmentationSteps:
+    """Augmentations of any kind, one after the other, as one that takes batches like an `ImageAugmenter`.
+
+    Those of others get and return images as PyTorch's libraries have them: uint8, or floats from 0 to 1. Transforms of
+    torchvision draw once per call, so they are called per image.
+    """
+
+    def __init__(self, steps: Sequence[Augmentation], pixel_range: tuple[float, float]) -> None:
+        self.steps = steps
+        self.pixel_range = pixel_range
+
+    def __repr__(self):
+        return repr(list(self.steps))
+
+    def __call__(self, images, *, generator=None, same=False):
+        for step in self.steps:
+            if isinstance(step, ImageAugmenter):
+                images = step(images, generator=generator, same=same)
+                continue
+            given = to_bytes(images, self.pixel_range)
+            per_image = _draws_once(step) and not same
+            changed = torch.stack([step(image) for image in given]) if per_image else step(given)
+            if getattr(changed, "shape", None) != images.shape:
+                shape = f"shape {tuple(changed.shape)}" if hasattr(changed, "shape") else type(changed).__name__
+                raise ValueError(f"Expected augment to return a tensor of shape {tuple(images.shape)}, got {shape}.")
+            images = from_bytes(changed, self.pixel_range, "augment")
+        return images
+
+
+def resolve_augment(augment, pixel_range):
+    """Return the parameter ``augment`` as what one training on pixels of this range calls on batches, or None."""
+    if isinstance(augment, str):  # "auto"
+        return ImageAugmenter()
+    if augment is None or isinstance(augment, ImageAugmenter):
+        steps = [] if augment is None else [clone(augment)]
+    else:
+        steps = list(augment) if isinstance(augment, (list, tuple)) else [augment]
+        for step in steps:
+            if not callable(step):
+                raise ValueError(f"Expected callables in augment, got {step!r}: pass such as [ImageAugmenter(), …].")
+        steps = [clone(step) if isinstance(step, ImageAugmenter) else deepcopy(step) for step in steps]
+    for step in steps:
+        if isinstance(step, ImageAugmenter):
+            step._validate_params()
+    if len(steps) == 1 and isinstance(steps[0], ImageAugmenter):
+        return steps[0]
+    return AugmentationSteps(steps, pixel_range) if steps else None
+
+
+def _draws_once(step):
+    """Whether a callable is a transform of torchvision, whose random values hold for all images of a call."""
+    parts = step if type(step) is torch.nn.Sequential else [step]
+    kinds = [kind for part in parts for kind in type(part).__mro__]
+    return any(kind.__module__.startswith("torchvision.transforms") for kind in kinds)

@@ -1,5 +1,7 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
+from copy import copy, deepcopy
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -7,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -15,9 +18,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._images import Images, check_images, match_range, number_rows, pixel_range
-from .augmentation import ImageAugmenter
+from ._metrics import score_probabilities
+from ._validation import check_labels, match_labels
+from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
+    SCHEDULES,
     ImageSet,
     Processes,
     build_net,
@@ -37,14 +43,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ``input_size`` and, in training, changes them with ``augment``. All of this happens on the device, one batch at a
     time. The defaults train well on FER2013 from scratch.
 
-    The parameters come in groups: network (``backbone`` to ``layer_decay``), data (``image_shape`` to
-    ``validation_fraction``), training (``max_epochs`` to ``net_params``), regularization (``weight_decay`` to
-    ``ema_decay``), prediction (``tta``), and hardware and output (``device`` to ``verbose``). On a fitted classifier,
-    ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction. All others take effect at
-    the next `fit`.
+    On a fitted classifier, ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction.
+    The other parameters take effect at the next `fit`.
 
     Parameters
     ----------
+    Network
     backbone : str, nn.Module class or callable, default="cnn"
         A name from :func:`ferkit.backbones.list_backbones`, or a class or function that builds a network when it is
         called as ``backbone(num_classes=…, in_channels=…, **backbone_params)``.
@@ -54,37 +58,53 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         summed instead.
     input_size : int or tuple of (height, width), default=None
         Size at which the network sees the images. None keeps their own size.
+    head : tuple of int, default=()
+        Sizes of hidden linear layers before the output layer, each followed by ReLU and dropout. They belong to the
+        head, so they start at random and train in frozen epochs.
     dropout : float, default=None
-        Probability in every dropout layer of the backbone, or before its last linear layer if it has none. None keeps
-        the backbone's own.
+        Probability in every dropout layer of the backbone and of ``head``, or before its last linear layer if there are
+        none. None keeps the backbone's own; ``head`` then has none.
     weights : str, path or None, default=None
-        Weights to start from: "imagenet" for the best that torchvision or timm publish for the backbone, the name of
-        others such as "IMAGENET1K_V1", or the path of a state dict, .pth or .safetensors. A head for other classes
-        starts anew. Published weights are taken from torchvision's cache or downloaded, and images are standardized as
-        they expect. None trains from scratch.
+        Initial weights. "imagenet" means the best weights that torchvision or timm publish for the backbone. You can
+        also pass the name of other published weights, such as "IMAGENET1K_V1", or the path of a state dict (.pth or
+        .safetensors). A head for other classes is initialized at random. Published weights come from the cache or are
+        downloaded, and images are standardized as they expect. A backbone class of your own needs a path; a function
+        such as ``torchvision.models.resnet18`` has published weights. None trains from scratch.
     frozen_epochs : int or "all", default=0
-        Number of epochs that train only the head; after them all layers train. "all" never trains the backbone. The
-        head is the last layer and, without ``weights``, the hidden linear layers in the same module. Frozen epochs use
-        features that are computed once, without augmentation, so they cost almost nothing. Batch norm does not change
-        in them.
+        Number of epochs that only train the head; after them all layers train, except ``frozen_layers``. "all" never
+        trains the backbone. The head is the last layer with the layers of ``head`` and, without ``weights``, the hidden
+        linear layers in the same module. Frozen epochs do not change batch norm.
+    cache_features : bool, default=True
+        Whether frozen epochs use features of the backbone that are computed once, without augmentation, so that they
+        cost almost nothing. With False, the features are computed in every epoch, from augmented images.
+    frozen_layers : int or list of str, default=None
+        Layers that never train, and whose batch norm keeps its statistics: names of modules of the backbone as in
+        ``named_modules()``, such as ``["features.0"]``, or the number of layers (convolution or linear) from the first.
     backbone_lr_scale : float, default=1.0
         Factor on the learning rate of all layers below the head.
     layer_decay : float, default=1.0
         Factor on the learning rate from each layer (convolution or linear) to the one below it.
+
+    Data
     image_shape : tuple, default=None
         (height, width) or (height, width, channels) of a row of ``X``; one of them may be −1. By default rows are
         square, gray for k² values and RGB for 3k².
-    augment : "auto", ImageAugmenter or None, default="auto"
+    augment : "auto", ImageAugmenter, callable, list of these or None, default="auto"
         Random changes, drawn again for every training batch. "auto" is ``ImageAugmenter()``. To search over
-        ``augment__rotation`` and the like, pass an ImageAugmenter.
+        ``augment__rotation`` and the like, pass an ImageAugmenter. A callable, such as a transform of torchvision,
+        takes a batch as a uint8 tensor (n, channels, height, width) and returns uint8, or floats from 0 to 1, of the
+        same shape. Its random values should come from PyTorch. Those of a list act one after the other.
     mixup : float or "auto", default="auto"
-        Parameter of the beta distribution that pairs of images are mixed by [2]_; 0 mixes none. "auto" is 0.2 if
-        ``max_epochs`` is 40 or more, otherwise 0.
+        Parameter of the beta distribution from which the mixing weights of pairs of images are drawn [2]_; 0 switches
+        mixup off. "auto" is 0.2 if ``max_epochs`` is 40 or more, otherwise 0.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the loss, as in scikit-learn. A soft target gets the mean weight of its classes.
     validation_fraction : float, default=0
-        Fraction of the training images, stratified, that is held back and scored after every epoch. Copies of one
-        image, such as an over-sampler makes, stay on one side.
+        Fraction of the training images that is held out, stratified, and scored after every epoch. Copies of one image,
+        such as those of RandomOverSampler, stay on the same side, but the mixtures of SMOTE do not. To score on images
+        of your own, pass ``X_val`` and ``y_val`` to `fit` instead.
+
+    Training
     max_epochs : int, default=24
         Passes over the training images.
     batch_size : int, default=256
@@ -92,19 +112,33 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
         "auto" is the optimizer recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"
-        Learning rate; the highest one if a schedule changes it. "auto" is the backbone's recommended rate, divided by
+        Learning rate; with a schedule, the highest rate. "auto" is the backbone's recommended rate, divided by
         10 when pretrained layers are trained.
-    lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
-        "onecycle" [1]_ and "cosine" change the rate after every batch. "plateau" divides it by 10 when the validation
-        loss (without validation, the training loss) has not fallen for 5 epochs.
+    lr_schedule : str, dict, callable or None, default="onecycle"
+        How the rate changes. "onecycle" [1]_ and "cosine" change it after every batch; the others after every epoch:
+        "step" divides it by 10 after each third of the epochs, "exponential" lowers it to a hundredth over all epochs,
+        "warm_restarts" is two cosines, of which the first takes a third of the epochs, and "plateau" divides the rate
+        by 10 when the validation loss (without validation, the training loss) has not fallen for 5 epochs. A dict
+        changes these numbers: its keys are "name" and the arguments of PyTorch's scheduler, and for "plateau"
+        "monitor", a score of ``history_``. A callable returns a PyTorch scheduler for an optimizer; it steps after
+        every epoch.
     early_stopping : bool or int, default=False
-        Stop when validation accuracy has not improved for this many epochs (True means 10) and restore the best
-        weights. Applies during frozen epochs too. Needs ``validation_fraction``.
+        Stop when ``scoring`` has not improved for this many epochs (True means 10) and restore the best weights.
+        Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
+    keep_best : bool, default=False
+        Train for all epochs, then restore the weights of the epoch with the best ``scoring``. Needs
+        ``validation_fraction`` or ``X_val``.
+    scoring : str or callable, default="accuracy"
+        Score of the validation images that ``early_stopping`` and ``keep_best`` compare: "accuracy", "loss", or a
+        scikit-learn scorer, by name or as ``callable(estimator, X, y)``. Scorers get soft targets as their most
+        probable class.
     callbacks : list of skorch callbacks, default=None
         Called during training.
     net_params : dict, default=None
         More arguments for the skorch net, such as ``optimizer__betas``. They override ferkit's settings. With sample or
         class weights, ``criterion`` must return one loss per row; otherwise it may return the mean.
+
+    Regularization
     weight_decay : float or "auto", default="auto"
         Decay of weights, but not of biases and batch norm. "auto" is 0.05 for AdamW, 5e-4 for SGD and 0 for Adam.
     label_smoothing : float, default=0.1
@@ -112,8 +146,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ema_decay : float or None, default=0.995
         Per-batch decay of the exponential moving average of the weights. Predictions use the average; with None they
         use the last weights.
-    tta : "flip" or None, default="flip"
-        Test-time augmentation: "flip" averages the probabilities of an image and its mirror image.
+
+    Prediction
+    tta : {"flip", "ten_crop"}, int, callable or None, default="flip"
+        Test-time augmentation: probabilities are averaged over several views of an image. "flip" means the image and
+        its mirror image. "ten_crop" means crops of the corners and the center, 7/8 of the size, and their mirror
+        images. An int adds this number of random views, drawn with ``augment``; they are the same in each prediction. A
+        callable takes a batch, as ``augment`` does, and returns a list of batches or a tensor (views, n, channels,
+        height, width).
+
+    Hardware and output
     device : str, default="auto"
         A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
         "accelerate" trains on all GPUs at once: ``accelerate launch`` starts the same script once per GPU, and all end
@@ -135,8 +177,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         The labels, sorted. For soft targets in a frame, its columns in their order.
     history_ : list of dict
         One dict per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
-        weights change), ``valid_loss`` and ``valid_accuracy`` (of the weights that predict; nan without validation),
-        ``lr`` (at the start of the epoch) and ``seconds``.
+        weights change), ``valid_loss`` and ``valid_accuracy`` (with the weights that predictions use; nan without
+        validation), ``lr`` (at the start of the epoch) and ``seconds``. ``valid_score`` follows if ``scoring`` is a
+        scorer, and numbers that ``callbacks`` record, such as skorch's EpochScoring, under their own names.
+    best_epoch_ : int or None
+        The epoch whose weights predictions use, with ``keep_best`` or ``early_stopping``; None otherwise.
     network_ : torch.nn.Module
         The trained PyTorch module. It takes a tensor of pixels of shape (n, channels, height, width) on the scale of
         the training images and returns logits. ``network_.backbone`` is the network without the input preparation.
@@ -147,12 +192,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     pixel_range_ : tuple of float
         Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. Images to predict are
         converted between the first two; another range that cannot match gives a warning.
-    augment_ : ImageAugmenter or None
-        The augmentation that was used.
+    augment_ : callable or None
+        The augmentation that was used: an ImageAugmenter, or an object that calls the given ones.
     optimizer_, lr_, mixup_ : str, float, float
         The values that "auto" resolved to.
     device_, precision_ : str
-        The present values of "auto", or of the parameters.
+        The device and the precision in use.
     n_features_in_ : int
         Number of values in a row.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
@@ -185,13 +230,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "backbone": [str, callable],
         "backbone_params": [dict, None],
         "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "head": [tuple, list],
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
         "weights": [str, PathLike, None],
         "frozen_epochs": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left")],
+        "cache_features": ["boolean"],
+        "frozen_layers": [Interval(Integral, 0, None, closed="left"), list, tuple, None],
         "backbone_lr_scale": [Interval(Real, 0, None, closed="left")],
         "layer_decay": [Interval(Real, 0, 1, closed="right")],
         "image_shape": [tuple, list, None],
-        "augment": [StrOptions({"auto"}), ImageAugmenter, None],
+        "augment": [StrOptions({"auto"}), callable, list, tuple, None],
         "mixup": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -199,14 +247,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"auto", *OPTIMIZERS})],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({"onecycle", "cosine", "plateau"}), None],
+        "lr_schedule": [StrOptions({*SCHEDULES}), dict, callable, None],
         "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
+        "keep_best": ["boolean"],
+        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
         "callbacks": [list, None],
         "net_params": [dict, None],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
-        "tta": [StrOptions({"flip"}), None],
+        "tta": [StrOptions({"flip", "ten_crop"}), Interval(Integral, 1, None, closed="left"), callable, None],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "random_state": ["random_state"],
@@ -219,9 +269,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         *,
         backbone_params=None,
         input_size=None,
+        head=(),
         dropout=None,
         weights=None,
         frozen_epochs=0,
+        cache_features=True,
+        frozen_layers=None,
         backbone_lr_scale=1.0,
         layer_decay=1.0,
         image_shape=None,
@@ -235,6 +288,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         lr="auto",
         lr_schedule="onecycle",
         early_stopping=False,
+        keep_best=False,
+        scoring="accuracy",
         callbacks=None,
         net_params=None,
         weight_decay="auto",
@@ -249,9 +304,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.backbone = backbone
         self.backbone_params = backbone_params
         self.input_size = input_size
+        self.head = head
         self.dropout = dropout
         self.weights = weights
         self.frozen_epochs = frozen_epochs
+        self.cache_features = cache_features
+        self.frozen_layers = frozen_layers
         self.backbone_lr_scale = backbone_lr_scale
         self.layer_decay = layer_decay
         self.image_shape = image_shape
@@ -265,6 +323,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.lr = lr
         self.lr_schedule = lr_schedule
         self.early_stopping = early_stopping
+        self.keep_best = keep_best
+        self.scoring = scoring
         self.callbacks = callbacks
         self.net_params = net_params
         self.weight_decay = weight_decay
@@ -276,33 +336,70 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    # torchvision's transforms have a `get_params` that is not scikit-learn's, which therefore must not call it
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        params = super().get_params(deep=False)
+        if deep:
+            for name, value in list(params.items()):
+                if isinstance(value, BaseEstimator):
+                    params |= {f"{name}__{key}": part for key, part in value.get_params().items()}
+        return params
+
+    def __sklearn_clone__(self) -> Self:
+        plain = copy(self)
+        if not isinstance(self.augment, ImageAugmenter):
+            plain.augment = None
+        other = super(FERClassifier, plain).__sklearn_clone__()
+        if plain.augment is None:
+            other.augment = deepcopy(self.augment)
+        return other
+
     def set_params(self, **params: Any) -> Self:
         augment = params.get("augment", self.augment)
         nested = next((name for name in params if name.startswith("augment__")), None)
         if nested and not isinstance(augment, ImageAugmenter):
             raise ValueError(
-                f"{nested} needs an ImageAugmenter to set it on, and augment is {augment!r}: "
-                "pass FERClassifier(augment=ImageAugmenter())."
+                f"Expected augment to be an ImageAugmenter to set {nested}, got augment={augment!r}: pass "
+                "FERClassifier(augment=ImageAugmenter())."
             )
         return super().set_params(**params)
 
     # fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Images, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: Images,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: Images | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Train a new network.
 
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images, uint8 or another numeric dtype (converted to float32), on any scale. Or a list or column of the
-            paths of n image files. They are decoded one batch at a time, so they may exceed memory, and brought to
-            ``image_shape``, by default the shape of the first one.
+            Images, uint8 or another numeric dtype (converted to float32), on any scale. Or a list or column of n
+            images: arrays of one shape, PIL images, or image files as paths, bytes or streams. PIL images and files are
+            brought to ``image_shape``, by default the shape of the first one. Files are decoded one batch at a time, so
+            they may exceed memory.
         y : array-like of shape (n,) or (n, n_classes)
             Labels of any type, or soft targets: the share of each class in an image. The columns of a frame then name
             the classes, otherwise they are 0, 1, ….
         sample_weight : array-like of shape (n,), default=None
             Weight of each image in the loss. Images of weight 0 are left out.
+        X_val : array-like, default=None
+            Images to score after every epoch, in any form and on any scale that `predict` takes. They replace
+            ``validation_fraction``. A pipeline transforms them only with ``transform_input=["X_val"]``; see
+            :ref:`validate-in-a-pipeline`.
+        y_val : array-like of shape (n_val,) or (n_val, n_classes), default=None
+            Labels of ``X_val``, matched with those in ``y`` by name, or soft targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Weight of each image in the validation loss and accuracy.
 
         Returns
         -------
@@ -316,30 +413,32 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             After Ctrl-C. The estimator keeps what it learned if at least one epoch was complete, and is not fitted
             otherwise.
         """
-        for fitted in ("net_", "history_"):
-            self.__dict__.pop(fitted, None)  # a fit that fails must not leave half of an earlier one behind
-        if self.early_stopping and not self.validation_fraction:
-            raise ValueError("early_stopping needs images to watch: pass validation_fraction, such as 0.1.")
+        for fitted in ("net_", "history_", "best_epoch_"):
+            self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
+        self._check_validation_source(X_val, y_val, sample_weight_val)
         soft = _is_soft(y)
         classes, target = _check_soft_targets(y) if soft else (np.empty(0), y)
         rows, target, sample_weight = self._check_training_data(X, target, sample_weight, reset=True, soft=soft)
         self.classes_, target = (classes, target) if soft else _encode_labels(target)
         if len(self.classes_) < 2:
-            raise ValueError(f"Expected at least two classes, y holds one class: {self.classes_[0]}.")
+            raise ValueError(f"Expected at least two classes in y, got one class: {self.classes_[0]}.")
         self.pixel_range_ = pixel_range(rows)
-        seed, device, valid = self._draw_seed(), resolve_device(self.device), None
+        held_back = None if X_val is None else self._check_validation_data(X_val, y_val, sample_weight_val)
+        seed, device = self._draw_seed(), resolve_device(self.device)
         weight = self._weigh_rows(target, sample_weight)
         if weight is not None:
             weight /= weight.mean()
         if self.validation_fraction:
-            train, held_back = self._split(rows, target, seed)
-            held_back = rows.take(held_back, axis=0), self.image_shape_, target[held_back]
-            valid = ImageSet.from_rows(*held_back, device=device)
+            train, valid = self._split(rows, target, seed)
+            held_back = rows.take(valid, axis=0), target[valid], None
             rows, target = rows.take(train, axis=0), target[train]
             weight = None if weight is None else weight[train]
+        valid, score = self._build_validation(*held_back, device) if held_back else (None, None)
         settings = self._resolve_settings()
         with seeded(seed, device):
-            net = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid)
+            net = build_net(
+                settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid, score=score
+            )
             self._train(net, rows, target, weight, seed)
         return self._keep(net.end_schedule())
 
@@ -349,8 +448,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Train for one more epoch at the constant rate ``lr_``, starting from the present weights if there are any.
 
-        There is no schedule, weight averaging or validation: after each call the last weights predict. A call that
-        fails or is interrupted changes nothing.
+        There is no schedule, weight averaging or validation. Predictions use the weights after the last call. A call
+        that fails or is interrupted changes nothing.
 
         Parameters
         ----------
@@ -378,14 +477,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                 'class_weight="balanced" needs all labels at once: pass partial_fit the weights themselves, as a dict.'
             )
         if first and classes is None:
-            raise ValueError("The first call to partial_fit needs classes, all the labels that may come.")
+            raise ValueError("Expected `classes` in the first call to partial_fit, got None: pass all labels.")
         rows, labels, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
         classes = np.unique(np.asarray(self.classes_ if classes is None else classes))
         if not first and not np.array_equal(classes, self.classes_):
             raise ValueError(f"Expected the classes of the first call, {self.classes_}, got classes={classes}.")
         unknown = np.setdiff1d(labels, classes)
         if len(unknown):
-            raise ValueError(f"y holds labels that are not among the classes {classes}: {unknown}.")
+            raise ValueError(f"Expected labels in y that are among the classes {classes}, got {unknown}.")
         if first:
             self.classes_, self.pixel_range_ = classes, pixel_range(rows)
         else:
@@ -395,7 +494,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
             if first:
-                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, verbose=0)
+                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, keep_best=False, verbose=0)
                 net, state = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight), None
             else:
                 net = self._current_net()
@@ -421,11 +520,54 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             return rows, y, None
         sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
         used = sample_weight > 0
-        if not used.any():  # scikit-learn before 1.9 lets it pass
+        if not used.any():  # scikit-learn before 1.9 accepts this
             raise ValueError("Expected a non-zero weight in `sample_weight`, got zeros: pass None for equal ones.")
         if used.all():
             return rows, y, sample_weight
         return rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
+
+    def _check_validation_source(self, X_val, y_val, sample_weight_val):
+        """Raise unless there is at most one source of validation images, and one if a parameter needs them."""
+        if X_val is None:
+            if y_val is not None or sample_weight_val is not None:
+                raise ValueError("Expected X_val with y_val and sample_weight_val, got no X_val: pass the images too.")
+            needs = next((name for name in ("early_stopping", "keep_best") if getattr(self, name)), None)
+            if needs and not self.validation_fraction:
+                raise ValueError(
+                    f"Expected validation images for {needs}={getattr(self, needs)}, got none: pass "
+                    "validation_fraction=0.1, or X_val and y_val to fit."
+                )
+        elif y_val is None:
+            raise ValueError("Expected y_val with X_val, got None: pass the labels of the validation images.")
+        elif self.validation_fraction:
+            raise ValueError(
+                f"Expected one source of validation images, got X_val and validation_fraction="
+                f"{self.validation_fraction}: set validation_fraction=0 to validate on X_val."
+            )
+
+    def _check_validation_data(self, X, y, sample_weight):
+        """Return validation images, their targets as positions in or shares of ``classes_``, and weights or None."""
+        soft = _is_soft(y)
+        try:
+            names, target = _check_soft_targets(y) if soft else (np.empty(0), y)
+            rows, target, weight = self._check_training_data(X, target, sample_weight, reset=False, soft=soft)
+        except ValueError as error:
+            raise ValueError(
+                f"The validation data are not usable: {error} In a pipeline, X_val must be transformed like X, for "
+                "instance by pipeline[:-1].transform(X_val)."
+            ) from error
+        names, target = (names, target) if soft else _encode_labels(target)
+        if weight is not None:
+            weight = (weight / weight.mean()).astype(np.float32)
+        return match_range(rows, self.pixel_range_), match_labels(names, target, self.classes_), weight
+
+    def _build_validation(self, rows, y, weight, device):
+        """Return validation images as a set, and the function that scores their probabilities, or None."""
+        score = None
+        if self.scoring not in ("accuracy", "loss"):
+            labels = self.classes_[y if y.ndim == 1 else y.argmax(axis=1)]
+            score = partial(score_probabilities, self.scoring, rows, labels, weight, self.classes_)
+        return ImageSet.from_rows(rows, self.image_shape_, y, weight, device=device), score
 
     def _weigh_rows(self, y, sample_weight):
         """Return sample and class weights as one weight per row, or None."""
@@ -435,7 +577,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if self.class_weight is not None:
             weight = weight * _class_weights(self.class_weight, self.classes_, y)
         if not weight.any():
-            raise ValueError("class_weight leaves every row without weight: nothing to train on.")
+            raise ValueError("Expected a class_weight above 0 for a class in y, got 0 for all: pass None.")
         if not weight.max() < np.finfo(np.float32).max:
             raise ValueError(
                 f"Expected weights that float32 can hold, got {weight.max():g}: divide them by their mean."
@@ -449,7 +591,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _split(self, rows, y, seed):
         """Return the rows to train on and to hold back. Copies of one image stay together."""
         y = y if y.ndim == 1 else y.argmax(axis=1)
-        group = number_rows(rows if isinstance(rows, np.ndarray) else map(str.encode, rows.paths))
+        group = number_rows(rows if isinstance(rows, np.ndarray) else rows.identities())
         first = np.unique(group, return_index=True)[1]
         try:
             parts = train_test_split(
@@ -463,10 +605,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _resolve_settings(self, **changes):
         """Resolve "auto" in all parameters, and note the values in fitted attributes."""
-        self.augment_ = ImageAugmenter() if self.augment == "auto" else self.augment and clone(self.augment)
-        if self.augment_ is not None:
-            self.augment_._validate_params()
-        settings = resolve_settings({**self.get_params(deep=False), "augment": self.augment_, **changes})
+        self.augment_ = resolve_augment(self.augment, self.pixel_range_)
+        resolved = {"augment": self.augment_, "pixel_range": self.pixel_range_}
+        settings = resolve_settings({**self.get_params(deep=False), **resolved, **changes})
         self.optimizer_, self.lr_, self.mixup_ = settings.optimizer, settings.lr, settings.mixup
         return settings
 
@@ -485,8 +626,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             net.release()
 
     def _keep(self, net):
-        """Take a trained net; until then the estimator is as it was."""
-        self.history_ = [_epoch(row) for row in net.history]
+        """Store a trained net. Until this call, the estimator is unchanged."""
+        self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
         if net.interrupted_:
@@ -499,7 +640,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return {name: getattr(self, name) for name in ("tta", "precision", "batch_size", "device")}
 
     def _current_net(self):
-        """Return the net, with the parameters that act at predict as they are now."""
+        """Return the net, updated with the present values of the parameters that act at predict."""
         params = self._prediction_params()
         if params != self._applied:
             self._validate_params()
@@ -516,7 +657,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
@@ -526,7 +668,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If the pixels are on another scale than the training images were, and it is not certain which.
+            If the pixels are on another scale than the training images and cannot be converted with certainty.
         """
         check_is_fitted(self)
         rows, _ = check_images(self, X, reset=False, lazy=True)
@@ -541,7 +683,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
@@ -557,7 +700,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `fit` accepts. Stacks, lists of arrays of several shapes, PIL images and image files
+            are turned gray or RGB and resized to ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------
@@ -566,6 +710,27 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         """
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
+
+    def score(self, X: Images, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of the shape seen in `fit`, as rows or as a stack.
+        y : array-like of shape (n,) or (n, n_classes)
+            Labels, or soft targets as in `fit`. Of a soft target, the most probable class counts; of equally probable
+            ones the first.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each image.
+
+        Returns
+        -------
+        float
+        """
+        if _is_soft(y):
+            y = check_labels(most_probable(y), self.classes_)
+        return super().score(X, y, sample_weight)
 
     @property
     def network_(self) -> torch.nn.Module:
@@ -599,15 +764,17 @@ def _is_soft(y):
 
 
 def _encode_labels(y):
-    """(classes, position of each label among them)."""
+    """Return (classes, index of each label in classes)."""
     try:
         return np.unique(y, return_inverse=True)
     except TypeError as error:
-        raise ValueError(f"y mixes labels of types that have no common order: {error}.") from error
+        raise ValueError(
+            f"Expected labels of one type in y, got several ({error}): use only strings or only numbers."
+        ) from error
 
 
 def _check_soft_targets(y):
-    """(classes, shares as float32) of soft targets."""
+    """Return (classes, shares as float32) of soft targets."""
     classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
     y = check_array(y, dtype=np.float32, input_name="y")
     if np.isin(y, (0, 1)).all() and (y.sum(axis=1) != 1).any():
@@ -621,8 +788,16 @@ def _check_soft_targets(y):
     return classes, y
 
 
+def most_probable(y: ArrayLike) -> ArrayLike:
+    """Return the labels: ``y`` itself, or the first of the most probable classes of each soft target."""
+    if not _is_soft(y):
+        return y
+    classes, shares = _check_soft_targets(y)
+    return classes[shares.argmax(axis=1)]
+
+
 def _class_weights(class_weight, classes, y):
-    """Weight of each row by its class, or by the classes of its soft target."""
+    """Return the weight of each row by its class, or by the classes of its soft target."""
     if y.ndim == 1:
         return compute_sample_weight(class_weight, classes[y])
     if class_weight == "balanced":
@@ -630,10 +805,17 @@ def _class_weights(class_weight, classes, y):
         occurs = counts > 0
         return y[:, occurs] @ (len(y) / (occurs.sum() * counts[occurs]))
     if unknown := [label for label in class_weight if label not in classes.tolist()]:
-        raise ValueError(f"class_weight has labels that are not among the classes {classes.tolist()}: {unknown}.")
+        raise ValueError(f"Expected labels in class_weight among the classes {classes.tolist()}, got {unknown}.")
     return y @ np.array([class_weight.get(label, 1) for label in classes.tolist()])
 
 
 def _epoch(row):
     keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
-    return {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys} | {"epoch": row["epoch"]}
+    known = {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys}
+    skorchs = {*keys, "train_batch_count", "valid_batch_count"}
+    recorded = {
+        key: float(value)
+        for key, value in row.items()
+        if isinstance(value, Real) and not isinstance(value, bool) and key not in skorchs and key[:6] != "event_"
+    }
+    return known | {"epoch": row["epoch"]} | recorded

@@ -62,10 +62,12 @@ class Training:
     )
     augment: Annotated[bool, Option(help="Augment the training images.")] = True
     mixup: Annotated[
-        float | None, Option(min=0, help="Mixup parameter. By default, 0.2 from 40 epochs on, otherwise 0.")
+        float | None, Option(min=0, help="Mixup parameter. By default, 0.2 if --epochs is 40 or more, otherwise 0.")
     ] = None
     balanced: Annotated[bool, Option("--balanced", help="Weight classes by inverse frequency.")] = False
-    validation: Annotated[float, Option(min=0, max=0.9, help="Share of training images held out for validation.")] = 0
+    validation: Annotated[
+        float, Option(min=0, max=0.9, help="Share of training images to score every epoch on, not the test images.")
+    ] = 0
     device: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto"
     seed: Annotated[int, Option(min=0, help="Random seed.")] = 0
     more: Annotated[
@@ -126,13 +128,13 @@ def _with_shared_options(command):
     def wrapped(**given):
         command(Training(**{name: given.pop(name) for name in shared}), **given)
 
-    # typer reads the options from it
+    # typer reads the options from the signature
     wrapped.__signature__ = Signature([*own, *shared.values()])  # type: ignore[attr-defined]
     return wrapped
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the command and raise ``SystemExit``: 0 for success, 1 for a failed run, 2 for bad usage."""
+    """Run the ``ferkit`` command and raise ``SystemExit``: 0 for success, 1 for a failed run, 2 for bad usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
@@ -219,8 +221,8 @@ def compare(
         if finished := runs.find_runs(out_dir, models, name):
             table = runs.write_comparison(runs.compare_runs(finished), out_dir)
             typer.echo(
-                f"\n{table}\n\nEach row is one trained model. The intervals cover the choice of test images only; "
-                "training with another seed changes the accuracy too.\n"
+                f"\n{table}\n\nEach row is one trained model. The intervals only cover the sampling of the test "
+                "images; training with another seed also changes the accuracy.\n"
                 f"The table is in {out_dir / 'comparison.md'} and .json, its chart in {out_dir / 'comparison.png'}"
             )
     if failed:
@@ -254,7 +256,7 @@ def show_backbones(
     summary = try_summarize(backbone.build, size)
     if summary is None:
         sizes = ", ".join(map(str, find_sizes(backbone.build, in_channels=1)))
-        raise ValueError(f"Expected an --input-size that {name} can take, such as {sizes}; got {size}.")
+        raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one such as {sizes}.")
     typer.echo(f"{name}, one gray image of {size}×{size}, 7 classes\n\n{summary}")
     if figure:
         with offscreen():

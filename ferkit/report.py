@@ -21,15 +21,16 @@ from sklearn.metrics import (
 from sklearn.utils.multiclass import unique_labels
 from tabulate import tabulate
 
-from ._files import find_paths
-from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range
+from ._files import find_files
+from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
 from ._metrics import bin_confidence, calibration_error, rank_confusions
 from ._validation import check_labels, check_proba
-from .classifier import FERClassifier
+from .classifier import FERClassifier, most_probable
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 
 _BINS = 15  # of the calibration error, as in its source
+_VERSION = 1  # of the JSON that a report is saved as
 
 
 def evaluate(
@@ -43,10 +44,12 @@ def evaluate(
         A fitted classifier or pipeline. Scores that need ``predict_proba`` are None if it has none.
     X : array-like
         Input of ``model.predict``.
-    y : array-like of shape (n,)
-        True labels.
+    y : array-like of shape (n,) or (n, n_classes)
+        True labels. Or soft targets, as in :meth:`ferkit.FERClassifier.fit`: their most probable class is the true
+        label.
     labels : array-like, default=None
-        Labels in the order of the report. By default, the classes of the model. Other labels that occur follow.
+        Labels in the order of the report. By default, the classes of the model. Other labels that occur come after
+        them, sorted.
     X_train : array-like, default=None
         The training images. If given, the report also counts test images that are identical to a training image (all
         pixels, or all bytes of a file) and states the accuracy on the other images.
@@ -92,12 +95,14 @@ def evaluate(
 
 def _find_in_training(X, X_train):
     """Return a mask of the images that are identical to a training image."""
-    paths, train_paths = find_paths(X), find_paths(X_train)
-    if (paths is None) != (train_paths is None):
-        raise ValueError("Expected X and X_train in one form, got paths and pixels: pass paths or pixels for both.")
-    if paths is not None:
-        numbers = number_rows(Path(path).read_bytes() for path in [*train_paths, *paths])
-        return np.isin(numbers[len(train_paths) :], numbers[: len(train_paths)])
+    X, X_train = unpack(X), unpack(X_train)
+    files, train_files = find_files(X), find_files(X_train)
+    if (files is None) != (train_files is None):
+        raise ValueError("Expected X and X_train in one form, got files and pixels: pass files or pixels for both.")
+    if files is not None:
+        contents = (file if isinstance(file, bytes) else Path(file).read_bytes() for file in [*train_files, *files])
+        numbers = number_rows(contents)
+        return np.isin(numbers[len(train_files) :], numbers[: len(train_files)])
     rows, train_rows = (np.ascontiguousarray(as_rows(images)[0]) for images in (X, X_train))
     rows, train_rows = (images.reshape(len(images), -1) for images in (rows, train_rows))
     if rows.shape[1] != train_rows.shape[1]:
@@ -122,7 +127,7 @@ def _find_in_training(X, X_train):
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Scores of predictions; ``str()`` is a table.
+    """Scores of predictions. ``str()`` returns a table.
 
     Attributes
     ----------
@@ -131,7 +136,7 @@ class Report:
     accuracy : float
         Share of correct predictions.
     interval : tuple of float
-        Wilson's 95 % confidence interval of the accuracy. It covers the sampling of the ``n`` images only.
+        Wilson's 95 % confidence interval of the accuracy. It only covers the sampling of the ``n`` images.
     balanced_accuracy : float
         Mean recall of the classes that occur.
     macro_f1 : float
@@ -161,10 +166,19 @@ class Report:
         Probability of each of the ``classes``.
     classes : ndarray of shape (n_classes,) or None
         Labels of the columns of ``y_proba``.
+    in_training : ndarray of bool, of shape (n,), or None
+        Whether each image is identical to a training image. None if the training images were not given.
 
     References
     ----------
     .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Examples
+    --------
+    >>> from ferkit.report import Report
+    >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
+    >>> report.accuracy, report.confused_pairs
+    (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
     """
 
     n: int
@@ -186,6 +200,7 @@ class Report:
     y_pred: np.ndarray = field(repr=False)
     y_proba: np.ndarray | None = field(repr=False)
     classes: np.ndarray | None = field(repr=False)
+    in_training: np.ndarray | None = field(repr=False)
 
     @classmethod
     def from_predictions(
@@ -203,10 +218,13 @@ class Report:
 
         Parameters
         ----------
-        y_true, y_pred : array-like of shape (n,)
-            True and predicted labels.
+        y_true : array-like of shape (n,) or (n, n_classes)
+            True labels. Or soft targets, as in :meth:`ferkit.FERClassifier.fit`: their most probable class is the true
+            label.
+        y_pred : array-like of shape (n,)
+            Predicted labels.
         labels : array-like, default=None
-            Labels in the order of the report. Other labels that occur follow, sorted.
+            Labels in the order of the report. Other labels that occur come after them, sorted.
         y_proba : array-like of shape (n, n_classes), default=None
             Probability of each class.
         classes : array-like of shape (n_classes,), default=None
@@ -219,15 +237,8 @@ class Report:
         Returns
         -------
         Report
-
-        Examples
-        --------
-        >>> from ferkit.report import Report
-        >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
-        >>> report.accuracy, report.confused_pairs
-        (0.75, [{'true': 'sad', 'predicted': 'fear', 'count': 1, 'share': 0.5}])
         """
-        y_true = check_labels(y_true, (), y_pred, y_proba, in_training)
+        y_true = check_labels(most_probable(y_true), (), y_pred, y_proba, in_training)
         y_pred = check_labels(y_pred, ())
         if not len(y_true):
             raise ValueError("Expected at least one image to score, got none.")
@@ -253,7 +264,8 @@ class Report:
             best_2 = known[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())
             calibration = calibration_error(*bin_confidence(y_true, y_proba, known, _BINS))
-        unseen = right if in_training is None else right[~np.asarray(in_training, dtype=bool)]
+        in_training = None if in_training is None else np.asarray(in_training, dtype=bool)
+        unseen = right if in_training is None else right[~in_training]
         any_unseen = in_training is not None and len(unseen) > 0
         names = np.asarray(labels).tolist()
         return cls(
@@ -284,7 +296,41 @@ class Report:
             y_pred=y_pred,
             y_proba=y_proba,
             classes=classes,
+            in_training=in_training,
         )
+
+    @classmethod
+    def from_json(cls, source: str | PathLike) -> Self:
+        """Read a report that `to_json` has written. The scores are computed from its predictions.
+
+        Parameters
+        ----------
+        source : str or path-like
+            The file, or its text, which starts with a brace.
+
+        Returns
+        -------
+        Report
+
+        Examples
+        --------
+        >>> from ferkit.report import Report
+        >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
+        >>> Report.from_json(report.to_json()).accuracy
+        0.75
+        """
+        is_text = isinstance(source, str) and source.lstrip().startswith("{")
+        content = json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
+        version = content.get("ferkit_report") if isinstance(content, dict) else None
+        if version != _VERSION:
+            raise ValueError(
+                f"Expected a report that Report.to_json has written in version {_VERSION} of its format, got "
+                + ("another file." if version is None else f"version {version}: update ferkit.")
+            )
+        arrays = {
+            name: array and np.array(array["values"], array["dtype"]) for name, array in content["arrays"].items()
+        }
+        return cls.from_predictions(**arrays, labels=content["labels"], seconds_per_face=content["seconds_per_face"])
 
     def to_frame(self) -> pd.DataFrame:
         """Return the scores of each label.
@@ -323,7 +369,9 @@ class Report:
         }
 
     def to_json(self, path: str | PathLike | None = None) -> str:
-        """Return the result of `to_dict` as JSON.
+        """Return the predictions as JSON, from which `from_json` makes the same report.
+
+        The scores are not part of it. ``json.dumps(report.to_dict())`` returns these.
 
         Parameters
         ----------
@@ -334,7 +382,17 @@ class Report:
         -------
         str
         """
-        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        arrays = {name: getattr(self, name) for name in ("y_true", "y_pred", "y_proba", "classes", "in_training")}
+        content = {
+            "ferkit_report": _VERSION,
+            "labels": self.labels,
+            "seconds_per_face": self.seconds_per_face,
+            "arrays": {
+                name: None if array is None else {"dtype": array.dtype.str, "values": array.tolist()}
+                for name, array in arrays.items()
+            },
+        }
+        text = json.dumps(content) + "\n"
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
@@ -412,7 +470,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of comparing two trained models; ``str()`` says which is better and whether that can be sampling noise.
+    """Result of comparing two trained models. ``str()`` says which is better and whether that can be sampling noise.
 
     Attributes
     ----------
@@ -438,6 +496,13 @@ class Comparison:
        on paired data", Journal of Educational and Behavioral Statistics 37 (2012).
     .. [2] Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
        Psychometrika 12 (1947).
+
+    Examples
+    --------
+    >>> from ferkit.report import Report, compare_reports
+    >>> y = ["happy", "sad"] * 50
+    >>> compare_reports(Report.from_predictions(y, ["happy"] * 100), Report.from_predictions(y, y)).n_only
+    (0, 50)
     """
 
     names: tuple[str, str]

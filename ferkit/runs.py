@@ -38,7 +38,7 @@ from .transformers import PixelParser
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
-MODEL, SETTINGS, REPORT = "model.joblib", "settings.json", "report.json"
+MODEL, SETTINGS, REPORT, PREDICTIONS = "model.joblib", "settings.json", "report.json", "predictions.json"
 TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
 
 _PACKAGES = (
@@ -67,6 +67,14 @@ class Run:
     reports : dict of dict or None
         Scores of each split, as returned by :meth:`ferkit.report.Report.to_dict`: the content of ``report.json``. None
         if the process was stopped before the run was complete.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from ferkit.runs import Run
+    >>> settings = {"tested_on": "PublicTest", "interrupted": False}
+    >>> Run(Path("run"), settings, {"PublicTest": {"accuracy": 0.67}}).scores
+    {'accuracy': 0.67}
     """
 
     path: Path
@@ -100,12 +108,25 @@ class Run:
 
     @property
     def scores(self) -> dict[str, Any]:
-        """Scores on the test images, a dict."""
+        """Scores on the test images, as a dict."""
         if self.reports is None:
             raise ValueError(
                 f"Expected a run with scores, got {self.path}, whose training was stopped: train it again."
             )
         return self.reports[self.settings["tested_on"]]
+
+    def read_report(self) -> Report:
+        """Read the report on the test images, with its predictions.
+
+        Returns
+        -------
+        Report
+
+        See Also
+        --------
+        ferkit.report.compare_reports : Test whether two models differ, without predicting again.
+        """
+        return Report.from_json(self.path / PREDICTIONS)
 
     def matches(self, model: FERClassifier, data_name: str | None = None) -> bool:
         """Check whether the run has trained with the same parameters on the same data.
@@ -136,9 +157,14 @@ def train_run(
     The Training images train the model. The test set is PublicTest, Validation or Test, the first of these that the
     data contains. If it contains none, a stratified tenth of the Training images is held out.
 
+    Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
+    training unless ``early_stopping``, ``keep_best`` or ``lr_schedule="plateau"`` uses these scores. The score on the
+    test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
+    held-out Training images instead.
+
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
-    ``report.json``, and figures. ``report.json`` is written last: a run that has one is complete, and its files belong
-    together, even if the process was killed.
+    ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
+    last. If it exists, the run is complete, and all files belong to the same training.
 
     Parameters
     ----------
@@ -149,7 +175,7 @@ def train_run(
     path : str or path-like
         The directory. It is created if needed.
     data_name : str, default=None
-        Name of the data in the settings. Runs can be compared if it is the same.
+        Name of the data in the settings. Only runs with the same name can be compared.
     overwrite : bool, default=False
         Whether to replace a run in the directory.
 
@@ -162,7 +188,7 @@ def train_run(
     FileExistsError
         If the directory contains a run and ``overwrite`` is False.
     KeyboardInterrupt
-        After Ctrl-C. If at least one epoch was complete, the run has been written before, marked as interrupted.
+        After Ctrl-C. If at least one epoch is complete, the run is first written and marked as interrupted.
 
     Examples
     --------
@@ -182,14 +208,16 @@ def train_run(
         raise FileExistsError(f"Expected a directory without a run, got {path}: choose another or pass overwrite=True.")
     make_directory(path)
     parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
+    known = test[np.isin(faces.target[test], faces.target[train])]  # the loss of other classes would be infinite
+    watches_test = len(known) and not model.validation_fraction
     interrupt = None
     try:
-        model.fit(X_train, y[train])
+        model.fit(X_train, y[train], **({"X_val": faces.data[known], "y_val": y[known]} if watches_test else {}))
     except KeyboardInterrupt as error:
         if not getattr(model, "history_", None):
             raise
         interrupt = error
-    (path / REPORT).unlink(missing_ok=True)  # from here on, an earlier run is no longer complete
+    (path / REPORT).unlink(missing_ok=True)  # an earlier run in this directory is no longer complete
     _write_model(model, path)
     settings = {"data": data_name, "tested_on": tested_on, "interrupted": interrupt is not None}
     settings |= {"parameters": parameters, **_describe_training(model)}
@@ -205,6 +233,7 @@ def train_run(
     for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
         figure.savefig(path / f"{name}.png", dpi=120)
     scores = {name: report.to_dict() for name, report in reports.items()}
+    write_text(path / PREDICTIONS, reports[tested_on].to_json())
     write_text(path / REPORT, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if interrupt is not None:
         raise interrupt
@@ -214,8 +243,8 @@ def train_run(
 def compare_runs(runs: Iterable[Run | str | PathLike]) -> pd.DataFrame:
     """Compare runs that were tested on the same images.
 
-    Each run is one trained model. The intervals cover the choice of test images only; training again with another seed
-    changes the accuracy too.
+    Each run is one trained model. The intervals only cover the sampling of the test images; training again with another
+    seed also changes the accuracy.
 
     Parameters
     ----------
@@ -350,7 +379,7 @@ def predict_files(
     first = model[0] if hasattr(model, "steps") else model
     if isinstance(first, PixelParser) or not hasattr(first, "image_shape_"):
         kind = type(first).__name__
-        raise ValueError(f"Expected a model that takes images, got one that begins with a {kind}: save its last step.")
+        raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
     names = [*dict.fromkeys(map(str, paths))]
     images: dict[str, np.ndarray] = {}
     skipped: dict[str, Exception] = {}
@@ -407,7 +436,7 @@ def order_labels(model, faces):
 
 
 def write_text(path, text):
-    """Write a text file that never exists in part."""
+    """Write a text file so that it never exists in part, even if the process is killed."""
     part = path.with_name(f"{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

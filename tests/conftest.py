@@ -2,11 +2,12 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from hypothesis import settings
+from torchvision.models import get_model, get_model_weights
 
 from ferkit import FERClassifier
 from ferkit.datasets import make_faces
 
-settings.register_profile("any machine", deadline=None)  # a busy one must not fail a test
+settings.register_profile("any machine", deadline=None)  # a test must not fail on a busy machine
 settings.load_profile("any machine")
 
 
@@ -17,7 +18,7 @@ def faces():
 
 @pytest.fixture
 def tiny():
-    """What keeps a FERClassifier small enough for a test."""
+    """Parameters that make a FERClassifier small enough for a test."""
 
     def build(backbone="cnn", **params):
         defaults = {"max_epochs": 1, "batch_size": 64, "random_state": 0}
@@ -36,6 +37,19 @@ def fitted(faces):
 
 
 @pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    """torchvision's cache, in which lies a resnet18 of our own as the published one."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(3)
+    network = get_model("resnet18")
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    url = get_model_weights("resnet18").DEFAULT.url
+    torch.save(network.state_dict(), folder / url.rpartition("/")[2])
+    return network.state_dict()
+
+
+@pytest.fixture
 def one_thread():
     """Sums are rounded differently by another number of threads."""
     threads = torch.get_num_threads()
@@ -46,7 +60,7 @@ def one_thread():
 
 @pytest.fixture
 def pyplot_state():
-    """Backend, settings and open figures of matplotlib, none of them the default."""
+    """Backend, settings and open figures of matplotlib, all different from the default."""
     with plt.rc_context():
         backend = plt.get_backend()
         plt.switch_backend("svg")

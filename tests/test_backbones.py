@@ -131,7 +131,7 @@ def test_find_sizes_finds_the_smallest_size(name):
 
 
 def test_published_costs():
-    """As torchvision's documentation gives them, in billions of multiply-adds."""
+    """The costs in torchvision's documentation, in billions of multiply-adds."""
     for name, parameters, multiply_adds in (("resnet18", 11689512, 1.814), ("densenet121", 7978856, 2.834)):
         summary = summarize(get_model(name), (3, 224, 224))
         assert summary.parameters == parameters

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
 from sklearn.base import clone
@@ -161,7 +162,9 @@ def test_callbacks_and_net_params_reach_skorch(tiny, faces):
     ).fit(faces.data, faces.target)
     assert dict(model.net_.callbacks_)["count"].epochs == 3
     assert count.epochs == 3, "the user's own object is called"
-    assert model.net_.history[:, "again"] == pytest.approx([row["valid_accuracy"] for row in model.history_])
+    assert [row["again"] for row in model.history_] == pytest.approx([row["valid_accuracy"] for row in model.history_])
+    known = ["epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "seconds"]
+    assert sorted(model.history_[0]) == sorted([*known, "again"]), "and nothing of skorch's own"
 
 
 # repeating
@@ -455,7 +458,7 @@ def test_numpy_integers_work_like_python_integers(tiny, faces):
 
 
 def test_copies_of_one_image_are_in_the_same_split(tiny, faces):
-    """An over-sampler before the classifier would otherwise let it see what it is scored on."""
+    """Otherwise, after an over-sampler, the classifier would train on copies of its validation faces."""
     rows = np.flatnonzero(np.isin(faces.target, [1, 3]))
     rows = np.r_[rows, np.repeat(rows[faces.target[rows] == 1], 4)]  # disgust five times
     X, y = faces.data[rows], faces.target[rows]
@@ -537,9 +540,9 @@ def test_partial_fit_after_fit_and_pickling(tiny, faces):
 
 
 def test_partial_fit_needs_to_know_the_classes(tiny, faces):
-    with pytest.raises(ValueError, match="first call to partial_fit needs classes"):
+    with pytest.raises(ValueError, match="Expected `classes` in the first call"):
         tiny().partial_fit(faces.data, faces.target)
-    with pytest.raises(ValueError, match=r"not among the classes .*6"):
+    with pytest.raises(ValueError, match=r"among the classes .*got .6"):
         tiny().partial_fit(faces.data, faces.target, classes=range(6))
     model = tiny().partial_fit(faces.data, faces.target, classes=range(7))
     with pytest.raises(ValueError, match="Expected the classes of the first call"):
@@ -587,7 +590,7 @@ def test_bad_parameters_are_refused(params, message, faces):
 
 
 def test_augment_parameters_need_an_augmenter():
-    with pytest.raises(ValueError, match=r"augment__rotation needs .*augment=ImageAugmenter\(\)"):
+    with pytest.raises(ValueError, match=r"to set augment__rotation, .*augment=ImageAugmenter\(\)"):
         FERClassifier().set_params(augment__rotation=5)
     model = FERClassifier().set_params(augment=ImageAugmenter(), augment__rotation=5)
     assert model.augment.rotation == 5
@@ -687,7 +690,7 @@ def test_parallel_scores_equal_serial_ones(backend, backbone, tiny, faces, one_t
 
 
 def test_parallelism_inside_parallelism(tiny, faces):
-    """A search over an ensemble, both in threads or both in processes, each network with threads of its own."""
+    """A search over an ensemble, both in threads or in processes. Each network has threads of its own."""
     members = [("a", tiny()), ("b", tiny(random_state=1))]
 
     def search(n_jobs):
@@ -748,3 +751,55 @@ def test_pipeline_is_the_one_of_imbalanced_learn():
     from imblearn.pipeline import Pipeline as theirs
 
     assert ferkit.Pipeline is theirs
+
+
+class WithoutChannels(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layer = torch.nn.Linear(2304, num_classes)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+class WithoutClasses(torch.nn.Module):
+    def __init__(self, in_channels):
+        super().__init__()
+
+
+class Lazy(torch.nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.layer = torch.nn.LazyLinear(num_classes)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+@pytest.mark.parametrize("frozen_epochs", [0, 1])
+@pytest.mark.parametrize(
+    ("backbone", "error", "message"),
+    [
+        (WithoutChannels, TypeError, r"in_channels in a backbone, got WithoutChannels without it(.|\n)*def build\("),
+        (torchvision.models.resnet18, TypeError, "pass backbone='resnet18'"),
+        (WithoutClasses, TypeError, "parameter num_classes in a backbone, got WithoutClasses without it"),
+        (Lazy, ValueError, r"got Lazy with lazy layers such as nn.LazyLinear: write nn\.Linear"),
+    ],
+)
+def test_backbones_that_cannot_be_built_say_what_is_missing(backbone, error, message, frozen_epochs, tiny, faces):
+    with pytest.raises(error, match=message):
+        tiny(backbone, frozen_epochs=frozen_epochs).fit(faces.data, faces.target)
+
+
+def test_the_advice_for_a_backbone_without_channels_works(tiny, faces):
+    with pytest.raises(TypeError) as raised:
+        tiny(WithoutChannels).fit(faces.data, faces.target)
+    scope = {"WithoutChannels": WithoutChannels}
+    exec("def " + str(raised.value).split("def ")[1], scope)
+    tiny(scope["build"]).fit(faces.data, faces.target)
+
+
+@pytest.mark.parametrize("callback", [print, lambda net: None, ("each", print)])
+def test_a_function_in_callbacks_says_how_to_make_a_callback(callback, tiny, faces):
+    with pytest.raises(TypeError, match=r"Expected skorch callbacks, got .*(.|\n)*def on_epoch_end"):
+        tiny(callbacks=[callback]).fit(faces.data, faces.target)

@@ -23,7 +23,7 @@ FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predicti
 
 
 def run(*arguments):
-    """Exit code of the command."""
+    """Return the exit code of `ferkit`."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code or 0
@@ -55,7 +55,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave figures empty, which take most of the time of a short run."""
+    """Leave figures empty, because they take most of the time of a short run."""
 
     def savefig(self, file, **options):
         if not hasattr(file, "write"):
@@ -210,7 +210,7 @@ def test_train_scores_other_splits(csv, tmp_path, quick):
             "Row 1 holds 2 pixel values, expected 2,304 (48×48): drop it, or add --drop",
         ),
         (["train", "cut.zip"], 1, "truncated or damaged"),
-        (["train", "unlabelled.csv"], 1, "Expected labeled images"),
+        (["train", "unlabeled.csv"], 1, "Expected labeled images"),
         (["train", "test_only.csv"], 1, "Expected Training images"),
         (["train", "one_class.csv"], 1, "one class"),
         (["train", "DATA", "--device", "abacus"], 2, "device must be"),
@@ -223,7 +223,7 @@ def test_train_scores_other_splits(csv, tmp_path, quick):
         (["evaluate", "missing.joblib", "DATA"], 2, "'missing.joblib' does not exist"),
         (["evaluate", "empty.csv", "DATA"], 1, "which joblib can't load"),
         (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "'Exam' is not one of"),
-        (["evaluate", "MODEL", "unlabelled.csv", "--usage", "Test"], 1, "no labels"),
+        (["evaluate", "MODEL", "unlabeled.csv", "--usage", "Test"], 1, "no labels"),
         (["predict", "MODEL", "missing.png"], 2, "'missing.png' does not exist"),
         (["predict", "MODEL", "empty.csv"], 1, "Expected an image, got empty.csv"),
         (["predict", "MODEL", "DATA", "--json", "--csv"], 2, "exclude each other"),
@@ -238,7 +238,7 @@ def test_errors_are_one_clear_line(arguments, code, message, csv, finished, tmp_
         "empty.csv": "",
         "columns.csv": "label,image\n1,2\n",
         "short.csv": f"emotion,pixels,Usage\n1,{row},Training\n2,1 2,Training\n",
-        "unlabelled.csv": f"pixels\n{row}\n",
+        "unlabeled.csv": f"pixels\n{row}\n",
         "test_only.csv": f"emotion,pixels\n1,{row}\n",
         "one_class.csv": "emotion,pixels,Usage\n" + f"1,{row},Training\n" * 4 + f"1,{row},PublicTest\n",
         "cut.zip": "PK\x03\x04 and no more",
@@ -289,6 +289,8 @@ def test_an_emotion_missing_in_training_is_reported(csv, tmp_path, quick):
     report = json.loads((tmp_path / "a/report.json").read_text())["PublicTest"]
     assert report["per_class"]["disgust"]["recall"] == 0
     assert report["per_class"]["disgust"]["support"] >= 1
+    (epoch,) = json.loads((tmp_path / "a/settings.json").read_text())["history"]
+    assert epoch["valid_loss"] is not None, "disgust is left out of it"
 
 
 def test_version(capsys):
@@ -326,6 +328,9 @@ def test_demo(tmp_path, capsys):
     assert run("demo", "--out", tmp_path / "demo") == 2, "a run is not overwritten unasked"
     report = json.loads((tmp_path / "demo/report.json").read_text())
     assert report["PublicTest"]["accuracy"] > 0.6
+    history = json.loads((tmp_path / "demo/settings.json").read_text())["history"]
+    assert history[-1]["valid_accuracy"] == pytest.approx(report["PublicTest"]["accuracy"])
+    assert all(epoch["valid_loss"] for epoch in history), "the learning curve shows validation too"
     assert str(tmp_path / "demo/model.joblib") in capsys.readouterr().out
 
 
@@ -419,7 +424,7 @@ def test_compare_continues_after_an_interruption(csv, tmp_path, quick):
 
 @pytest.fixture
 def moments():
-    """Call with a folder: copies of it from before each file that is opened, renamed or removed in it from then on."""
+    """Function that copies a folder before each later change: opening, renaming or removing a file in it."""
     watched = {}
 
     def copy(event, arguments):
@@ -458,7 +463,7 @@ def test_a_kill_at_any_moment_leaves_no_score_of_other_settings(csv, tmp_path, q
     assert expected[1][1]["training_accuracy"] != expected[2][1]["training_accuracy"]
     assert len(copies) > 10
 
-    monkeypatch.delattr(FERClassifier, "fit")  # only what is finished is shown
+    monkeypatch.delattr(FERClassifier, "fit")  # only finished runs are shown
     shown = {1: 0, 2: 0}
     for folder in [*copies, out]:
         for seed in (1, 2):
@@ -486,7 +491,7 @@ def test_compare_trains_the_other_networks_if_one_fails(csv, tmp_path, quick, ca
         (("train", "--set", "depth=3"), "Invalid parameter"),
         (("compare", "--set", "backbone=cnn"), "other than the backbone"),
         (("compare", "--backbones", ","), "at least one network, got none"),
-        (("train", "--no-augment", "--set", "augment__rotation=3"), "needs an ImageAugmenter"),
+        (("train", "--no-augment", "--set", "augment__rotation=3"), "Expected augment to be an ImageAugmenter"),
         (("backbones", "resnet_18"), "did you mean"),
         (("backbones", "--figure", "all.png"), "add its NAME"),
         (("backbones", "cnn", "--figure", "cnn.txt"), "--figure"),

@@ -1,4 +1,4 @@
-"""In every tool that takes an estimator: scikit-learn's and imbalanced-learn's."""
+"""FERClassifier in the tools of scikit-learn and imbalanced-learn that accept an estimator."""
 
 import numpy as np
 import pandas as pd
@@ -242,8 +242,8 @@ def test_html_diagram_shows_every_step():
 # weights
 
 
-def test_weights_equal_repeated_rows_where_nothing_else_differs(data):
-    """In one batch, without batch norm, dropout and augmentation, a weight of 3 is three of a row, exactly."""
+def test_weights_equal_repeated_rows_if_nothing_else_differs(data):
+    """In one batch, without batch norm, dropout and augmentation, a weight of 3 equals three copies of a row."""
 
     def linear(num_classes, in_channels):
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(in_channels * 24 * 24, num_classes))
@@ -260,7 +260,7 @@ def test_weights_equal_repeated_rows_where_nothing_else_differs(data):
 
 
 def test_weights_equal_repeated_rows_on_average(data):
-    """With all that makes a network train well, over several seeds."""
+    """With batch norm, dropout and augmentation, over several seeds."""
     X, y, X_test, _ = data
     weight = np.where(y == "happy", 4, 1)
     epochs = 10
@@ -288,7 +288,7 @@ def test_weights_are_routed_through_pipelines_and_searches(data):
     with sklearn.config_context(enable_metadata_routing=True):
         model = quick().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipeline = Pipeline([("resize", ImageResizer(20)), ("classify", model)])
-        pipeline.set_score_request(sample_weight=True)  # scikit-learn before 1.8 wants it from the pipeline too
+        pipeline.set_score_request(sample_weight=True)  # scikit-learn before 1.8 needs it for the pipeline too
         pipeline.fit(X, y, sample_weight=weight)
         search = GridSearchCV(pipeline, {"classify__lr": [1e-2]}, cv=2, error_score="raise")
         search.fit(X, y, sample_weight=weight)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture
 def client():
-    """Two workers, each of which keeps what was scattered, so that it outlives the other."""
+    """Two workers. Each keeps the scattered data, so that either one may be lost."""
     with (
         dask.config.set({"distributed.scheduler.active-memory-manager.start": False}),
         distributed.LocalCluster(

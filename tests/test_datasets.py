@@ -91,7 +91,7 @@ CHALLENGE = {
 }
 JUNK = {"__MACOSX/._fer2013.csv": b"\x00\x05\x16\x07", "__MACOSX/train/happy/._1.png": b"\x00", ".DS_Store": b"\x00"}
 
-# Every form in which the same faces may come: (name of the file or folder, what is in it).
+# All forms of the same faces: (name of the file or folder, its content).
 LAYOUTS = {
     "csv": ("fer2013.csv", FULL),
     "csv of icml": ("icml_face_data.csv", table(["emotion", " Usage", " pixels"])),
@@ -197,7 +197,11 @@ def test_usage_selects(form, usage, tmp_path):
 @pytest.mark.parametrize(
     ("usage", "message"),
     [
-        ("Test", r"^Expected Test faces in .*, got only Training \(14\), PublicTest \(5\), PrivateTest \(5\)"),
+        (
+            "Test",
+            r"^Expected Test faces in .*, got only Training \(14\), PublicTest \(5\), PrivateTest \(5\): "
+            r"pass usage=\['PublicTest', 'PrivateTest'\]\.",
+        ),
         (["Training", "Validation", "Test"], "^Expected Validation and Test faces in .*, got only Training"),
         (
             "train",
@@ -242,7 +246,7 @@ def test_images_have_no_strings(tmp_path):
 )
 def test_usage_comes_from_the_folder(folder, usage, tmp_path):
     path = write(tmp_path / "fer", images(folder + "/{emotion}/{i}.png"))
-    for faces in load_fer2013(path), load_fer2013(path / folder):  # its own name counts as well
+    for faces in load_fer2013(path), load_fer2013(path / folder):  # the name of the folder itself counts as well
         assert set(faces.usage) == {usage}
         assert np.array_equal(faces.data, PIXELS)
         assert np.array_equal(faces.target, TARGET)
@@ -338,7 +342,7 @@ def test_several_bad_rows(tmp_path):
     assert np.array_equal(faces.target, np.delete(TARGET, [2, 8, 19]))
 
 
-LONG = 24  # times FULL, which is more than the loader parses at a time
+LONG = 24  # copies of FULL are more than the loader parses at a time
 
 
 def test_rows_are_numbered_across_the_whole_table(tmp_path):
@@ -356,7 +360,7 @@ def test_rows_are_numbered_across_the_whole_table(tmp_path):
     kept = [row for row in np.flatnonzero(usage == usage[position]) if row != position]
     assert np.array_equal(faces.origin, kept)
     assert np.array_equal(faces.data, np.tile(PIXELS, (LONG, 1))[kept])
-    faces = load_fer2013(path, usage="PublicTest")  # the other usages' faults don't matter
+    faces = load_fer2013(path, usage="PublicTest")  # faults in other splits do not matter
     assert np.array_equal(faces.origin, np.flatnonzero(usage == "PublicTest"))
 
 
@@ -423,7 +427,7 @@ def test_damaged_archives(layout, how, tmp_path):
 
 def test_a_zip_that_points_before_its_start(tmp_path):
     content = bytearray(pack_zip({"fer2013.csv": FULL}))
-    content[-3] = 44  # where its directory is to be found
+    content[-3] = 44  # the position of its directory
     with pytest.raises(ValueError, match="is truncated or damaged"):
         load_fer2013(write(tmp_path / "fer2013.zip", content))
 
@@ -472,7 +476,7 @@ def test_a_damaged_file_beside_good_data_is_skipped_and_named(bad, good, tmp_pat
         faces = load_fer2013(folder)
     assert len(faces.data) == N
     is_archive = name in ("a.zip", "a.tar.gz")
-    looked_into = not is_archive or good in ("lesser table", "zip")  # archives are opened only if nothing is better
+    looked_into = not is_archive or good in ("lesser table", "zip")  # archives are only opened if nothing is better
     assert len(caught) == looked_into
     for warning in caught:
         assert re.match(rf"Skipped files in .*fer that cannot be read: fer/{name} \(.+\)\. ", str(warning.message))
@@ -576,6 +580,9 @@ def test_invalid_errors_is_refused(tmp_path):
             ["train/happy/1.png", "train/contempt/2.png"],
             "in folders named angry, .*, got images in contempt: rename",
         ),
+        (["train/happy/1.png", "train/contempt/2.png"], r"load_ferplus .*pass the files: X = .*rglob\("),
+        ([f"train/{code}/1.png" for code in range(1, 8)], "In RAF-DB, 1 to 7 are surprise, fear"),
+        (["train/joy/1.png"], r"To train on the names of your folders, .*\*\.png.*path\.parent\.name"),
         (["train/happy/new/1.png"], "got images in new: rename"),
         (
             ["train/1/1.png", "train/2/2.png"],
@@ -636,7 +643,7 @@ SMALL = {
 @given(data=st.data())
 def test_corrupt_data_raises_a_value_error_or_loads_correctly(form, data):
     content = bytearray(SMALL[form])
-    # Headers are a small part of a file and hold most of what can go wrong.
+    # Most errors are in headers, which are a small part of a file.
     near_an_end = st.one_of(st.integers(0, 200), st.integers(-200, -1), st.integers(0, len(content) - 1))
     for position in data.draw(st.lists(near_an_end, max_size=8), label="overwritten"):
         content[position] = data.draw(st.one_of(st.sampled_from(b',"\n 0\x00\xff'), st.integers(0, 255)))

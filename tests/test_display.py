@@ -31,7 +31,7 @@ from ferkit.display import (
 )
 from ferkit.report import Report, evaluate
 
-# rows are true: of three angry faces one is taken for happy, of two happy ones both for angry
+# rows are true labels: one of three angry faces is predicted as happy, and both happy ones as angry
 TRUE = ["angry"] * 3 + ["happy"] * 2 + ["sad"]
 PREDICTED = ["angry", "angry", "happy", "angry", "angry", "sad"]
 BETTER = ["angry", "angry", "angry", "happy", "angry", "angry"]
@@ -250,8 +250,8 @@ def test_a_backbone_without_convolutions_is_refused(tiny, faces, display_class):
         ("resnet18", "layer4", 2),
         pytest.param("vgg11_bn", "features.25", 3, marks=pytest.mark.slow),
         ("mobilenet_v3_small", "features", 2),
-        ("googlenet", "inception5b", 2),  # whose branches stand side by side
-        ("squeezenet1_1", "classifier.1", 2),  # on which a ReLU writes
+        ("googlenet", "inception5b", 2),  # has parallel branches
+        ("squeezenet1_1", "classifier.1", 2),  # is overwritten by an in-place ReLU
         ("timm/resnet10t", "layer4", 2),
     ],
 )
@@ -275,7 +275,7 @@ def test_grad_cam_finds_the_last_maps_and_changes_nothing(tiny, faces, names, ba
 
 
 class Corners(torch.nn.Module):
-    """Tells by the brightness of its upper left corner and of its lower right one."""
+    """Classifier that compares the brightness of the upper left and the lower right corner."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__()

@@ -39,7 +39,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def planted(data):
-    """Images with copies: 240 is PublicTest, 270 PrivateTest, what comes before Training."""
+    """Images with copies: rows from 240 are PublicTest, from 270 PrivateTest, all others Training."""
     images = data.images.copy()
     images[[240, 241]] = images[3]
     images[270] = images[5, :, ::-1]
@@ -205,7 +205,7 @@ def test_invalid_input_is_named(arguments, words):
         find_duplicates(**arguments)
 
 
-# the command
+# ferkit audit
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +269,8 @@ def test_audit_of_only_test_faces_does_not_mention_training(tmp_path, capsys):
     )
     assert audit(tmp_path / "f.csv") == 0
     assert "Training" not in capsys.readouterr().out
+
+
+def test_repr_is_short(faces):
+    found = find_duplicates(np.concatenate([faces.images, faces.images[:4], np.zeros((2, 48, 48), np.uint8)]))
+    assert repr(found) == f"Duplicates(n=216, exact=10, near={found.near.sum()}, flat=2)"

@@ -116,7 +116,7 @@ def test_codes_match_the_names_of_emotions():
     mean = {name: faces.images[faces.target == code].mean(axis=0) for code, name in enumerate(faces.target_names)}
     mouth = {name: face[34:39, 21:27].mean() for name, face in mean.items()}
     assert mouth.pop("surprise") < min(mouth.values()) - 20  # wide open, so dark
-    # dark brows make the strip below their inner ends darker than the strip above when they are lowered
+    # lowered brows make the strip below their inner ends darker than the strip above
     inner = {name: np.hstack([face[:, 18:22], face[:, 26:30]]).mean(axis=1) for name, face in mean.items()}
     lowered = {name: rows[10:13].mean() - rows[15:18].mean() for name, rows in inner.items()}
     assert max(lowered, key=lowered.get) == "angry"
@@ -125,7 +125,7 @@ def test_codes_match_the_names_of_emotions():
 
 
 def edges(images, cell=6):
-    """Strength of the edges of eight directions in every cell of every image: what a convolution could see."""
+    """Strength of the edges of eight directions in every cell of every image, as features of a convolution."""
     images = images.astype(np.float32)
     right, down = np.diff(images, axis=2)[:, :-1], np.diff(images, axis=1)[:, :, :-1]
     maps = np.stack([sign * step for step in (right, down, right + down, right - down) for sign in (1, -1)], axis=1)
@@ -141,7 +141,7 @@ def faces():
 
 
 def accuracy(classifier, faces, features):
-    """Accuracy on the last 20 % of a classifier that is trained on the others."""
+    """Accuracy on the last 20 % of the faces of a classifier that is trained on the others."""
     train, test = slice(0, 2400), slice(2400, 3000)
     return classifier.fit(features[train], faces.target[train]).score(features[test], faces.target[test])
 

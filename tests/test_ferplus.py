@@ -26,7 +26,7 @@ def cast(winners, runners_up=None, most=7):
 VOTES = cast(CHOICE_OF_CODE[FACES.target])
 VOTES[5::10] = cast([8] * 14)  # unknown
 VOTES[6::10] = cast([9] * 14)  # not a face
-VOTES[7::10] = cast([7] * 14, [1] * 14)  # contempt, of which FER2013 knows nothing
+VOTES[7::10] = cast([7] * 14, [1] * 14)  # contempt, which FER2013 does not have
 VOTES[8::10] = cast(CHOICE_OF_CODE[FACES.target[8::10]], most=5)  # a draw
 CLEAR = ~np.isin(np.arange(N) % 10, [5, 6, 8])
 DISTRIBUTED = ~np.isin(np.arange(N) % 10, [5, 6])
@@ -51,7 +51,7 @@ def files(tmp_path_factory):
     return write_votes(folder / "fer2013new.csv"), write_faces(folder / "fer2013.csv")
 
 
-# The votes that are not 0, the majority of them, and their distribution; None where the face is left out.
+# The votes that are not 0, their majority and their distribution; None if the face is left out.
 RULES = [
     ({"neutral": 10}, "neutral", {"neutral": 1}),
     ({"contempt": 8, "anger": 2}, "contempt", {"contempt": 1}),
@@ -145,7 +145,7 @@ def test_fer2013_without_all_usages(there, files, tmp_path):
 
 
 def test_faces_without_an_image_name_are_skipped(files, tmp_path):
-    # As published, names skip some of the rows without one, and so are no numbers of rows.
+    # In the published table, names skip some rows, so they are not row numbers.
     names = ["" if i % 10 == 1 else f"fer{i - i // 10:07d}.png" for i in range(N)]
     path = write_votes(tmp_path / "fer2013new.csv", names=names)
     check(load_ferplus(path, fer2013=files[1]), CLEAR & (np.arange(N) % 10 != 1))

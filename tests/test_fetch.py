@@ -23,7 +23,7 @@ def nothing_is_downloaded(monkeypatch, tmp_path):
 
 @pytest.fixture
 def kagglehub(monkeypatch):
-    """Puts a kagglehub in place whose downloads are done by a function of the folder to write to."""
+    """Replace kagglehub by one whose download is a function of the folder to write to."""
 
     def install(download):
         module = types.ModuleType("kagglehub")

@@ -1,4 +1,4 @@
-"""Image files instead of arrays, and the other forms that images come in."""
+"""Image files and other forms of images."""
 
 import threading
 
@@ -115,7 +115,7 @@ def test_missing_files_and_files_without_an_image_are_named(files, tiny, tmp_pat
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ValueError, match=r"text\.png can't be read as an image \(it is not an image, or it is damaged"):
         tiny().fit([*paths, tmp_path / "text.png"], np.append(faces.target, 0))
-    with pytest.raises(ValueError, match="an image_shape that says the size"):
+    with pytest.raises(ValueError, match="an image_shape without -1"):
         tiny(image_shape=(-1, 40)).fit(paths, faces.target)
     with pytest.raises(ValueError, match=r"pathlib\.Path"):
         tiny().fit(["some", "words"], [0, 1])

@@ -22,7 +22,7 @@ def spell(values):
 
 
 def read(row, n_pixels):
-    """The meaning of a row, in the plainest Python: list of values, or None if it is bad."""
+    """Return the values of a row as a list, or None if it is bad, in the plainest Python."""
     if isinstance(row, bytes):
         row = row.decode("utf-8", "replace")
     if not isinstance(row, str):
@@ -95,7 +95,7 @@ odd_rows = st.one_of(
 @example([b"1 2", b"3 \xb2"], 2)
 @example([b"1 2", "3 4"], 2)
 @example(["1 2 3 4\x1c"], 4)
-@example(["0" * 5000 + "7", "7"], 1)  # more digits than int() takes
+@example(["0" * 5000 + "7", "7"], 1)  # more digits than int() accepts
 def test_parser_agrees_with_plain_python(rows, n_pixels):
     check_against_reference(rows, n_pixels)
 
@@ -196,7 +196,7 @@ def test_a_series_is_read_by_position():
     ("counts", "n_pixels"),
     [
         ([4, 9, 9], 9),
-        ([3, 4], 4),  # a truncated first row is itself the bad one
+        ([3, 4], 4),  # the truncated first row is the bad one
         ([12, 12, 4], 12),
         ([5, 5, 5, 4], 4),  # five values are no image
         ([9] * 100 + [4] * 300, 9),

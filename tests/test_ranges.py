@@ -1,4 +1,4 @@
-"""Images on another scale than those of training: converted if that is certain, otherwise a warning."""
+"""Images on another scale than the training images: converted if that is certain, otherwise a warning."""
 
 import warnings
 

@@ -1,6 +1,7 @@
 import json
 
 import joblib
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -8,12 +9,13 @@ from ferkit import FERClassifier
 from ferkit.backbones import CNN
 from ferkit.datasets import make_faces
 from ferkit.display import ComparisonDisplay
+from ferkit.report import compare_reports
 from ferkit.runs import Run, compare_runs, train_run
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Leave figures empty, which take most of the time of a short run."""
+    """Leave figures empty, because they take most of the time of a short run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda self, file, **options: None)
         yield
@@ -45,6 +47,15 @@ def test_a_run_is_read_as_it_was_written(runs):
     assert [part["n"] for part in run.reports.values()] == [112, 14]
 
 
+def test_finished_runs_are_compared_without_predicting_again(runs, data):
+    reports = [run.read_report() for run in runs]
+    for run, report in zip(runs, reports, strict=True):
+        assert report.to_dict() == run.scores
+        test = data.usage == "PublicTest"
+        np.testing.assert_array_equal(report.y_pred, joblib.load(run.path / "model.joblib").predict(data.data[test]))
+    assert compare_reports(*reports).n == 14
+
+
 def test_a_run_records_its_parameters_and_data(runs):
     assert runs[0].matches(build(), "drawn")
     assert runs[0].matches(build(verbose=1), "drawn"), "progress bars don't change the result"
@@ -57,6 +68,22 @@ def test_the_model_is_fitted_in_place_and_saved(data, tmp_path):
     run = train_run(model, data, str(tmp_path))
     assert (joblib.load(run.path / "model.joblib").predict(data.data) == model.predict(data.data)).all()
     assert run.settings["data"] is None
+
+
+def test_every_epoch_is_scored_on_the_test_images(runs, data):
+    """The training, and with it the score on Training, is the same as without them."""
+    run = runs[0]
+    assert run.settings["history"][0]["valid_accuracy"] == pytest.approx(run.scores["accuracy"])
+    X, y = data.data[data.usage == "Training"], data.target_names[data.target][data.usage == "Training"]
+    alone = build().fit(X, y)
+    assert (joblib.load(run.path / "model.joblib").predict_proba(X) == alone.predict_proba(X)).all()
+    assert run.reports["Training"]["accuracy"] == alone.score(X, y)
+
+
+def test_validation_fraction_holds_back_training_images(data, tmp_path):
+    history = train_run(build(validation_fraction=0.25), data, tmp_path).settings["history"]
+    right = history[0]["valid_accuracy"] * 28  # a quarter of the Training images
+    assert right == pytest.approx(round(right), abs=1e-4)
 
 
 def test_parameters_that_json_cannot_hold_are_recorded(data, tmp_path):

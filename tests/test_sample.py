@@ -10,7 +10,7 @@ TABLE = make_faces(700, proportions="fer2013", as_frame=True, random_state=0)
 
 @pytest.fixture(params=["drawn", "FER2013"])
 def source(request, monkeypatch, tmp_path):
-    """Without FERKIT_DATA, and with a table where it says."""
+    """Without FERKIT_DATA, and with a table in the folder that it names."""
     monkeypatch.delenv("FERKIT_DATA", raising=False)
     if request.param == "FER2013":
         (tmp_path / "fer2013").mkdir()

@@ -1,4 +1,4 @@
-"""Tables are read as a plain reference parser reads them, whatever their quotes, line ends and damage.
+"""Tables of any quotes, line ends and damage are read like a plain reference parser reads them.
 
 `make test` compares 3,000 damaged tables. To compare more, in two processes, with the number of the first one:
 
@@ -170,7 +170,7 @@ def draw_table(random):
     ends = random.choice([["\n"], ["\r\n"], ["\r"], ["\n", "\n\n"], ["\n", "\r", "\r\n", "\n\n\n"]])
     lines = []
     for row in cells:
-        # a cell that says ""yes"" has quotes already
+        # a cell with ""yes"" has quotes already
         row = [f'"{cell}"' if random.random() < quoted or "yes" in cell else cell for cell in row]
         lines += [",".join(row), random.choice(ends)]
     content = bytearray("".join(lines[: random.choice([-1, None])]).encode())

@@ -1,4 +1,4 @@
-"""Starting from weights, freezing, learning rates by layer."""
+"""Initial weights, frozen epochs and learning rates by layer."""
 
 import re
 import sys
@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 from torchvision.models import get_model, get_model_weights
 
-from ferkit import FERClassifier
+from ferkit import FERClassifier, ImageResizer
 from ferkit.backbones import CNN, resolve_backbone
 from ferkit.datasets import make_faces
 
@@ -45,20 +48,7 @@ def changed(before, after):
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
-# where weights come from
-
-
-@pytest.fixture
-def torch_home(tmp_path, monkeypatch):
-    """torchvision's cache, in which lies a resnet18 of our own as the published one."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    torch.manual_seed(3)
-    network = get_model("resnet18")
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    url = get_model_weights("resnet18").DEFAULT.url
-    torch.save(network.state_dict(), folder / url.rpartition("/")[2])
-    return network.state_dict()
+# sources of weights
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "IMAGENET1K_V1", "DEFAULT"])
@@ -78,7 +68,7 @@ def test_published_weights_come_from_the_cache(weights, torch_home, tiny, faces)
 
 @pytest.mark.parametrize("backbone", ["mnasnet0_5", "densenet121", "googlenet", "mobilenet_v3_small"])
 def test_published_weights_are_converted_as_by_torchvision(backbone, tmp_path, monkeypatch, tiny, faces):
-    """Some files are of other names or an older version than the networks of today."""
+    """Some published files have other names or an older version than today's networks."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -93,8 +83,8 @@ def test_published_weights_are_converted_as_by_torchvision(backbone, tmp_path, m
         }
     torch.save(state, folder / get_model_weights(backbone).DEFAULT.url.rpartition("/")[2])
     model = tiny(backbone, weights="imagenet", frozen_epochs="all").fit(faces.data[:35], faces.target[:35])
-    learnt = changed(network.state_dict(), weights_of(model))
-    assert learnt <= class_parameters(backbone, in_channels=3)
+    learned = changed(network.state_dict(), weights_of(model))
+    assert learned <= class_parameters(backbone, in_channels=3)
 
 
 def test_a_damaged_file_in_the_cache(torch_home, tmp_path, tiny, faces):
@@ -105,7 +95,7 @@ def test_a_damaged_file_in_the_cache(torch_home, tmp_path, tiny, faces):
 
 
 def test_gray_images_give_the_same_result_as_rgb_copies_of_them(torch_home, tiny, faces):
-    """As they are by default; with in_channels=1 by summing the filters of the first layer."""
+    """RGB filters are unchanged by default; with in_channels=1, those of the first layer are summed."""
     params = {"weights": "imagenet", "frozen_epochs": "all", **FREE}
     X, y = faces.data[:35], faces.target[:35]
     model = tiny("resnet18", **params).fit(X, y)
@@ -184,7 +174,7 @@ def test_files_of_weights(suffix, save, classes, source, tiny, faces, tmp_path):
 
 
 def test_weights_improve_the_accuracy(source, tiny, tmp_path):
-    """What a network learnt of faces is worth more than the few faces that it is fine-tuned on."""
+    """Pretraining on many faces helps more than the few faces of the fine-tuning."""
     path = tmp_path / "faces.pth"
     torch.save(weights_of(source), path)
     few, test = make_faces(140, random_state=3), make_faces(300, random_state=4)
@@ -196,9 +186,9 @@ def test_weights_improve_the_accuracy(source, tiny, tmp_path):
 
 def test_weights_of_another_network(source, tiny, faces, tmp_path):
     torch.save(weights_of(source), tmp_path / "faces.pth")
-    with pytest.raises(ValueError, match=r"to another network than CNN: .*expected"):
+    with pytest.raises(ValueError, match=r"weights of a CNN, got .*another network: .*expected"):
         tiny(backbone_params={"widths": (8, 20)}, weights=tmp_path / "faces.pth").fit(faces.data, faces.target)
-    with pytest.raises(ValueError, match=r"to another network than ResNet: conv1.weight is missing"):
+    with pytest.raises(ValueError, match=r"weights of a ResNet, got .*: conv1.weight is missing"):
         tiny("resnet18", weights=tmp_path / "faces.pth").fit(faces.data, faces.target)
 
 
@@ -206,7 +196,7 @@ def test_weights_of_another_network(source, tiny, faces, tmp_path):
 def test_damaged_files_of_weights(suffix, tiny, faces, tmp_path):
     (tmp_path / f"faces.{suffix}").write_bytes(b"\xff" * 100)
     model = tiny(weights=tmp_path / f"faces.{suffix}")
-    with pytest.raises(ValueError, match="is damaged, or is not a file of weights"):
+    with pytest.raises(ValueError, match="which is damaged or holds other objects"):
         model.fit(faces.data, faces.target)
     assert not hasattr(model, "net_")
 
@@ -220,8 +210,8 @@ class Evil:
     ("content", "message"),
     [
         (Evil(), "that can be read safely"),
-        ([1, 2], "holds no state dict"),
-        (None, "no file of weights"),
+        ([1, 2], "Expected a state dict in"),
+        (None, "Expected a file of weights"),
     ],
     ids=["code", "a list", "nothing"],
 )
@@ -345,10 +335,10 @@ def test_frozen_epochs_only_train_the_head_of_every_kind(backbone, tiny, faces):
     model = tiny(backbone, frozen_epochs="all", max_epochs=2, ema_decay=None, augment=None, mixup=0)
     first = weights_of(model.fit(faces.data[:35], faces.target[:35]))
     model.partial_fit(faces.data[:35], faces.target[:35])
-    learnt = changed(first, weights_of(model))
-    assert learnt
+    learned = changed(first, weights_of(model))
+    assert learned
     hidden = {"classifier.0.weight", "classifier.0.bias"} if backbone == "mobilenet_v3_small" else set()
-    assert learnt <= class_parameters(backbone, in_channels=1) | hidden
+    assert learned <= class_parameters(backbone, in_channels=1) | hidden
 
 
 class Hidden(torch.nn.Module):
@@ -377,9 +367,9 @@ def test_hidden_layers_of_a_head_train_with_it(frozen_epochs, tiny, faces):
     model.set_params(max_epochs=2).fit(faces.data, faces.target)
     model.net_.frozen_epochs = 9
     model.partial_fit(faces.data, faces.target)
-    learnt = {name for name in changed(first, weights_of(model)) if "num_batches" not in name}
-    assert {"head.0.weight", "head.0.bias", "head.3.weight", "head.3.bias"} <= learnt
-    assert all(name.startswith("head.") for name in learnt)
+    learned = {name for name in changed(first, weights_of(model)) if "num_batches" not in name}
+    assert {"head.0.weight", "head.0.bias", "head.3.weight", "head.3.bias"} <= learned
+    assert all(name.startswith("head.") for name in learned)
 
 
 def test_hidden_layers_that_would_stay_random_are_refused(tiny, faces):
@@ -390,7 +380,7 @@ def test_hidden_layers_that_would_stay_random_are_refused(tiny, faces):
 
 
 class Masked(torch.nn.Module):
-    """With what the user's networks have: buffers of infinities, values computed while it is built, logits last."""
+    """Like users' networks: with a buffer of infinities, values computed while it is built, and logits last."""
 
     def __init__(self, num_classes, in_channels):
         super().__init__()
@@ -474,11 +464,11 @@ def test_a_rate_of_zero_does_not_change_the_backbone(source, tiny, faces, tmp_pa
     torch.save(weights_of(source), tmp_path / "faces.pth")
     before = weights_of(source)
     model = tiny(weights=tmp_path / "faces.pth", backbone_lr_scale=0).fit(faces.data, faces.target)
-    learnt = {name for name in changed(before, weights_of(model)) if "running" not in name and "num_" not in name}
-    assert learnt == {"head.weight", "head.bias"}
+    learned = {name for name in changed(before, weights_of(model)) if "running" not in name and "num_" not in name}
+    assert learned == {"head.weight", "head.bias"}
 
 
-# networks and the size of images
+# networks and image sizes
 
 
 def test_a_network_of_fixed_size_names_the_size(tiny, faces):
@@ -514,13 +504,39 @@ def test_soft_targets_pull_predictions_to_their_shares(tiny, faces):
     model = tiny(max_epochs=25, label_smoothing=0, lr=1e-2).fit(faces.data, pd.DataFrame(share, columns=["no", "yes"]))
     np.testing.assert_allclose(model.predict_proba(faces.data).mean(axis=0), [0.7, 0.3], atol=0.05)
     assert set(model.predict(faces.data)) == {"no"}
-    with pytest.raises(ValueError, match="not among the classes"):
+    with pytest.raises(ValueError, match=r"among the classes .*got \['maybe'\]"):
         tiny(class_weight={"maybe": 2}).fit(faces.data, pd.DataFrame(share, columns=["no", "yes"]))
     empty = tiny(class_weight="balanced").fit(faces.data, np.column_stack([share, np.zeros(210)]))
     assert np.isfinite(empty.history_[0]["train_loss"])
     weighted = tiny(max_epochs=25, label_smoothing=0, lr=1e-2, class_weight={"yes": 5})
     weighted.fit(faces.data, pd.DataFrame(np.eye(2)[np.arange(210) % 2], columns=["no", "yes"]))
     assert weighted.predict_proba(faces.data)[:, 1].mean() > 0.7
+
+
+def test_soft_targets_are_scored_by_the_most_probable_class(tiny, faces):
+    shares = np.random.default_rng(0).dirichlet(np.ones(7), 210)
+    votes, weight = pd.DataFrame(shares, columns=faces.target_names), faces.target + 1
+    y = votes.idxmax(axis=1)
+    model = tiny().fit(faces.data, votes)
+    assert model.score(faces.data, votes, weight) == model.score(faces.data, y, weight)
+    with pytest.raises(ValueError, match="Expected labels like 'angry', got"):
+        model.score(faces.data, shares)
+    model = tiny().fit(faces.data, shares)
+    assert model.score(faces.data, shares) == model.score(faces.data, shares.argmax(axis=1))
+    ties = np.tile([0, 0.5, 0.5, 0, 0, 0, 0], (210, 1))
+    assert model.score(faces.data, ties) == (model.predict(faces.data) == 1).mean()
+
+
+@pytest.mark.parametrize("as_pipeline", [False, True])
+def test_soft_targets_are_cross_validated(as_pipeline, tiny, faces):
+    votes = pd.DataFrame(np.eye(7)[faces.target] * 0.6 + 0.4 / 7, columns=faces.target_names)
+    y = faces.target_names[faces.target]
+    splits = list(StratifiedKFold(2).split(faces.data, y))
+    model = make_pipeline(ImageResizer(24), tiny()) if as_pipeline else tiny()
+    scores = cross_val_score(model, faces.data, votes, cv=splits, error_score="raise")
+    fits = [clone(model).fit(faces.data[train], votes.iloc[train]) for train, _ in splits]
+    expected = [fit.score(faces.data[test], y[test]) for fit, (_, test) in zip(fits, splits, strict=True)]
+    np.testing.assert_array_equal(scores, expected)
 
 
 @pytest.mark.parametrize(

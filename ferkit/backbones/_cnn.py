@@ -20,9 +20,9 @@ class ConvBlock(nn.Sequential):
 class CNN(nn.Module):
     """Small VGG-like network for small faces.
 
-    The stem is a 5×5 convolution with stride 2, which reduces the number of pixels to a quarter. Then follows one stage
-    of 3×3 convolutions for each value of ``widths``, with max-pooling between stages. Global average pooling, dropout
-    and a linear layer follow at the end. Images of any size work.
+    A 5×5 convolution with stride 2 reduces the number of pixels to a quarter. It is followed by one stage of 3×3
+    convolutions for each value of ``widths``, with max-pooling between stages, and by global average pooling, dropout
+    and a linear layer. Images of any size work.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class CNN(nn.Module):
     widths : sequence of int, default=(48, 96, 192, 256)
         Number of channels of each stage.
     depth : int, default=2
-        Number of convolutions per stage. In the first stage, the stem is one of them.
+        Number of convolutions per stage. In the first stage, the 5×5 convolution is one of them.
     dropout : float, default=0.3
         Probability of dropping a feature before the linear layer.
 

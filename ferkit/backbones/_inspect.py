@@ -35,6 +35,12 @@ class Layer:
         Number of its own parameters, without those of its submodules.
     flops : int
         Number of floating-point operations per image. A multiply-add counts as two.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import CNN, summarize
+    >>> summarize(CNN(num_classes=7), (1, 48, 48)).layers[-1]
+    Layer(name='head', kind='Linear', shape=(7,), parameters=1799, flops=3584)
     """
 
     name: str
@@ -57,6 +63,12 @@ class Summary:
         Number of parameters of the network.
     flops : int
         Number of floating-point operations per image. A multiply-add counts as two.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import CNN, summarize
+    >>> summarize(CNN(num_classes=7), (1, 48, 48)).parameters
+    1680375
     """
 
     layers: list[Layer]

@@ -57,6 +57,12 @@ class Backbone:
     --------
     register_backbone : Register a builder under a name.
     resolve_backbone : Return the backbone with a name.
+
+    Examples
+    --------
+    >>> from ferkit.backbones import resolve_backbone
+    >>> resolve_backbone("vgg_fer").optimizer
+    'sgd'
     """
 
     build: Callable[..., nn.Module]
@@ -187,6 +193,18 @@ def _timm_backbone(name):
     return Backbone(partial(_timm, name), "adamw", 1e-3, "timm", size, partial(timm_weights, name))
 
 
+def _published_backbone(build):
+    """The backbone that has the name of a function of torchvision or timm, such as ``torchvision.models.resnet18``."""
+    name, library = getattr(build, "__name__", ""), getattr(build, "__module__", "").partition(".")[0]
+    if library == "torchvision" and name in _torchvision_names():
+        import torchvision
+
+        return _torchvision_backbone(name) if torchvision.models.get_model_builder(name) is build else None
+    if library == "timm" and _import_timm(name).is_model(name):
+        return _timm_backbone(name)
+    return None
+
+
 def _list(names):
     return " or ".join(map(repr, names))
 
@@ -312,7 +330,7 @@ def resolve_backbone(backbone: str | Callable[..., nn.Module]) -> Backbone:
     (224, 'He et al., CVPR 2016')
     """
     if not isinstance(backbone, str):
-        return Backbone(_check_builder(backbone))
+        return _published_backbone(backbone) or Backbone(_check_builder(backbone))
     if backbone in BACKBONES:
         return BACKBONES[backbone]
     if backbone.startswith("timm/"):

@@ -55,10 +55,13 @@ def apportion(n_samples, proportions):
 def check_held(held, wanted, source):
     """Raise if a split of `wanted` has no faces; `held` counts the faces of each split."""
     if missing := [usage for usage in wanted or () if not held[usage]]:
-        found = [f"{usage} ({held[usage]:,})" for usage in USAGES if held[usage]]
-        raise ValueError(f"Expected {' and '.join(missing)} faces in {source}, got only {shorten(found) or 'none'}.")
+        found = [usage for usage in USAGES if held[usage]]
+        counts = shorten([f"{usage} ({held[usage]:,})" for usage in found])
+        instead = [usage for usage in found if usage != "Training"] or found
+        remedy = f": pass usage={(instead[0] if len(instead) == 1 else instead)!r}" if instead else ""
+        raise ValueError(f"Expected {' and '.join(missing)} faces in {source}, got only {counts or 'none'}{remedy}.")
 
 
 def shorten(names, most=8):
-    """Join names by commas, the first few of many."""
+    """Join the first names by commas."""
     return ", ".join(names[:most]) + (", …" if len(names) > most else "")

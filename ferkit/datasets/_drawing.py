@@ -363,10 +363,9 @@ def make_faces(
         DESCR : str
             Description of the data set.
 
-    Raises
-    ------
-    ValueError
-        If a parameter is out of its range, or ``proportions`` are not seven non-negative numbers with a positive sum.
+    See Also
+    --------
+    sample_faces : Takes faces of FER2013 instead, if they are available.
 
     Examples
     --------

@@ -27,7 +27,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True, eq=False)
 class Duplicates:
-    """Result of :func:`find_duplicates`; ``str()`` of it is a table.
+    """Result of :func:`find_duplicates`. ``str()`` returns a table.
 
     Attributes
     ----------
@@ -54,6 +54,12 @@ class Duplicates:
         The splits, as given.
     names : ndarray of shape (n,)
         The names of the rows.
+
+    Examples
+    --------
+    >>> from ferkit.datasets import find_duplicates, make_faces
+    >>> find_duplicates(make_faces(3, random_state=0).data[[0, 1, 2, 1]]).exact
+    array([False,  True, False,  True])
     """
 
     group: np.ndarray
@@ -67,6 +73,10 @@ class Duplicates:
     similarity: np.ndarray
     usage: np.ndarray | None
     names: np.ndarray
+
+    def __repr__(self) -> str:
+        counts = {kind: int(getattr(self, kind).sum()) for kind in ("exact", "near", "flat")}
+        return f"Duplicates(n={len(self.group)}, {', '.join(f'{kind}={count}' for kind, count in counts.items())})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return counts and the names of the first few rows of each kind, ready for JSON.
@@ -140,9 +150,8 @@ def find_duplicates(
 
     The similarity of two images is the correlation of their edges and features, that is, of their differences of two
     Gaussians, which keep structures of about 2 to 5 pixels at 48×48. It is the maximum over all shifts by up to one
-    pixel in each direction, and over the image and its mirror image. It does not depend on brightness and contrast. All
-    pairs are first compared by their low frequencies; the full similarity is computed for pairs that correlate there by
-    0.75 or more.
+    pixel in each direction, and over the image and its mirror image. It does not depend on brightness and contrast. To
+    save time, it is only computed for pairs whose low frequencies have a correlation of at least 0.75.
 
     Parameters
     ----------
@@ -155,8 +164,8 @@ def find_duplicates(
         The split of each row. One of the splits must be called ``"Training"``.
     threshold : float or None, default=0.75
         Minimum similarity of near duplicates, above 0 and at most 1. With None, only exact duplicates are searched.
-        Below about 0.7, pairs of FER2013 are increasingly often different people who look alike; check them with
-        `pairs` and `similarity`. Drawn faces are more similar to each other than photographs.
+        Below about 0.7, more and more pairs of FER2013 are different people who look alike; check them with `pairs` and
+        `similarity`. Drawn faces are more similar to each other than photographs.
     image_shape : tuple of int, default=None
         (height, width) or (height, width, channels) of the rows, if images are not square.
     names : array-like of shape (n,), default=None

@@ -1,6 +1,7 @@
-"""Load FER2013 in any of the forms that people have: a table, an archive or a folder of images."""
+"""Load FER2013 from a table, an archive or a folder of images."""
 
 import errno
+import posixpath
 import re
 import tarfile
 import warnings
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 from csv import Error as CSVError
 from os import PathLike
 from pathlib import Path
+from reprlib import repr as short_repr
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +25,7 @@ from ._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES, USAGE_NAMES, USAGES
 __all__ = ["load_fer2013"]
 
 FILE_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
-NOT_AS_NAMED = (CSVError, tarfile.ReadError)  # errors for a file that is no table or archive, whatever its name says
+NOT_AS_NAMED = (CSVError, tarfile.ReadError)  # errors for a file that is no table or archive, contrary to its name
 
 DESCR = """\
 FER2013, facial expression recognition
@@ -195,7 +197,7 @@ def _check_usage(usage):
         return None
     wanted = (usage,) if isinstance(usage, str) else tuple(usage)
     if not wanted or not set(wanted) <= set(USAGES):
-        raise ValueError(f"Expected usage to be one or several of {', '.join(USAGES)}, got usage={usage!r}.")
+        raise ValueError(f"Expected usage to be one or several of {', '.join(USAGES)}, got usage={short_repr(usage)}.")
     return wanted
 
 
@@ -255,6 +257,17 @@ def _read_images(members, names, path, wanted, errors, verbose):
     return data[: len(kept)], np.array(target, np.int64), np.array(usages, USAGE_DTYPE), np.array(origin), faults
 
 
+def _advise(folders, suffix):
+    """Return what to use for folders of other emotions."""
+    if folders == set("1234567"):
+        return "In RAF-DB, 1 to 7 are surprise, fear, disgust, happy, sad, angry and neutral."
+    ferplus = "load_ferplus loads FER2013's faces with contempt. " if "contempt" in folders else ""
+    return (
+        f"{ferplus}To train on the names of your folders, pass the files: "
+        f'X = sorted(Path("folder").rglob("*{suffix}")); y = [path.parent.name for path in X].'
+    )
+
+
 def _place_images(names: list[str]) -> list[tuple[str, int, str]]:
     """Return a list of (name, emotion code, usage) in the order that the loader promises."""
     sets: dict[tuple, dict] = defaultdict(dict)  # folder of splits or emotions -> {path inside it: name}
@@ -278,7 +291,8 @@ def _place_images(names: list[str]) -> list[tuple[str, int, str]]:
     if unknown := sorted(folders - set(codes)):
         raise ValueError(
             f"Expected images in folders named {shorten(EMOTIONS)}, got images in {shorten(unknown)}: rename these "
-            "folders or move them away (digits count as FER2013's codes only if all of 0 to 6 exist)."
+            "folders or move them away (digits count as FER2013's codes only if all of 0 to 6 exist). "
+            + _advise(folders, posixpath.splitext(next(iter(images.values())))[1])
         )
     faces = []
     for (*split, folder, file), name in images.items():

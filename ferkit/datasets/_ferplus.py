@@ -147,7 +147,7 @@ def load_ferplus(
             f"Expected usage to be one or several of {', '.join(held)}, the splits in fer2013, got usage={usage!r}."
         )
 
-    # Image names look like row numbers but are not. All that matters is whether a face has one.
+    # Image names look like row numbers but are not, so they only tell whether a face has a name.
     in_held = np.isin(voted, held)
     votes, voted, named = votes[in_held], voted[in_held], named[in_held]
     if not np.array_equal(voted, faces.usage):

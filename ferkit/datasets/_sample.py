@@ -38,9 +38,8 @@ def sample_faces(
 ) -> Bunch:
     """Take a sample of faces of one split, from FER2013 if ``FERKIT_DATA`` is set, otherwise drawn.
 
-    Examples written with this function run anywhere. They use real faces if the environment variable ``FERKIT_DATA`` is
-    set to a folder that has FER2013 in its subfolder ``fer2013``, as :func:`fetch_fer2013` stores it. Otherwise the
-    faces come from :func:`make_faces`. Nothing is downloaded.
+    The environment variable ``FERKIT_DATA`` names a folder that has FER2013 in its subfolder ``fer2013``, as
+    :func:`fetch_fer2013` stores it. Nothing is downloaded. Examples that use this function therefore run anywhere.
 
     Parameters
     ----------
@@ -48,27 +47,24 @@ def sample_faces(
         Number of faces.
     usage : {"Training", "PublicTest", "PrivateTest"}, default="Training"
         The split. Different splits give different rows, but FER2013 contains some photographs in two splits.
-    proportions : None, "fer2013" or array-like of shape (7,), default=None
-        Frequencies of the emotions, as in :func:`make_faces`. FER2013 gives at most the faces that it has; its
-        PublicTest split has 56 faces that show disgust.
-    as_frame : bool, default=False
-        Whether to add a ``frame`` with the columns of the FER2013 CSV.
-    random_state : int, RandomState instance or None, default=None
-        Determines the faces. Pass an int to get the same faces in every call.
+    proportions, as_frame, random_state
+        See :func:`make_faces`. FER2013 gives at most the faces that it has; its PublicTest split has 56 faces that show
+        disgust.
 
     Returns
     -------
     faces : :class:`~sklearn.utils.Bunch`
-        A Bunch like that of :func:`make_faces`, with images of 48×48 pixels: ``data`` of shape (n, 2304) and dtype
-        uint8, ``images`` (n, 48, 48), ``target`` (n,) int64, ``target_names`` (7,), ``usage`` (n,), ``DESCR``, and
-        with ``as_frame=True`` also ``frame`` (n, 3).
+        The attributes that :func:`make_faces` returns, for faces of 48×48 pixels.
 
     Raises
     ------
     FileNotFoundError
         If ``FERKIT_DATA`` is set and FER2013 is missing from it.
-    ValueError
-        If a parameter is out of its range.
+
+    See Also
+    --------
+    make_faces : Draws faces.
+    load_fer2013 : Loads all faces.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # in the order of FER2013's codes
 FERPLUS_EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 
-# FER2013's code of each name, of each digit, and of everything that a table may hold.
+# FER2013's code for each name, for each digit, and for each cell that a table may contain.
 NAME_CODES = {name: code for code, name in enumerate(EMOTIONS)}
 NAME_CODES |= {"anger": 0, "disgusted": 1, "fearful": 2, "happiness": 3, "sadness": 4, "surprised": 5, "neutrality": 6}
 DIGIT_CODES = {str(code): code for code in range(len(EMOTIONS))}

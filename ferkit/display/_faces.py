@@ -9,14 +9,15 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import _safe_indexing
 
-from .._images import Images, to_rows, to_stack, to_tensor
+from .._images import Images, pixel_range, to_rows, to_stack, to_tensor
 from .._validation import check_labels, check_proba
-from ..augmentation import ImageAugmenter
+from ..augmentation import Augmentation, ImageAugmenter, resolve_augment
+from ..training import seeded
 from ._base import COLORS, new_axes, new_grid, seen_images, show_prediction, show_rows, to_images, to_rows_and_shape
 
 __all__ = ["AugmentationDisplay", "ClassDistributionDisplay", "FacesDisplay", "PredictionsDisplay"]
 
-_NO_CHANGES = ("image_shape", "n_copies", "random_state")  # parameters of an augmenter that change no image
+_NO_CHANGES = ("image_shape", "n_copies", "probability", "random_state")  # parameters that do not change an image
 
 
 class ClassDistributionDisplay:
@@ -67,12 +68,7 @@ class ClassDistributionDisplay:
         return cls(counts, [str(label) for label in labels]).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        ClassDistributionDisplay
-        """
+        """Draw and return the display."""
         from matplotlib.ticker import MaxNLocator
 
         if not self.counts:
@@ -167,25 +163,20 @@ class FacesDisplay:
         return cls([images[rows] for rows in chosen], [str(label) for label in labels]).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        FacesDisplay
-        """
+        """Draw and return the display."""
         self.figure_, self.axes_ = show_rows(self.images, self.labels)
         return self
 
 
 class AugmentationDisplay:
-    """Effect of an augmenter on one image: one row of draws per parameter, and one row with all of them.
+    """Effect of an augmentation on one image: one row of draws per change, and one row with all of them.
 
     Parameters
     ----------
     images : list of arrays of shape (1 + n_draws, height, width, channels)
         The original image and its augmented versions, one array per row.
     labels : sequence of str
-        Parameter that changes the images of each row.
+        What changes the images of each row: a parameter, or the name of a callable.
 
     Attributes
     ----------
@@ -208,14 +199,21 @@ class AugmentationDisplay:
 
     @classmethod
     def from_estimator(
-        cls, augmenter: ImageAugmenter, image: np.ndarray, *, n_draws: int = 7, random_state: int = 0
+        cls,
+        augmenter: Augmentation | Sequence[Augmentation],
+        image: np.ndarray,
+        *,
+        n_draws: int = 7,
+        random_state: int = 0,
     ) -> Self:
-        """Apply each parameter that is not 0 by itself, then all together, and draw.
+        """Apply each change by itself, then all together, and draw.
+
+        The changes are the parameters of an ImageAugmenter that are not 0, or the elements of a list.
 
         Parameters
         ----------
-        augmenter : ImageAugmenter
-            Augmenter to show. It is not changed.
+        augmenter : ImageAugmenter, callable or list of these
+            Augmentation to show, as for ``FERClassifier(augment=…)``. It is not changed.
         image : array of shape (n_pixels,), (height, width) or (height, width, channels)
             One image.
         n_draws : int, default=7
@@ -227,30 +225,36 @@ class AugmentationDisplay:
         -------
         AugmentationDisplay
         """
-        changes = {
-            name: amount for name, amount in augmenter.get_params().items() if amount and name not in _NO_CHANGES
-        }
-        single = [{**dict.fromkeys(changes, 0), name: amount} for name, amount in changes.items()]
-        original, shape = to_rows_and_shape(image[None], augmenter.image_shape)
+        changes = _list_changes(augmenter)
+        if len(changes) > 1 or isinstance(augmenter, ImageAugmenter):
+            changes.append(("all together", augmenter))
+        original, shape = to_rows_and_shape(image[None], getattr(augmenter, "image_shape", None))
         batch = to_tensor(original, shape).float().repeat(n_draws, 1, 1, 1)
         generator = torch.Generator().manual_seed(random_state)
         images = []
-        for change in (*single, changes):
-            drawn = clone(augmenter).set_params(**change)(batch, generator=generator).clamp(batch.min(), batch.max())
-            rows = np.concatenate([original, to_rows(drawn).astype(original.dtype)])
-            images.append(to_stack(rows, shape))
-        return cls(images, [f"{name}={amount:g}" for name, amount in changes.items()] + ["all together"]).plot()
+        with seeded(random_state, "cpu"):  # transforms of other libraries draw from PyTorch's stream
+            for _, change in changes:
+                augment = resolve_augment(change, pixel_range(original))
+                drawn = (augment(batch, generator=generator) if augment else batch).clamp(batch.min(), batch.max())
+                rows = np.concatenate([original, to_rows(drawn).astype(original.dtype)])
+                images.append(to_stack(rows, shape))
+        return cls(images, [label for label, _ in changes]).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        AugmentationDisplay
-        """
+        """Draw and return the display."""
         self.figure_, self.axes_ = show_rows(self.images, self.labels, like=self.images[0][0])
         self.axes_[0, 0].set_title("original", fontsize=10)
         return self
+
+
+def _list_changes(augmenter):
+    """Pairs of (label, augmentation) for each change that an augmentation makes."""
+    if isinstance(augmenter, ImageAugmenter):
+        amounts = {name: value for name, value in augmenter.get_params().items() if value and name not in _NO_CHANGES}
+        singles = [(name, amount, {**dict.fromkeys(amounts, 0), name: amount}) for name, amount in amounts.items()]
+        return [(f"{name}={amount:g}", clone(augmenter).set_params(**only)) for name, amount, only in singles]
+    steps = augmenter if isinstance(augmenter, (list, tuple)) else [augmenter]
+    return [(getattr(step, "__name__", type(step).__name__), step) for step in steps]
 
 
 class PredictionsDisplay:
@@ -319,12 +323,8 @@ class PredictionsDisplay:
             True labels.
         images : array of shape (n, height, width) or (n, height, width, channels), default=None
             Images to show. By default, the images that the classifier sees.
-        n_images : int, default=32
-            Maximum number of images.
-        order : {"random", "mistakes"}, default="random"
-            Show a random sample, or mistakes first, sorted by decreasing confidence.
-        random_state : int, default=0
-            Seed of the sample.
+        n_images, order, random_state
+            See :meth:`from_predictions`.
 
         Returns
         -------
@@ -381,12 +381,7 @@ class PredictionsDisplay:
         return cls(images[rows], y_true[rows], y_pred, y_proba[rows].max(axis=1)).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        PredictionsDisplay
-        """
+        """Draw and return the display."""
         self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*self.y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, self.y_true, strict=True)
         for ax, face in zip(self.axes_.flat, faces, strict=False):

@@ -47,12 +47,7 @@ class BackboneDisplay:
         self.title = title
 
     def plot(self) -> Self:
-        """Draw the layers that have FLOPs: convolutions, linear and attention layers.
-
-        Returns
-        -------
-        BackboneDisplay
-        """
+        """Draw the convolutions, linear layers and attention layers, and return the display."""
         from matplotlib import colormaps
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
@@ -157,12 +152,7 @@ class FilterDisplay:
         raise ValueError(f"Expected a backbone with a convolution, got {last.backbone!r}, which has no convolution.")
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        FilterDisplay
-        """
+        """Draw and return the display."""
         columns = min(8, len(self.filters))
         rows = -(-len(self.filters) // columns)
         self.figure_, self.axes_ = new_axes(rows, columns, 0.75 * columns + 1, max(0.75 * rows, 1.2))
@@ -180,7 +170,7 @@ class FilterDisplay:
 
 
 class GradCAMDisplay:
-    """Grad-CAM heat maps: bright regions speak for the predicted label.
+    """Grad-CAM heat maps: bright regions support the predicted label.
 
     Parameters
     ----------
@@ -256,8 +246,8 @@ class GradCAMDisplay:
         y : array-like of shape (n,), default=None
             True labels, to mark mistakes.
         layer : str, default=None
-            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the largest block around the
-            last convolution whose maps have the size of the convolution's.
+            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the outermost block around the
+            last convolution that has maps of the same size.
 
         Returns
         -------
@@ -269,7 +259,7 @@ class GradCAMDisplay:
             raise ImportError('Expected captum for GradCAMDisplay: pip install "ferkit[explain]"') from None
 
         for _, step in getattr(estimator, "steps", [])[:-1]:
-            X = step.transform(X) if hasattr(step, "transform") else X  # samplers act only in fit
+            X = step.transform(X) if hasattr(step, "transform") else X  # samplers only act in fit
         model = last_step(estimator)
         rows, shape = check_images(model, X, reset=False)
         images = to_stack(rows, shape)
@@ -289,12 +279,7 @@ class GradCAMDisplay:
         return cls(images, heat, model.classes_[best], probabilities.max(axis=1), y, title=title).plot()
 
     def plot(self) -> Self:
-        """Draw.
-
-        Returns
-        -------
-        GradCAMDisplay
-        """
+        """Draw and return the display."""
         y_true = [None] * len(self.images) if self.y_true is None else self.y_true
         self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, y_true, strict=True)

@@ -95,16 +95,10 @@ class ConfusionDisplay:
             Input of the classifier.
         y : array-like of shape (n,)
             True labels.
-        labels : array-like, default=None
-            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
-        normalize : {"true"}, default=None
-            Show shares of each true label instead of counts.
         baseline : classifier, default=None
             Another fitted classifier whose confusion matrix is subtracted.
-        ax : matplotlib Axes, default=None
-            Axes to draw in. By default, those of a new figure.
-        name : str, default=None
-            Name of the model or the images, for the title.
+        labels, normalize, ax, name
+            See :meth:`from_predictions`.
 
         Returns
         -------
@@ -139,7 +133,7 @@ class ConfusionDisplay:
         y_true, y_pred : array-like of shape (n,)
             True and predicted labels.
         labels : array-like, default=None
-            Labels in the order to show them. Other labels that occur follow. By default, all labels are sorted.
+            Labels to show first, in this order. All other labels that occur come after them, sorted.
         normalize : {"true"}, default=None
             Show shares of each true label instead of counts.
         baseline : array-like of shape (n,), default=None
@@ -192,7 +186,7 @@ class ConfusionDisplay:
         ]
 
     def plot(self, ax: "Axes | None" = None, *, name: str | None = None) -> Self:
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
@@ -200,10 +194,6 @@ class ConfusionDisplay:
             Axes to draw in. By default, those of a new figure.
         name : str, default=None
             Name of the model or the images, for the title.
-
-        Returns
-        -------
-        ConfusionDisplay
         """
         values, counts = self.values, np.asarray(self.confusion)
         if ax is None:
@@ -266,16 +256,12 @@ class ClassScoresDisplay:
         self.scores = scores
 
     def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw in. By default, those of a new figure.
-
-        Returns
-        -------
-        ClassScoresDisplay
         """
         from matplotlib.ticker import PercentFormatter
 
@@ -366,16 +352,12 @@ class _OneVsRestDisplay:
         return cls(curves, scores).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> Self:
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw in. By default, those of a new figure.
-
-        Returns
-        -------
-        RocDisplay or PrecisionRecallDisplay
         """
         if ax is None:
             longest = max(len(str(label)) for label in self.curves)
@@ -557,16 +539,12 @@ class ReliabilityDisplay:
         return calibration_error(self.accuracy, self.confidence, self.counts)
 
     def plot(self, axes: "Sequence[Axes] | None" = None) -> Self:
-        """Draw.
+        """Draw and return the display.
 
         Parameters
         ----------
         axes : array of two matplotlib Axes, default=None
             Axes to draw in, the first for the curve. By default, those of a new figure.
-
-        Returns
-        -------
-        ReliabilityDisplay
         """
         from matplotlib.ticker import PercentFormatter
 

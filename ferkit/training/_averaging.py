@@ -19,7 +19,7 @@ class Averaging:
         pairs = list(zip(_tensors(part(self.average)), _tensors(part(trained)), strict=True))
         has_mean = [tensor.is_floating_point() and bool(tensor.isfinite().all()) for tensor, _ in pairs]
         self.blended = list(zip(*itertools.compress(pairs, has_mean), strict=True))
-        # counts of batch norm, and masks of infinities
+        # integers such as batch norm's counts, and masks of infinities, have no mean
         self.copied = list(zip(*itertools.compress(pairs, map(operator.not_, has_mean)), strict=True))
 
     @torch.no_grad()

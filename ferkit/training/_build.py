@@ -1,41 +1,57 @@
-"""From the parameters of a classifier to a net that is ready to train."""
+"""Build a net that is ready to train from the parameters of a classifier."""
 
+from contextlib import contextmanager
 from functools import partial
 from math import inf
+from numbers import Integral
 from types import SimpleNamespace
 
 import numpy as np
 import torch
-from skorch.callbacks import EarlyStopping, InputShapeSetter, LRScheduler
+from skorch.callbacks import InputShapeSetter
 from skorch.helper import predefined_split
-from skorch.utils import noop
-from torch.optim import lr_scheduler
 
 from .._images import check_size
-from ..backbones import find_sizes, resolve_backbone
+from ..backbones import find_sizes, list_backbones, resolve_backbone
 from ..backbones._registry import OPTIMIZERS
 from ._devices import Processes, resolve_device
 from ._module import FERModule
 from ._net import FERNet
 from ._progress import ProgressBar
-from ._transfer import choose_head, find_head, load_weights, match_channels, read_start, scale_rates
+from ._schedules import build_schedule
+from ._selection import keep_best, record_score
+from ._transfer import (
+    build_with_head,
+    choose_head,
+    find_head,
+    find_output,
+    load_weights,
+    match_channels,
+    read_start,
+    scale_rates,
+)
+from ._views import check_views
 
 MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epochs
 _PATIENCE = 10  # epochs, of early_stopping=True
 
-_NET_SETTINGS = ("max_epochs", "batch_size", "lr", "frozen_epochs", "precision", "augment", "mixup", "ema_decay", "tta")
-# what net_params cannot set, because ferkit's batches stay on the device
+_NET_SETTINGS = (
+    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment", "mixup", "ema_decay",
+    "tta", "pixel_range",
+)  # fmt: skip
+# parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
 
 
 def resolve_settings(params):
     """Return FERClassifier's parameters as a namespace in which "auto" and "all" are resolved.
 
-    ``augment`` must be resolved already: training calls it and does not know what it is.
+    ``augment`` must be resolved already: training calls it and does not know what it is. ``pixel_range`` must be added.
     """
     settings = SimpleNamespace(**params)
+    check_views(settings.tta, settings.augment)
     settings.backbone_name, settings.backbone = settings.backbone, resolve_backbone(settings.backbone)
-    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # NumPy's will not do
+    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # no NumPy integers
     if settings.mixup == "auto":
         settings.mixup = 0.2 if settings.max_epochs >= MIXUP_EPOCHS else 0.0
     recommended = settings.backbone
@@ -49,18 +65,20 @@ def resolve_settings(params):
     settings.lr = float(settings.lr)
     if settings.weight_decay == "auto":
         settings.weight_decay = optimizer.weight_decay
+    if not all(isinstance(size, Integral) and size > 0 for size in settings.head):
+        raise ValueError(f"Expected positive sizes of hidden layers in head, got {settings.head}: pass such as (256,).")
     if settings.frozen_epochs == "all":
         settings.frozen_epochs = inf
     return settings
 
 
-def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None):
+def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None, score=None):
     """Build a net for these images, with its starting weights, optimizer, schedule and callbacks.
 
     Parameters
     ----------
     settings : SimpleNamespace
-        What `resolve_settings` returned.
+        Output of `resolve_settings`.
     rows : ndarray or ImageFiles
         The training images. Their pixels give the mean and standard deviation.
     image_shape : tuple of int
@@ -71,27 +89,35 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         Weight of each image.
     valid : ImageSet, default=None
         Images to score after every epoch.
+    score : callable, default=None
+        Function from the probabilities of these images to a score, the higher the better, other than accuracy and loss.
 
     Returns
     -------
     FERNet
-        Initialized.
+        The initialized net.
     """
     net_params = _check_net_params(settings.net_params or {})
     state, mean, std = read_start(settings, rows, image_shape[2], weight)
     build_params = {"in_channels": len(mean), **(settings.backbone_params or {})}
     mean, std = match_channels(mean, std, build_params["in_channels"])
     build = partial(settings.backbone.build, **build_params)
+    input_size = None if settings.input_size is None else check_size(settings.input_size, "input_size")
     fine_tunes = state is not None or settings.frozen_epochs or settings.backbone_lr_scale != 1
-    head = find_head(build) if fine_tunes else ()
+    with _explained(settings.backbone_name):
+        output = find_output(build, (len(mean), *(input_size or image_shape[:2]))) if settings.head else None
+        head = find_head(build) if fine_tunes else set()
+    if output is not None:
+        build = partial(build_with_head, build, output, tuple(map(int, settings.head)))
     params = {
         "module": FERModule,
         "module__build": build,
         "module__num_classes": n_classes,
         "module__mean": mean,
         "module__std": std,
-        "module__input_size": None if settings.input_size is None else check_size(settings.input_size, "input_size"),
+        "module__input_size": input_size,
         "module__dropout": settings.dropout,
+        "module__frozen_layers": settings.frozen_layers,
         "classes": np.arange(n_classes),
         "image_shape": image_shape,
         "train_split": valid and predefined_split(valid),
@@ -101,8 +127,13 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // params["batch_size"])
-    net = FERNet(**{"callbacks": _callbacks(settings, steps, valid), **params}).initialize()
+    callbacks = _callbacks(settings, params["max_epochs"], steps, valid, score)
+    with _explained(settings.backbone_name):
+        net = FERNet(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
+    if output is not None:
+        net.module_.head = output
+        head = head | {name for name, _ in network.named_parameters() if name.startswith(f"{output}.")}
     if state is not None:
         load_weights(network, head, state)
     if settings.backbone_lr_scale != 1 or settings.layer_decay != 1:
@@ -113,6 +144,50 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         with torch.random.fork_rng([]), net.autocast():
             choose_head(net.module_, head, images, with_hidden=state is None)
     return net
+
+
+@contextmanager
+def _explained(backbone):
+    """Say what is missing in a backbone of the user's that cannot be built."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        name = getattr(backbone, "__name__", str(backbone))
+        if "unexpected keyword argument 'in_channels'" in str(error):
+            remedy = (
+                f"add it, or pass build, where\ndef build(num_classes, in_channels):\n    return {name}(num_classes)"
+            )
+            if name in list_backbones():
+                remedy = f"pass backbone={name!r}."
+            raise TypeError(
+                f"Expected the parameter in_channels in a backbone, got {name} without it: {remedy}"
+            ) from error
+        if "unexpected keyword argument 'num_classes'" in str(error):
+            raise TypeError(
+                f"Expected the parameter num_classes in a backbone, got {name} without it: add it, and return as many "
+                "logits per image."
+            ) from error
+        if "uninitialized parameter" in str(error):
+            raise ValueError(
+                f"Expected a backbone whose layers know their size, got {name} with lazy layers such as nn.LazyLinear: "
+                "write nn.Linear(n_inputs, n_outputs). After nn.AdaptiveAvgPool2d(1) and nn.Flatten(), n_inputs is the "
+                "number of channels."
+            ) from error
+        raise
+
+
+def _check_callbacks(callbacks):
+    for item in callbacks:
+        callback = item[1] if isinstance(item, (tuple, list)) else item
+        if callback is not None and not hasattr(callback, "on_epoch_end"):
+            name = getattr(callback, "__name__", type(callback).__name__)
+            raise TypeError(
+                f"Expected skorch callbacks, got {name} in `callbacks`: pass Each(), where\n"
+                "class Each(skorch.callbacks.Callback):\n"
+                "    def on_epoch_end(self, net, **kwargs):\n"
+                f"        {'function' if name == '<lambda>' else name}(net)"
+            )
+    return callbacks
 
 
 def _check_net_params(net_params):
@@ -126,7 +201,7 @@ def _check_net_params(net_params):
 
 
 def _optimizer_params(settings, net_params):
-    """What skorch needs to build the optimizer and the loss, unless ``net_params`` names others."""
+    """Return skorch's parameters for the optimizer and the loss, except those that ``net_params`` sets."""
     params = {}
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
@@ -141,40 +216,30 @@ def _optimizer_params(settings, net_params):
     return params
 
 
-def _callbacks(settings, steps, valid):
-    schedules = {
-        "onecycle": {"policy": _one_cycle, "total_steps": steps, "step_every": "batch"},
-        "cosine": {"policy": lr_scheduler.CosineAnnealingLR, "T_max": steps, "step_every": "batch"},
-        "plateau": {
-            "policy": lr_scheduler.ReduceLROnPlateau,
-            "patience": 5,
-            "monitor": "valid_loss" if valid else "train_loss",
-        },
-    }
-    callbacks = []
+def _callbacks(settings, epochs, steps, valid, score):
+    callbacks, scores = [], ["train_loss", "train_accuracy"]
+    if valid is not None:
+        scores += ["valid_loss", "valid_accuracy"]
+    if score is not None:
+        scores.append("valid_score")
+        callbacks.append(("valid_score", record_score(score)))
     if settings.lr_schedule:
-        callbacks.append(("schedule", LRScheduler(**schedules[settings.lr_schedule])))
-    if settings.early_stopping:
-        is_default = isinstance(settings.early_stopping, (bool, np.bool_))
-        patience = _PATIENCE if is_default else int(settings.early_stopping)
-        stopping = EarlyStopping("valid_accuracy", patience, lower_is_better=False, load_best=True, sink=noop)
-        callbacks.append(("stopping", stopping))
+        schedule = build_schedule(settings.lr_schedule, epochs=epochs, steps=steps, scores=scores)
+        callbacks.append(("schedule", schedule))
+    if settings.early_stopping or settings.keep_best:
+        is_switch = isinstance(settings.early_stopping, (bool, np.bool_))
+        patience = int(settings.early_stopping) * (_PATIENCE if is_switch else 1)
+        callbacks.append(("best_epoch", keep_best(settings.scoring, patience)))
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
-    own = settings.callbacks or []
+    own = _check_callbacks(settings.callbacks or [])
     # these replace the optimizer, which the schedule must know
     first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
     return [*first, *callbacks, *(entry for entry in own if entry not in first)]
 
 
-def _one_cycle(optimizer, **params):
-    """OneCycleLR whose peak is each group's own rate."""
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    return lr_scheduler.OneCycleLR(optimizer, peaks, cycle_momentum=False, **params)
-
-
 def _check_network(net, name, build, image_shape, n_classes):
-    """Raise unless the network takes images of this size, and returns logits; return the two images it was tried on.
+    """Check that the network accepts images of this size and returns logits. Return the two images of the check.
 
     Many networks are too deep for small faces.
     """
@@ -189,7 +254,7 @@ def _check_network(net, name, build, image_shape, n_classes):
         size = module.input_size or (height, width)
         if size[0] == size[1] and size[0] in sizes:
             raise
-        needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it takes no others."
+        needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it accepts no other size."
         raise ValueError(
             f"The backbone {name!r} can't take images of {size[0]}×{size[1]} ({error}): {needed}"
         ) from error
@@ -200,6 +265,6 @@ def _check_network(net, name, build, image_shape, n_classes):
     if shape != (2, n_classes):
         raise ValueError(
             f"Expected logits of shape {(2, n_classes)} for two images, got {shape} from the backbone {name!r}: it "
-            "must take num_classes."
+            "must use num_classes."
         )
     return images

@@ -41,7 +41,7 @@ class FileTensor:
 class ImageSet(Dataset):
     """Images, labels and weights as tensors, indexed a whole batch at a time.
 
-    Resident ones move to the device at once. Otherwise each batch follows by itself, through pinned memory.
+    A resident set moves to the device at once. Otherwise each batch moves when it is indexed, through pinned memory.
     """
 
     def __init__(self, images, y=None, sample_weight=None, *, device, resident):
@@ -55,7 +55,7 @@ class ImageSet(Dataset):
 
     @classmethod
     def from_rows(cls, rows, shape, y=None, sample_weight=None, *, device, resident=None):
-        """Build a set from rows or files of (height, width, channels); by default resident if the device has room."""
+        """Build a set from rows or files of (height, width, channels). By default it is resident if it fits."""
         images = FileTensor(rows) if isinstance(rows, ImageFiles) else to_tensor(rows, shape)
         y, sample_weight = (None if part is None else torch.tensor(part) for part in (y, sample_weight))
         if resident is None:
@@ -107,7 +107,7 @@ class Batches:
             yield batch if len(batch) > 1 else batch.repeat(2)
 
     def _load_ahead(self):
-        """Load each batch while the one before it is worked on."""
+        """Load each batch while the previous one is processed."""
         with ThreadPoolExecutor(1) as loader:
             ahead = deque()
             for batch in self._draw():

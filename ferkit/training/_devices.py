@@ -1,4 +1,4 @@
-"""Where a network is trained: device, precision, memory budget, random stream and processes."""
+"""Functions for the device, precision, memory budget and random stream of a training, and for its processes."""
 
 from contextlib import contextmanager
 from threading import RLock
@@ -9,7 +9,7 @@ _RANDOM_STREAM = RLock()  # PyTorch has one for the whole process
 
 
 def resolve_device(device):
-    """Name of the device: "auto" is the GPU or other accelerator if available, otherwise the CPU."""
+    """Return the name of the device: "auto" is the GPU or another accelerator if available, otherwise the CPU."""
     if device == "accelerate":
         return Processes().device
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -27,7 +27,7 @@ def resolve_device(device):
 
 
 def resolve_precision(precision, device):
-    """The torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float32."""
+    """Return the torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float32."""
     if precision != "auto":
         return getattr(torch, precision)
     if device.startswith("cuda"):
@@ -40,7 +40,7 @@ def resolve_precision(precision, device):
 
 
 def resident_bytes(device):
-    """How many bytes of the device's memory the images of a fit may take; the rest is for the network."""
+    """Return how many bytes of the device's memory the images of a fit may use. The rest is for the network."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.startswith("cuda") else float("inf")
 
 
@@ -53,7 +53,7 @@ def seeded(seed, device):
         try:
             torch.manual_seed(seed)
             yield
-        finally:  # Ctrl-C may hit PyTorch while it restores them itself
+        finally:  # Ctrl-C may interrupt PyTorch while it restores them itself
             torch.set_grad_enabled(gradients)
             torch.set_autocast_enabled(device.type, autocast)
 
@@ -84,7 +84,7 @@ class Processes:
         return self.accelerator.is_main_process
 
     def agree(self, value):
-        """Return the main process's value."""
+        """Return the value of the main process."""
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([value])[0]
@@ -107,7 +107,7 @@ class Processes:
         return self.accelerator.reduce(values, "mean")
 
     def send(self, tensors):
-        """Overwrite the tensors of all processes with the main process's."""
+        """Overwrite the tensors of all processes with those of the main process."""
         from accelerate.utils import broadcast
 
         for tensor in tensors:

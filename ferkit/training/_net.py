@@ -24,10 +24,11 @@ from ._data import Batches, FileTensor, ImageSet
 from ._devices import resolve_precision
 from ._module import FERModule
 from ._transfer import cached_features
+from ._views import join_views, make_views
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
-_ONE_FIT = ("schedule", "stopping", "progress")  # callbacks that belong to one complete fit
+_ONE_FIT = ("valid_score", "schedule", "best_epoch", "progress")  # callbacks that belong to one complete fit
 
 
 class FERNet(NeuralNetClassifier):
@@ -46,9 +47,11 @@ class FERNet(NeuralNetClassifier):
         mixup=0,
         ema_decay=None,
         tta=None,
+        pixel_range=None,
         precision="auto",
         rate_scales=None,
         frozen_epochs=0,
+        cache_features=True,
         generator=None,
         processes=None,
         image_shape=None,
@@ -59,12 +62,20 @@ class FERNet(NeuralNetClassifier):
         self.mixup = mixup
         self.ema_decay = ema_decay
         self.tta = tta
+        self.pixel_range = pixel_range
         self.precision = precision
         self.rate_scales = rate_scales
         self.frozen_epochs = frozen_epochs
+        self.cache_features = cache_features
         self.generator = generator
         self.processes = processes
         self.image_shape = image_shape
+
+    def __setattr__(self, name, attr):
+        if name == "tta":  # may be a transform that is a module, which skorch would take for a part of the network
+            object.__setattr__(self, name, attr)
+        else:
+            super().__setattr__(name, attr)
 
     @property
     def _default_callbacks(self):
@@ -126,14 +137,14 @@ class FERNet(NeuralNetClassifier):
 
         skorch swallows KeyboardInterrupt, because its own EarlyStopping raises it too.
         """
-        self.interrupted_, self.average_ = False, None
+        self.interrupted_, self.average_, self.best_epoch_ = False, None, None
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, **fit_params)
         except KeyboardInterrupt as interrupt:
             self.interrupted_ = not _is_early_stopping(interrupt)
             if self.average_:
-                self.module_ = self.average_.finish()  # which the interrupt may have cut short
+                self.module_ = self.average_.finish()  # again, because Ctrl-C may have interrupted it
             if self.history and "train_loss" not in self.history[-1]:
                 del self.history[-1]  # the epoch that was interrupted
             if not self.history:
@@ -147,7 +158,10 @@ class FERNet(NeuralNetClassifier):
         self.augment_generator_ = self.processes.reseed(self.generator) if self.processes else self.generator
         epochs = self.max_epochs if epochs is None else epochs
         frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
-        if frozen:
+        if frozen and not self.cache_features:
+            with self.module_.only_head():
+                self._train_phase(X, frozen, self.processes, FERModule.get_head)
+        elif frozen:
             with cached_features(self, X) as features:
                 self._train_phase(features, frozen, None, FERModule.get_head)  # too little work to share
         if frozen < epochs:
@@ -165,7 +179,7 @@ class FERNet(NeuralNetClassifier):
                 self.module_ = self.average_.finish()
 
     def release(self):
-        """Drop what belongs to one training and not into a saved model, and switch to evaluation mode."""
+        """Drop the objects that only a training needs, and switch to evaluation mode."""
         for name in (
             "generator", "mixup_rng_", "augment_generator_", "average_", "train_forward_", "sharing_processes_",
             "processes", "train_split",
@@ -175,7 +189,7 @@ class FERNet(NeuralNetClassifier):
         return self
 
     def end_schedule(self):
-        """Drop what belongs to one complete fit: its callbacks, and momenta that would double a saved model's size."""
+        """Drop the callbacks of a complete fit, and the momenta, which would double the size of a saved model."""
         self.callbacks = [entry for entry in self.callbacks if not (type(entry) is tuple and entry[0] in _ONE_FIT)]
         self.callbacks_ = [entry for entry in self.callbacks_ if entry[0] not in _ONE_FIT]
         return self.initialize_optimizer()
@@ -185,7 +199,7 @@ class FERNet(NeuralNetClassifier):
         return deepcopy((self.module_.state_dict(), self.optimizer_.state_dict())), len(self.history)
 
     def set_state(self, state):
-        """Return to a state as if no epoch had followed it."""
+        """Restore the state and drop the later epochs from the history."""
         (weights, optimizer), n_epochs = state
         self.module_.load_state_dict(weights)
         self.optimizer_.load_state_dict(optimizer)
@@ -196,13 +210,13 @@ class FERNet(NeuralNetClassifier):
         self.device = device
         self.module_.to(device)
         self.criterion_.to(device)
-        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # which casts its tensors to their parameters'
+        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
 
     def __getstate__(self):
-        """Hold the weights as arrays, next to what is needed to build the module, the loss and the optimizer again.
+        """Return the state with the weights as arrays, from which loading builds the module, loss and optimizer again.
 
-        skorch would nest a plain pickle of these three. It cannot hold a class that is defined in a notebook, and it
-        hides from skops what loading it runs.
+        skorch would nest a plain pickle of these three. Such a pickle cannot contain a class that is defined in a
+        notebook, and skops cannot see what it runs.
         """
         state = self.__dict__.copy()
         if "module_" in state:
@@ -265,7 +279,7 @@ class FERNet(NeuralNetClassifier):
         self.history.record(f"{prefix}_batch_count", len(scores))
 
     def check_weights(self):
-        """Raise unless all weights are finite. No loss shows the damage that the last step does."""
+        """Raise unless all weights are finite. The last step has no later loss that would show the damage."""
         if not all(parameter.isfinite().all() for parameter in self.module_.parameters()):
             raise ValueError(_DIVERGED)
 
@@ -277,10 +291,7 @@ class FERNet(NeuralNetClassifier):
 
     def train_step_single(self, batch, **fit_params):
         self._set_training(True)
-        images, y = unpack_data(batch)
-        weight = None
-        if isinstance(images, dict):
-            images, weight = images["images"], images["sample_weight"]
+        images, y, weight = _unpack(batch)
         images = images.float()
         if self.augment is not None and images.ndim == 4:
             images = self.augment(images, generator=self.augment_generator_)
@@ -298,7 +309,7 @@ class FERNet(NeuralNetClassifier):
         )
         loss.backward()
         logits = outputs[0].detach()
-        return {"loss": loss, "y_pred": logits, "accuracy": _accuracy(logits, y if share >= 0.5 else y.flip(0))}
+        return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
 
     def _loss(self, logits, y, weight, share):
         def mean_loss(y, weight):
@@ -320,23 +331,28 @@ class FERNet(NeuralNetClassifier):
     # validation and prediction
 
     def validation_step(self, batch, **fit_params):
-        _, y = unpack_data(batch)
+        _, y, weight = _unpack(batch)
         probabilities = self.evaluation_step(batch)
         logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
-        loss = F.nll_loss(logs, y) if y.ndim == 1 else -(y * logs).sum(1).mean()
-        return {"loss": loss, "y_pred": probabilities, "accuracy": _accuracy(probabilities, y)}
+        losses = F.nll_loss(logs, y, reduction="none") if y.ndim == 1 else -(y * logs).sum(1)
+        scores = torch.stack([losses, _hits(probabilities, y)])
+        loss, accuracy = (scores if weight is None else scores * weight).mean(1)  # the mean of all weights is 1
+        return {"loss": loss, "y_pred": probabilities, "accuracy": accuracy}
 
     def evaluation_step(self, batch, training=False):
         """Return probabilities, averaged over the test-time views."""
-        images, _ = unpack_data(batch)
+        images, _, _ = _unpack(batch)
         images = to_tensor(images, device=self.device)
-        views = [images, images.flip(3)] if self.tta == "flip" and images.ndim == 4 else [images]
-        if len(views) * len(images) <= self.batch_size:
-            views = [torch.cat(views)]  # reading the weights dominates the cost of a small batch, so read them once
+        is_features = images.ndim == 2
+        views = iter([images]) if is_features else make_views(images, self.tta, self.augment, self.pixel_range)
         if self.module_.training != training:
             self._set_training(training)
-        with torch.inference_mode(), self.autocast():
-            probabilities = torch.cat([_first(self.infer(view)).float().softmax(1) for view in views])
+        parts = []
+        with torch.inference_mode():
+            for batch in join_views(views, self.batch_size):
+                with self.autocast():  # not while views are made
+                    parts.append(_first(self.infer(batch)).float().softmax(1))
+        probabilities = torch.cat(parts)
         return probabilities.unflatten(0, (-1, len(images))).mean(0)
 
     def _get_predict_nonlinearity(self):
@@ -344,7 +360,7 @@ class FERNet(NeuralNetClassifier):
 
 
 def _is_early_stopping(interrupt):
-    """Whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
+    """Return whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
     *_, (frame, _) = walk_tb(interrupt.__traceback__)
     if frame.f_code is not EarlyStopping.on_epoch_end.__code__:
         return False
@@ -372,5 +388,12 @@ def _first(outputs):
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def _accuracy(scores, y):
-    return (scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))).float().mean()
+def _unpack(batch):
+    """(images, labels, weights or None) of a batch of an ImageSet."""
+    images, y = unpack_data(batch)
+    return (images["images"], y, images["sample_weight"]) if isinstance(images, dict) else (images, y, None)
+
+
+def _hits(scores, y):
+    """1.0 for each row whose most probable class is right, otherwise 0.0."""
+    return (scores.argmax(1) == (y if y.ndim == 1 else y.argmax(1))).float()

@@ -1,10 +1,15 @@
-"""Transfer learning: starting weights, the head, frozen epochs on cached features, and learning rates by layer."""
+"""Transfer learning: starting weights, the head, frozen layers and epochs, and learning rates by layer."""
 
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
+from difflib import get_close_matches
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +21,13 @@ from .._images import BYTES, UNIT, pixel_range, pixel_statistics
 from ..backbones._inspect import build_meta
 from ._data import Batches
 
-_STATISTICS_FILES = 4096  # that many decoded files are enough for the mean and deviation of the pixels
+_STATISTICS_FILES = 4096  # number of files that is enough for the mean and standard deviation of the pixels
 
 # starting weights
 
 
 def read_start(settings, rows, channels, row_weight):
-    """(state dict or None, mean, standard deviation): starting weights and the pixels that they expect."""
+    """Return (state dict or None, mean, standard deviation): initial weights, and statistics to standardize images."""
     if isinstance(rows, ImageFiles):
         some = slice(None, None, -(-len(rows) // _STATISTICS_FILES))
         rows, row_weight = rows[some], None if row_weight is None else row_weight[some]
@@ -34,7 +39,7 @@ def read_start(settings, rows, channels, row_weight):
     if backbone.pretrained is None:
         raise ValueError(
             f"There are no published weights for the backbone {settings.backbone_name!r}, got weights={weights!r}: "
-            "pass the path of a .pth or .safetensors file."
+            "pass the path of a .pth or .safetensors file, or a backbone of torchvision or timm."
         )
     state, mean, std = backbone.pretrained(weights)
     scale = {BYTES: 255.0, UNIT: 1.0}.get(pixel_range(rows))
@@ -55,7 +60,7 @@ def match_channels(mean, std, channels):
 
 
 def load_weights(network, head, state):
-    """Copy a state dict into a network, except a ``head`` (names of its parameters) for other classes.
+    """Copy a state dict into a network. Parameters named in ``head`` are skipped if they are for other classes.
 
     A stem for RGB images becomes one for gray images by summing its filters. That is what the RGB stem computes for an
     image with three equal channels.
@@ -71,6 +76,8 @@ def load_weights(network, head, state):
     fitting, wrong = {}, []
     for name, tensor in state.items():
         if name not in own:
+            if name in head:  # the output layer of a network without the hidden layers that are put before this one's
+                continue
             if name.partition(".")[0] in {part.partition(".")[0] for part in own}:
                 wrong.append(f"{name} is unknown")  # a whole additional part, such as auxiliary heads, is not needed
             continue
@@ -85,7 +92,7 @@ def load_weights(network, head, state):
     wrong += [f"{name} is missing" for name in own if name not in given]
     if wrong:
         raise ValueError(
-            f"These weights belong to another network than {type(network).__name__}: {', '.join(wrong[:3])}"
+            f"Expected weights of a {type(network).__name__}, got those of another network: {', '.join(wrong[:3])}"
             + (f" and {len(wrong) - 3:,} more" if len(wrong) > 3 else "")
         )
     own.update(fitting)  # keeps the version that each layer's state dict has
@@ -96,7 +103,7 @@ def read_weights(path):
     """Read the state dict in a .pth, .pt or .safetensors file, without running anything in it."""
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file of weights at {path.absolute()}")
+        raise FileNotFoundError(f"Expected a file of weights at {path.absolute()}, got none: check the path.")
     load = partial(torch.load, map_location="cpu", weights_only=True)
     if path.suffix.lower() == ".safetensors":
         try:
@@ -107,14 +114,14 @@ def read_weights(path):
         state = load(path)
     except Exception as error:  # each format has its own; torch's message advises an unsafe way to load
         raise ValueError(
-            f"{path} is damaged, or is not a file of weights that can be read safely: expected a state dict, saved as "
-            "torch.save(network.state_dict(), path)"
+            f"Expected a state dict that can be read safely, got {path}, which is damaged or holds other objects: save "
+            "torch.save(network.state_dict(), path)."
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict: expected torch.save(network.state_dict(), path)")
+        raise ValueError(f"Expected a state dict in {path}, got other objects: save network.state_dict().")
     return state
 
 
@@ -122,7 +129,7 @@ def read_weights(path):
 
 
 def find_head(build, **arguments):
-    """Names of the parameters whose shape depends on the number of classes, as a set that keeps their order."""
+    """Return the names of the parameters whose shape depends on the number of classes, as a set in their order."""
     two, three = (
         {name: parameter.shape for name, parameter in build_meta(build, num_classes=n, **arguments).named_parameters()}
         for n in (2, 3)
@@ -130,16 +137,51 @@ def find_head(build, **arguments):
     return {name: shape for name, shape in two.items() if three[name] != shape}.keys()
 
 
+def find_output(build, image_shape, **arguments):
+    """Name of the layer that computes the logits, before which hidden layers can be put.
+
+    ``image_shape`` is (channels, height, width) of the images that the network gets.
+    """
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in find_head(build, **arguments)))
+    network = build_meta(build, num_classes=2, **arguments).eval()
+    if len(layers) > 1:  # auxiliary heads are not called in evaluation mode
+        called = []
+        for layer in layers:
+            network.get_submodule(layer).register_forward_hook(lambda *_, layer=layer: called.append(layer))
+        with torch.no_grad():
+            network(torch.empty(2, *image_shape, device="meta"))
+        layers = called
+    if len(layers) != 1 or not isinstance(network.get_submodule(layers[0]), (nn.Linear, nn.Conv2d)):
+        raise ValueError(
+            "Expected a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 convolution, "
+            f"to put hidden layers before it, got {', '.join(map(repr, layers)) or 'none'}: pass head=(), or another "
+            "backbone."
+        )
+    return layers[0]
+
+
+def build_with_head(build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int):
+    """Build a network with hidden layers of these sizes before its layer ``output``."""
+    network = build(num_classes=num_classes)
+    last: Any = network.get_submodule(output)
+    is_linear = isinstance(last, nn.Linear)
+    make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
+    widths = [last.in_features if is_linear else last.in_channels, *sizes]
+    hidden = [part for pair in pairwise(widths) for part in (make(*pair), nn.ReLU(), nn.Dropout(0.0))]
+    network.set_submodule(output, nn.Sequential(*hidden, make(widths[-1], num_classes)))
+    return network
+
+
 @torch.no_grad()
 def choose_head(module, head, images, *, with_hidden):
     """Choose the part of a backbone that frozen epochs train: it must compute the logits from its input by itself.
 
-    That is the last layer. ``with_hidden`` extends it to the module around it, such as an ``nn.Sequential``, if that
-    holds linear layers directly before the last one: they would otherwise stay at their random start. The choice is
-    checked on two ``images``.
+    The head is the last layer, or ``module.head`` if it is already known. With ``with_hidden``, it is the module around
+    that layer, such as an ``nn.Sequential``, if this module has linear layers directly before it. These would otherwise
+    stay at their random start. The choice is checked on two ``images``.
     """
     module.eval()
-    layers = dict.fromkeys(name.rpartition(".")[0] for name in head)
+    layers = [module.head] if module.head else list(dict.fromkeys(name.rpartition(".")[0] for name in head))
     for layer in reversed(layers):  # auxiliary heads come before the one that predicts
         module.head, hidden = layer, _find_hidden(module, layer, images) if with_hidden else None
         if hidden and hidden not in layers:  # and not another head
@@ -152,15 +194,22 @@ def choose_head(module, head, images, *, with_hidden):
         with suppress(Exception):  # some parts are not called, or need more than one input
             features, logits = compute_features(module, images)
             if torch.allclose(module(features).float(), logits.float(), atol=1e-4, rtol=1e-2):
-                return
-    raise ValueError(
-        "frozen_epochs needs a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 "
-        "convolution: pass frozen_epochs=0, or another backbone."
-    )
+                break
+    else:
+        raise ValueError(
+            "Expected a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 convolution, "
+            f"got {type(module.backbone).__name__}: pass another backbone. FERClassifier also takes it with "
+            "frozen_epochs=0."
+        )
+    if not any(parameter.requires_grad for parameter in module.get_head().parameters()):
+        raise ValueError(
+            f"frozen_epochs trains only the head, {module.head!r}, and frozen_layers freezes it: leave it out of "
+            "frozen_layers."
+        )
 
 
 def _find_hidden(module, layer, images):
-    """Name of the linear layer in the same module that is called directly before ``layer``, or None.
+    """Return the name of the linear layer in the same module that is called directly before ``layer``, or None.
 
     Layers without parameters and batch norm may come between.
     """
@@ -174,7 +223,7 @@ def _find_hidden(module, layer, images):
     finally:
         for handle in handles:
             handle.remove()
-    before = list(takewhile(lambda call: call[0] != layer, called))
+    before = list(takewhile(lambda call: not f"{call[0]}.".startswith(f"{layer}."), called))
     if not before or len(before) == len(called):
         return None
     name, part, n_dims = before[-1]
@@ -183,11 +232,47 @@ def _find_hidden(module, layer, images):
     return name if isinstance(part, nn.Linear) and n_dims == 2 and is_near else None
 
 
-# frozen epochs
+# frozen layers and epochs
+
+
+def find_frozen(network, layers):
+    """Names of the (parameters, modules) that ``frozen_layers`` freezes: a count of layers, or names of modules."""
+    if isinstance(layers, Integral):
+        parameters = [name for name, depth in _number_layers(network).items() if depth < layers]
+        owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
+        modules = [name for name in owners if not any(network.get_submodule(name).children())]  # not those around them
+    else:
+        modules = list(layers or ())
+        known = [name for name, _ in network.named_modules() if name]
+        for name in modules:
+            if name not in known:
+                close = get_close_matches(str(name), known, n=3) or known[:3]
+                raise ValueError(
+                    f"Expected names of modules of the backbone in frozen_layers, got {name!r}: did you mean "
+                    f"{' or '.join(map(repr, close))}? `network.named_modules()` lists the names."
+                )
+        parameters = [
+            name for name, _ in network.named_parameters() if name.startswith(tuple(f"{m}." for m in modules))
+        ]
+    if parameters and len(parameters) == len(list(network.parameters())):
+        raise ValueError(f"frozen_layers={layers!r} leaves no layer to train: leave at least the head out.")
+    return parameters, modules
+
+
+def remove_head(net, images):
+    """Copy a net's module without its last layer: return (the copy, number of values that reach the layer).
+
+    ``images`` are a few that the network is tried on.
+    """
+    module = deepcopy(getattr(net.module_, "_orig_mod", net.module_))  # without torch.compile
+    choose_head(module, find_head(net.module__build), images, with_hidden=False)
+    module.backbone.set_submodule(module.head, nn.Identity())
+    with torch.no_grad():
+        return module, module(images).flatten(1).shape[1]
 
 
 def compute_features(module, images):
-    """(features, logits): what enters the head for these images, as rows, and what the whole module returns."""
+    """Return (features, logits): the input of the head for these images, as rows, and the output of the module."""
     inputs = []
     handle = module.get_head().register_forward_pre_hook(lambda head, given: inputs.append(given[0]))
     try:
@@ -199,7 +284,7 @@ def compute_features(module, images):
 
 @contextmanager
 def cached_features(net, images):
-    """Yield a set of images as features for the head. Meanwhile the net's validation set is one of features too."""
+    """Yield a set of images as features for the head. Meanwhile the net's validation set consists of features too."""
     split = net.train_split
     _, valid = net.get_split_datasets(images)
     if valid is not None:
@@ -223,13 +308,21 @@ def _compute_all(net, images):
 
 
 def scale_rates(network, head, backbone_lr_scale, layer_decay):
-    """Factor on the learning rate of each parameter, by name; ``head`` holds the names above the backbone."""
+    """Return the factor on the learning rate of each parameter, by name; ``head`` holds the names in the head."""
+    depths = _number_layers(network)
+    last = max(depths.values())
+    return {
+        name: layer_decay ** (last - depth) * (1.0 if name in head else backbone_lr_scale)
+        for name, depth in depths.items()
+    }
+
+
+def _number_layers(network):
+    """Return the number of the layer (convolution or linear, from 0) that each parameter belongs to, by name."""
     depths, depth, last = {}, -1, None
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]
         if parameter.ndim > 1 and layer != last:  # a new layer; norms and biases behind it belong to it
             depth, last = depth + 1, layer
         depths[name] = max(depth, 0)
-    return {
-        name: layer_decay ** (depth - depths[name]) * (1.0 if name in head else backbone_lr_scale) for name in depths
-    }
+    return depths
