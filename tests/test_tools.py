@@ -13,9 +13,10 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.multiclass import OneVsRestClassifier
-from skorch.callbacks import EpochScoring, InputShapeSetter
+from skorch.callbacks import Callback, EpochScoring, InputShapeSetter
 
 from ferkit.backbones import resolve_backbone
+from ferkit.training import resolve_precision
 
 IN_A_NOTEBOOK = """
 import numpy as np
@@ -208,3 +209,36 @@ def test_progress_is_a_bar_in_a_terminal(tiny, faces, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "\x1b" in shown
     assert "batch" in shown
+
+
+# precision
+
+
+def test_float16_trains_with_a_scaled_loss(tiny, faces):
+    seen = []
+
+    class Gradients(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            seen.append(max(float(parameter.grad.abs().max()) for _, parameter in named_parameters))
+
+    X, y = faces.images[:40, ::2, ::2], faces.target[:40]
+    params = {"max_epochs": 2, "augment": None, "dropout": 0, "batch_size": 20, "callbacks": [Gradients()]}
+    expected = tiny(precision="float32", **params).fit(X, y)
+    model = tiny(precision="float16", **params).fit(X, y)
+    assert model.precision_ == "float16"
+    losses = [[row["train_loss"] for row in each.history_] for each in (model, expected)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+    full, half = np.split(np.array(seen), 2)
+    assert half[0] == pytest.approx(full[0], rel=0.1), "callbacks see gradients of the loss itself"
+    assert model.partial_fit(X, y).predict_proba(X).shape == (40, 7)
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "capability", "expected"),
+    [(True, (8, 0), "bfloat16"), (False, (7, 5), "float16"), (False, (6, 1), "float32")],
+    ids=["A100", "T4", "P100"],
+)
+def test_precision_follows_the_gpu(bfloat16, capability, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: bfloat16)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert resolve_precision("auto", "cuda") == getattr(torch, expected)
