@@ -15,7 +15,9 @@ from sklearn.base import clone
 from sklearn.multiclass import OneVsRestClassifier
 from skorch.callbacks import Callback, EpochScoring, InputShapeSetter
 
+import ferkit
 from ferkit.backbones import resolve_backbone
+from ferkit.cli import Training
 from ferkit.training import resolve_precision
 
 IN_A_NOTEBOOK = """
@@ -242,3 +244,28 @@ def test_precision_follows_the_gpu(bfloat16, capability, expected, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: bfloat16)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
     assert resolve_precision("auto", "cuda") == getattr(torch, expected)
+
+
+# start-up
+
+
+@pytest.mark.parametrize("option", ["--version", "--help", "train --help"])
+def test_help_and_version_do_not_wait_for_pytorch(option):
+    call = f"app({option.split()}, standalone_mode=False)"
+    code = f"import sys; from ferkit.cli import app; {call}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
+
+
+def test_public_names_are_found_and_listed():
+    for name in ferkit.__all__:
+        assert getattr(ferkit, name).__name__ == name
+        assert name in dir(ferkit)
+    assert ferkit.datasets.make_faces
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ferkit.nothing
+
+
+def test_options_of_the_command_have_the_defaults_of_the_classifier():
+    options, params = Training(), ferkit.FERClassifier().get_params()
+    assert (options.epochs, options.batch_size) == (params["max_epochs"], params["batch_size"])
