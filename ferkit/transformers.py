@@ -425,7 +425,8 @@ def _equalize(rows):
 class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     """Compute features of images with a trained network, for classifiers and clustering of scikit-learn.
 
-    The features are the values that reach the last layer of the network.
+    The features are the values that reach the head of the network. The head is the last layer, together with the hidden
+    layers that a fitted classifier has in its ``head``.
 
     Parameters
     ----------
@@ -457,7 +458,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     Attributes
     ----------
     network_ : torch.nn.Module
-        The PyTorch module without its last layer. It takes a tensor of pixels of shape (n, channels, height, width).
+        The PyTorch module without its head. It takes a tensor of pixels of shape (n, channels, height, width).
     pixel_range_ : tuple of float
         Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. Later images are converted
         between the first two; another range that cannot match gives a warning.
@@ -575,7 +576,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         rows, shape = check_images(self, X, reset=True, lazy=True)
         self.pixel_range_ = pixel_range(rows)
         classifier = FERClassifier(augment=None, **self.get_params(deep=False))
-        settings = resolve_settings(classifier.get_params(deep=False))
+        settings = resolve_settings({**classifier.get_params(deep=False), "pixel_range": self.pixel_range_})
         with seeded(0, resolve_device(self.device)):  # building a network draws weights, though these are replaced
             return build_net(settings, rows, shape, n_classes=2), rows
 
@@ -590,7 +591,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Returns
         -------
         ndarray of shape (n, n_features) and dtype float32
-            The values that reach the last layer of the network.
+            The values that reach the head of the network.
         """
         check_is_fitted(self)
         rows, shape = check_images(self, X, reset=False, lazy=True)

@@ -273,7 +273,7 @@ def halve_every_epoch(optimizer):
         (partial(MultiStepLR, milestones=[3], gamma=0.2), [1, 1, 1, 0.2, 0.2, 0.2]),
         ({"name": "plateau", "factor": 0.5, "patience": 0, "threshold": 10}, [0.5**epoch for epoch in range(6)]),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_schedules_with_numbers_of_ones_own(schedule, expected, tiny, split):
     model = clone(tiny(lr_schedule=schedule, lr=0.01, max_epochs=6)).fit(split[0][:64], split[1][:64])
@@ -326,7 +326,7 @@ def test_schedules_are_searched(tiny, split):
         (lambda optimizer: optimizer, "PyTorch scheduler that needs no score, got Adam"),
         (ReduceLROnPlateau, 'for ReduceLROnPlateau pass {"name": "plateau"'),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_schedules_that_do_not_exist(schedule, message, tiny, split):
     with pytest.raises((ValueError, TypeError), match=message):

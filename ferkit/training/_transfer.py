@@ -260,7 +260,7 @@ def find_frozen(network, layers):
 
 
 def remove_head(net, images):
-    """Copy a net's module without its last layer: return (the copy, number of values that reach the layer).
+    """Copy a net's module without its head: return (the copy, number of values that reach the head).
 
     ``images`` are a few that the network is tried on.
     """
