@@ -160,15 +160,17 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
         "accelerate" trains on all GPUs at once: ``accelerate launch`` starts the same script once per GPU, and all end
         with the same model.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, otherwise
-        float32.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, float16 on other
+        NVIDIA GPUs with tensor cores, such as the T4, and otherwise float32. float16 scales the loss and leaves out
+        steps whose gradients overflow.
     random_state : int, RandomState instance or None, default=None
         Determines weights, batches, augmentation and the validation split. Results repeat on the same machine with the
         same number of threads, in worker processes too. Fits in several threads of one process run one after the other,
         because they share PyTorch's random stream.
     verbose : int, default=0
-        1 shows a progress bar over epochs and batches.
+        1 shows a progress bar over epochs and batches in a terminal, and one line per epoch elsewhere. If Python's
+        logging is set up for level INFO, the logger "ferkit" gets these lines; otherwise they are printed.
 
     Attributes
     ----------
@@ -257,7 +259,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
         "tta": [StrOptions({"flip", "ten_crop"}), Interval(Integral, 1, None, closed="left"), callable, None],
         "device": [str],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }

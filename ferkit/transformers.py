@@ -451,9 +451,9 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Maximum number of images per batch. Image files are decoded one batch at a time.
     device : str, default="auto"
         A PyTorch device. "auto" is CUDA if available, then Apple's MPS, then the CPU.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, otherwise
-        float32.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, float16 on other
+        NVIDIA GPUs with tensor cores, and otherwise float32.
 
     Attributes
     ----------

@@ -333,7 +333,9 @@ def test_a_failed_fit_removes_the_earlier_model(tiny, faces):
         model.predict(faces.data)
 
 
-def test_an_error_in_training_closes_the_progress_bar(tiny, faces):
+def test_an_error_in_training_closes_the_progress_bar(tiny, faces, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+    monkeypatch.setenv("TERM", "xterm")
     before = threading.enumerate()
     with pytest.raises(ValueError, match="diverged"):
         tiny(verbose=1, lr=1e30, optimizer="sgd", max_epochs=3, lr_schedule=None).fit(faces.data, faces.target)

@@ -13,9 +13,12 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.multiclass import OneVsRestClassifier
-from skorch.callbacks import EpochScoring, InputShapeSetter
+from skorch.callbacks import Callback, EpochScoring, InputShapeSetter
 
+import ferkit
 from ferkit.backbones import resolve_backbone
+from ferkit.cli import Training
+from ferkit.training import resolve_precision
 
 IN_A_NOTEBOOK = """
 import numpy as np
@@ -183,3 +186,86 @@ def test_every_layer_can_be_hooked_to_explain_it(backbone):
         layer.register_full_backward_hook(lambda layer, *_: seen.append(layer))
     network(torch.rand(2, 1, 48, 48, requires_grad=True)).sum().backward()
     assert len(seen) == len(list(network.modules()))
+
+
+# progress
+
+
+def test_progress_is_a_line_per_epoch_outside_a_terminal(tiny, faces, capsys, caplog):
+    model = tiny(verbose=1, max_epochs=2, validation_fraction=0.2).fit(faces.data, faces.target)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert f"valid. {model.history_[1]['valid_accuracy']:.1%}" in lines[1]
+    assert not caplog.records
+
+    with caplog.at_level("INFO", logger="ferkit"):
+        model.fit(faces.data, faces.target)
+    assert capsys.readouterr().out == ""
+    assert [record.getMessage()[:9] for record in caplog.records] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_progress_is_a_bar_in_a_terminal(tiny, faces, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+    monkeypatch.setenv("TERM", "xterm")
+    tiny(verbose=1, max_epochs=2).fit(faces.data, faces.target)
+    shown = capsys.readouterr().out
+    assert "\x1b" in shown
+    assert "batch" in shown
+
+
+# precision
+
+
+def test_float16_trains_with_a_scaled_loss(tiny, faces):
+    seen = []
+
+    class Gradients(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            seen.append(max(float(parameter.grad.abs().max()) for _, parameter in named_parameters))
+
+    X, y = faces.images[:40, ::2, ::2], faces.target[:40]
+    params = {"max_epochs": 2, "augment": None, "dropout": 0, "batch_size": 20, "callbacks": [Gradients()]}
+    expected = tiny(precision="float32", **params).fit(X, y)
+    model = tiny(precision="float16", **params).fit(X, y)
+    assert model.precision_ == "float16"
+    losses = [[row["train_loss"] for row in each.history_] for each in (model, expected)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+    full, half = np.split(np.array(seen), 2)
+    assert half[0] == pytest.approx(full[0], rel=0.1), "callbacks see gradients of the loss itself"
+    assert model.partial_fit(X, y).predict_proba(X).shape == (40, 7)
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "capability", "expected"),
+    [(True, (8, 0), "bfloat16"), (False, (7, 5), "float16"), (False, (6, 1), "float32")],
+    ids=["A100", "T4", "P100"],
+)
+def test_precision_follows_the_gpu(bfloat16, capability, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: bfloat16)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert resolve_precision("auto", "cuda") == getattr(torch, expected)
+
+
+# start-up
+
+
+@pytest.mark.parametrize("option", ["--version", "--help", "train --help"])
+def test_help_and_version_do_not_wait_for_pytorch(option):
+    call = f"app({option.split()}, standalone_mode=False)"
+    code = f"import sys; from ferkit.cli import app; {call}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
+
+
+def test_public_names_are_found_and_listed():
+    for name in ferkit.__all__:
+        assert getattr(ferkit, name).__name__ == name
+        assert name in dir(ferkit)
+    assert ferkit.datasets.make_faces
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ferkit.nothing
+
+
+def test_options_of_the_command_have_the_defaults_of_the_classifier():
+    options, params = Training(), ferkit.FERClassifier().get_params()
+    assert (options.epochs, options.batch_size) == (params["max_epochs"], params["batch_size"])

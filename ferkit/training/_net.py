@@ -156,6 +156,9 @@ class FERNet(NeuralNetClassifier):
         self.mixup_rng_ = np.random.default_rng(self.generator.initial_seed())
         # all processes draw the same order of images, but different augmentation
         self.augment_generator_ = self.processes.reseed(self.generator) if self.processes else self.generator
+        is_float16 = resolve_precision(self.precision, self.device) == torch.float16
+        # PyTorch's own first scale overflows at once, and a schedule that steps without the optimizer warns
+        self.scaler_ = torch.amp.GradScaler(torch.device(self.device).type, init_scale=2**10) if is_float16 else None
         epochs = self.max_epochs if epochs is None else epochs
         frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
         if frozen and not self.cache_features:
@@ -181,8 +184,8 @@ class FERNet(NeuralNetClassifier):
     def release(self):
         """Drop the objects that only a training needs, and switch to evaluation mode."""
         for name in (
-            "generator", "mixup_rng_", "augment_generator_", "average_", "train_forward_", "sharing_processes_",
-            "processes", "train_split",
+            "generator", "mixup_rng_", "augment_generator_", "average_", "scaler_", "train_forward_",
+            "sharing_processes_", "processes", "train_split",
         ):  # fmt: skip
             setattr(self, name, None)
         self._set_training(False)
@@ -284,9 +287,19 @@ class FERNet(NeuralNetClassifier):
             raise ValueError(_DIVERGED)
 
     def train_step(self, batch, **fit_params):
-        step = super().train_step(batch, **fit_params)
+        step = self._scaled_step(batch, **fit_params) if self.scaler_ else super().train_step(batch, **fit_params)
         if self.average_:
             self.average_.update()
+        return step
+
+    def _scaled_step(self, batch, **fit_params):
+        """Train like skorch's ``train_step``, but leave out steps whose gradients overflow float16."""
+        self.optimizer_.zero_grad()
+        step = self.train_step_single(batch, **fit_params)
+        self.scaler_.unscale_(self.optimizer_)  # before callbacks that clip gradients
+        self.notify("on_grad_computed", named_parameters=list(self.get_all_learnable_params()), batch=batch)
+        self.scaler_.step(self.optimizer_)
+        self.scaler_.update()
         return step
 
     def train_step_single(self, batch, **fit_params):
@@ -307,7 +320,7 @@ class FERNet(NeuralNetClassifier):
             (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)
             for head, logits in enumerate(outputs)
         )
-        loss.backward()
+        (self.scaler_.scale(loss) if self.scaler_ else loss).backward()
         logits = outputs[0].detach()
         return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
 
