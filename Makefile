@@ -64,7 +64,7 @@ clean: ## remove the environments and everything that was built
 	touch $@
 
 .venv/.test: .venv/.core
-	$(BIN)/pip install --quiet --editable '.[test,lint]'
+	$(BIN)/pip install --quiet --editable '.[test,lint,tools]'
 	touch $@
 
 .venv/.dist:

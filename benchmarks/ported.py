@@ -23,7 +23,6 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from torch import nn
 from torchvision.transforms import v2
 
-from ferkit import FERClassifier
 from ferkit.backbones import build_backbone
 from ferkit.datasets import load_fer2013, make_faces
 

@@ -79,11 +79,11 @@ class CtrlC(Callback):
 def ctrl_c(backbone, after):
     """Interrupt all trainings of a network."""
 
-    def fit_with_interrupt(self, X, y):
+    def fit_with_interrupt(self, X, y, **validation):
         if self.backbone == backbone:
             self.set_params(callbacks=[CtrlC(after)])
         try:
-            return fit(self, X, y)
+            return fit(self, X, y, **validation)
         finally:
             self.set_params(callbacks=None)
 

@@ -32,14 +32,14 @@ def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
     make_faces(60, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     assert blocks, f"{page} shows no code"
-    names, missing = {}, []
+    names = {}
     for block in blocks:
         try:
             exec(compile(block, page, "exec"), names)
         except ModuleNotFoundError as error:
             if page != "docs/guide/tools.md":
                 raise
-            missing.append(error.name)
+            pytest.skip(f"{error.name} is not installed: pip install '.[tools]'")
     estimators = [value for value in names.values() if isinstance(value, BaseEstimator)]
     for search in (estimator for estimator in estimators if isinstance(estimator, GridSearchCV)):
         clone(search.estimator).set_params(**ParameterGrid(search.param_grid)[0])  # also if the page does not fit it
@@ -47,8 +47,6 @@ def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
         models = [estimator for estimator in estimators if hasattr(estimator, "classes_")]
         assert models
         assert all(set(model.classes_) <= set(make_faces(7).target_names) for model in models), "labels are not names"
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
