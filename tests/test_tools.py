@@ -70,8 +70,11 @@ def test_networks_of_a_notebook_travel_to_workers_and_back(tmp_path):
     assert done.stdout.split("\n")[:4] == ["(2, 7)"] * 3 + ["2"], done.stderr[-2000:]
 
 
-def test_a_loaded_model_trains_on_as_the_saved_one_would(tiny, faces):
-    model = tiny(frozen_epochs=1, backbone_lr_scale=0.1).partial_fit(faces.data, faces.target, classes=range(7))
+@pytest.mark.parametrize("frozen_epochs", [0, 1])
+def test_a_loaded_model_trains_on_as_the_saved_one_would(frozen_epochs, tiny, faces):
+    model = tiny(frozen_epochs=frozen_epochs, backbone_lr_scale=0.1).partial_fit(
+        faces.data, faces.target, classes=range(7)
+    )
     model.network_.get_parameter("backbone.features.0.0.weight").requires_grad_(False)
     torch.manual_seed(3)
     expected = torch.rand(1)

@@ -251,6 +251,11 @@ class FERNet(NeuralNetClassifier):
         self.initialize_optimizer().optimizer_.load_state_dict(
             _map_nested(np.ndarray, torch.tensor, state["optimizer_"])
         )
+        for parameter, averages in self.optimizer_.state.items():
+            for name, value in averages.items():
+                if value.shape == parameter.shape:
+                    # fused optimizers expect the order in memory of the parameter, which arrays lose
+                    averages[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         self.module_ = self.torch_compile(module, name="module")
         self._set_training(False)
 
