@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import torchvision
 from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
 from sklearn.base import clone
@@ -777,7 +776,6 @@ class Lazy(torch.nn.Module):
     ("backbone", "error", "message"),
     [
         (WithoutChannels, TypeError, r"in_channels in a backbone, got WithoutChannels without it(.|\n)*def build\("),
-        (torchvision.models.resnet18, TypeError, "pass backbone='resnet18'"),
         (WithoutClasses, TypeError, "parameter num_classes in a backbone, got WithoutClasses without it"),
         (Lazy, ValueError, r"got Lazy with lazy layers such as nn.LazyLinear: write nn\.Linear"),
     ],

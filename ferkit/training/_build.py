@@ -14,7 +14,7 @@ from skorch.utils import noop
 from torch.optim import lr_scheduler
 
 from .._images import check_size
-from ..backbones import find_sizes, list_backbones, resolve_backbone
+from ..backbones import find_sizes, resolve_backbone
 from ..backbones._registry import OPTIMIZERS
 from ._devices import Processes, resolve_device
 from ._module import FERModule
@@ -150,13 +150,9 @@ def _explained(backbone):
     except (RuntimeError, TypeError, ValueError) as error:
         name = getattr(backbone, "__name__", str(backbone))
         if "unexpected keyword argument 'in_channels'" in str(error):
-            remedy = (
-                f"add it, or pass build, where\ndef build(num_classes, in_channels):\n    return {name}(num_classes)"
-            )
-            if name in list_backbones():
-                remedy = f"pass backbone={name!r}."
             raise TypeError(
-                f"Expected the parameter in_channels in a backbone, got {name} without it: {remedy}"
+                f"Expected the parameter in_channels in a backbone, got {name} without it: add it, or pass build, "
+                f"where\ndef build(num_classes, in_channels):\n    return {name}(num_classes)"
             ) from error
         if "unexpected keyword argument 'num_classes'" in str(error):
             raise TypeError(
