@@ -53,6 +53,7 @@ sphinx_gallery_conf = {
             "plot_imbalance.py",
             "plot_augmentation.py",
             "plot_transfer_learning.py",
+            "plot_features.py",
             "plot_eigenfaces.py",
             "plot_callbacks.py",
             "plot_ensemble.py",

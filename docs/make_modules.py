@@ -13,7 +13,7 @@ CONTAINS = {
     "display": "figures",
     "classifier": "FERClassifier",
     "training": "how a network is trained",
-    "transformers": "PixelParser and others",
+    "transformers": "PixelParser, ImageResizer, ImageNormalizer, NetworkFeatures",
     "augmentation": "ImageAugmenter",
     "datasets": "loaders, drawn faces, duplicates",
     "backbones": "networks and their names",

@@ -44,8 +44,9 @@ model = FERClassifier(
     random_state=0,
 ).fit(faces.data, faces.target)
 print(f"stopped after {len(model.history_)} of 60 epochs")
-print("movement of the head:", [round(step, 2) for step in model.net_.history[1:, "movement"]][:5], "…")
+print("movement of the head:", [round(row["movement"], 2) for row in model.history_[1:]][:5], "…")
 
 # %%
+# The figure includes what callbacks record.
 HistoryDisplay.from_estimator(model)
 plt.show()

@@ -1,11 +1,21 @@
 """Facial expression recognition as an ordinary scikit-learn problem."""
 
-from imblearn.pipeline import Pipeline
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .augmentation import ImageAugmenter
-from .classifier import FERClassifier
-from .report import evaluate
-from .transformers import ImageNormalizer, ImageResizer, PixelParser
+if TYPE_CHECKING:
+    from imblearn.pipeline import Pipeline
+
+    from . import backbones as backbones
+    from . import datasets as datasets
+    from . import display as display
+    from . import report as report
+    from . import runs as runs
+    from . import training as training
+    from .augmentation import ImageAugmenter
+    from .classifier import FERClassifier
+    from .report import evaluate
+    from .transformers import ImageNormalizer, ImageResizer, NetworkFeatures, PixelParser
 
 __version__ = "0.1.0"
 __all__ = [
@@ -13,7 +23,38 @@ __all__ = [
     "ImageAugmenter",
     "ImageNormalizer",
     "ImageResizer",
+    "NetworkFeatures",
     "Pipeline",
     "PixelParser",
     "evaluate",
 ]
+
+_HOMES = {
+    "FERClassifier": "ferkit.classifier",
+    "ImageAugmenter": "ferkit.augmentation",
+    "ImageNormalizer": "ferkit.transformers",
+    "ImageResizer": "ferkit.transformers",
+    "NetworkFeatures": "ferkit.transformers",
+    "Pipeline": "imblearn.pipeline",
+    "PixelParser": "ferkit.transformers",
+    "evaluate": "ferkit.report",
+}
+_MODULES = (
+    "augmentation", "backbones", "classifier", "datasets", "display", "report", "runs", "training", "transformers"
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used, so that ``ferkit --help`` does not wait for PyTorch."""
+    if name in _HOMES:
+        found = getattr(import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        found = import_module(f"ferkit.{name}")
+    else:
+        raise AttributeError(f"module 'ferkit' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

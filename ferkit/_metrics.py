@@ -1,9 +1,11 @@
-"""Scores that scikit-learn does not have, for reports and figures."""
+"""Scores that scikit-learn does not have, for reports and figures, and its own scores of known probabilities."""
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import calibration_curve
+from sklearn.metrics import check_scoring
 
-__all__ = ["bin_confidence", "calibration_error", "rank_confusions"]
+__all__ = ["bin_confidence", "calibration_error", "rank_confusions", "score_probabilities"]
 
 
 def bin_confidence(y_true, y_proba, labels, n_bins):
@@ -29,3 +31,31 @@ def rank_confusions(values, n):
     order = np.argsort(-values, axis=None, kind="stable")[:n]
     pairs = zip(*np.unravel_index(order, values.shape), strict=True)
     return [(row, column) for row, column in pairs if values[row, column] > 0]
+
+
+def score_probabilities(scoring, images, y, sample_weight, classes, y_proba):
+    """Return the score of probabilities by a scikit-learn scorer, which asks a classifier for them."""
+    classifier = _Known(images, y_proba, classes)
+    weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+    return check_scoring(classifier, scoring)(classifier, images, y, **weight)
+
+
+class _Known(ClassifierMixin, BaseEstimator):
+    """A classifier that knows the probabilities of some images."""
+
+    def __init__(self, images, y_proba, classes):
+        self.images, self.y_proba, self.classes_ = images, y_proba, classes
+
+    def fit(self, X, y):
+        """Do nothing; scikit-learn takes no estimator without it."""
+        return self
+
+    def predict_proba(self, X):
+        if X is not self.images:
+            raise ValueError(
+                "Expected `scoring` to predict the images it is called with, got others: pass X unchanged."
+            )
+        return self.y_proba
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]

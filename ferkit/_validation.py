@@ -14,7 +14,7 @@ def check_labels(y: ArrayLike, labels: Any, *same_length: Any) -> np.ndarray:
     y = np.asarray(column_or_1d(np.asarray(y)))
     check_consistent_length(y, *same_length)
     if len(y) and len(labels) and isinstance(y[0], str) != isinstance(labels[0], str):
-        expected, got = (np.asarray(some)[0].item() for some in (labels, y))
+        expected, got = (np.asarray(some)[:1].tolist()[0] for some in (labels, y))
         raise ValueError(f"Expected labels like {expected!r}, got {got!r}: use names or numbers in both places.")
     return y
 

@@ -1,6 +1,7 @@
 """FERClassifier: parameters, validation, fit, partial_fit and predict."""
 
 from copy import copy, deepcopy
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -16,10 +18,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from ._images import Images, check_images, match_range, number_rows, pixel_range
-from ._validation import match_labels
+from ._metrics import score_probabilities
+from ._validation import check_labels, match_labels
 from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
+    SCHEDULES,
     ImageSet,
     Processes,
     build_net,
@@ -110,12 +114,24 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     lr : float or "auto", default="auto"
         Learning rate; with a schedule, the highest rate. "auto" is the backbone's recommended rate, divided by
         10 when pretrained layers are trained.
-    lr_schedule : {"onecycle", "cosine", "plateau"} or None, default="onecycle"
-        "onecycle" [1]_ and "cosine" change the rate after every batch. "plateau" divides it by 10 when the validation
-        loss (without validation, the training loss) has not fallen for 5 epochs.
+    lr_schedule : str, dict, callable or None, default="onecycle"
+        How the rate changes. "onecycle" [1]_ and "cosine" change it after every batch; the others after every epoch:
+        "step" divides it by 10 after each third of the epochs, "exponential" lowers it to a hundredth over all epochs,
+        "warm_restarts" is two cosines, of which the first takes a third of the epochs, and "plateau" divides the rate
+        by 10 when the validation loss (without validation, the training loss) has not fallen for 5 epochs. A dict
+        changes these numbers: its keys are "name" and the arguments of PyTorch's scheduler, and for "plateau"
+        "monitor", a score of ``history_``. A callable returns a PyTorch scheduler for an optimizer; it steps after
+        every epoch.
     early_stopping : bool or int, default=False
-        Stop when validation accuracy has not improved for this many epochs (True means 10) and restore the best
-        weights. Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
+        Stop when ``scoring`` has not improved for this many epochs (True means 10) and restore the best weights.
+        Applies during frozen epochs too. Needs ``validation_fraction`` or ``X_val``.
+    keep_best : bool, default=False
+        Train for all epochs, then restore the weights of the epoch with the best ``scoring``. Needs
+        ``validation_fraction`` or ``X_val``.
+    scoring : str or callable, default="accuracy"
+        Score of the validation images that ``early_stopping`` and ``keep_best`` compare: "accuracy", "loss", or a
+        scikit-learn scorer, by name or as ``callable(estimator, X, y)``. Scorers get soft targets as their most
+        probable class.
     callbacks : list of skorch callbacks, default=None
         Called during training.
     net_params : dict, default=None
@@ -144,15 +160,17 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
         "accelerate" trains on all GPUs at once: ``accelerate launch`` starts the same script once per GPU, and all end
         with the same model.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, otherwise
-        float32.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, float16 on other
+        NVIDIA GPUs with tensor cores, such as the T4, and otherwise float32. float16 scales the loss and leaves out
+        steps whose gradients overflow.
     random_state : int, RandomState instance or None, default=None
         Determines weights, batches, augmentation and the validation split. Results repeat on the same machine with the
         same number of threads, in worker processes too. Fits in several threads of one process run one after the other,
         because they share PyTorch's random stream.
     verbose : int, default=0
-        1 shows a progress bar over epochs and batches.
+        1 shows a progress bar over epochs and batches in a terminal, and one line per epoch elsewhere. If Python's
+        logging is set up for level INFO, the logger "ferkit" gets these lines; otherwise they are printed.
 
     Attributes
     ----------
@@ -161,12 +179,15 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     history_ : list of dict
         One dict per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
         weights change), ``valid_loss`` and ``valid_accuracy`` (with the weights that predictions use; nan without
-        validation), ``lr`` (at the start of the epoch) and ``seconds``.
+        validation), ``lr`` (at the start of the epoch) and ``seconds``. ``valid_score`` follows if ``scoring`` is a
+        scorer, and numbers that ``callbacks`` record, such as skorch's EpochScoring, under their own names.
+    best_epoch_ : int or None
+        The epoch whose weights predictions use, with ``keep_best`` or ``early_stopping``; None otherwise.
     network_ : torch.nn.Module
         The trained PyTorch module. It takes a tensor of pixels of shape (n, channels, height, width) on the scale of
         the training images and returns logits. ``network_.backbone`` is the network without the input preparation.
     net_ : skorch.NeuralNetClassifier
-        The trained skorch net.
+        The trained skorch net. Its ``predict`` and ``score`` count the classes from 0.
     image_shape_ : tuple of int
         (height, width, channels).
     pixel_range_ : tuple of float
@@ -227,8 +248,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"auto", *OPTIMIZERS})],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({"onecycle", "cosine", "plateau"}), None],
+        "lr_schedule": [StrOptions({*SCHEDULES}), dict, callable, None],
         "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
+        "keep_best": ["boolean"],
+        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
         "callbacks": [list, None],
         "net_params": [dict, None],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -236,7 +259,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
         "tta": [StrOptions({"flip", "ten_crop"}), Interval(Integral, 1, None, closed="left"), callable, None],
         "device": [str],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -266,6 +289,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         lr="auto",
         lr_schedule="onecycle",
         early_stopping=False,
+        keep_best=False,
+        scoring="accuracy",
         callbacks=None,
         net_params=None,
         weight_decay="auto",
@@ -299,6 +324,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.lr = lr
         self.lr_schedule = lr_schedule
         self.early_stopping = early_stopping
+        self.keep_best = keep_best
+        self.scoring = scoring
         self.callbacks = callbacks
         self.net_params = net_params
         self.weight_decay = weight_decay
@@ -387,7 +414,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             After Ctrl-C. The estimator keeps what it learned if at least one epoch was complete, and is not fitted
             otherwise.
         """
-        for fitted in ("net_", "history_"):
+        for fitted in ("net_", "history_", "best_epoch_"):
             self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
         self._check_validation_source(X_val, y_val, sample_weight_val)
         soft = _is_soft(y)
@@ -407,12 +434,12 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             held_back = rows.take(valid, axis=0), target[valid], None
             rows, target = rows.take(train, axis=0), target[train]
             weight = None if weight is None else weight[train]
-        valid = None
-        if held_back:
-            valid = ImageSet.from_rows(held_back[0], self.image_shape_, *held_back[1:], device=device)
+        valid, score = self._build_validation(*held_back, device) if held_back else (None, None)
         settings = self._resolve_settings()
         with seeded(seed, device):
-            net = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid)
+            net = build_net(
+                settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid, score=score
+            )
             self._train(net, rows, target, weight, seed)
         return self._keep(net.end_schedule())
 
@@ -468,7 +495,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
             if first:
-                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, verbose=0)
+                settings = self._resolve_settings(lr_schedule=None, early_stopping=False, keep_best=False, verbose=0)
                 net, state = build_net(settings, rows, self.image_shape_, len(self.classes_), weight=weight), None
             else:
                 net = self._current_net()
@@ -505,9 +532,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if X_val is None:
             if y_val is not None or sample_weight_val is not None:
                 raise ValueError("Expected X_val with y_val and sample_weight_val, got no X_val: pass the images too.")
-            if self.early_stopping and not self.validation_fraction:
+            needs = next((name for name in ("early_stopping", "keep_best") if getattr(self, name)), None)
+            if needs and not self.validation_fraction:
                 raise ValueError(
-                    f"Expected validation images for early_stopping={self.early_stopping}, got none: pass "
+                    f"Expected validation images for {needs}={getattr(self, needs)}, got none: pass "
                     "validation_fraction=0.1, or X_val and y_val to fit."
                 )
         elif y_val is None:
@@ -533,6 +561,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         if weight is not None:
             weight = (weight / weight.mean()).astype(np.float32)
         return match_range(rows, self.pixel_range_), match_labels(names, target, self.classes_), weight
+
+    def _build_validation(self, rows, y, weight, device):
+        """Return validation images as a set, and the function that scores their probabilities, or None."""
+        score = None
+        if self.scoring not in ("accuracy", "loss"):
+            labels = self.classes_[y if y.ndim == 1 else y.argmax(axis=1)]
+            score = partial(score_probabilities, self.scoring, rows, labels, weight, self.classes_)
+        return ImageSet.from_rows(rows, self.image_shape_, y, weight, device=device), score
 
     def _weigh_rows(self, y, sample_weight):
         """Return sample and class weights as one weight per row, or None."""
@@ -592,7 +628,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _keep(self, net):
         """Store a trained net. Until this call, the estimator is unchanged."""
-        self.history_ = [_epoch(row) for row in net.history]
+        self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
         if net.interrupted_:
@@ -627,8 +663,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n, n_classes), float32
-            In the order of ``classes_``.
+        ndarray of shape (n, n_classes), float64
+            In the order of ``classes_``. Each row sums to 1.
 
         Warns
         -----
@@ -638,7 +674,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         rows, _ = check_images(self, X, reset=False, lazy=True)
         rows, net = match_range(rows, self.pixel_range_), self._current_net()
-        return net.predict_proba(ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False))
+        images = ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False)
+        probability = net.predict_proba(images).astype(np.float64)  # the sums of a network in float32 are off by 1e-7
+        return probability / probability.sum(axis=1, keepdims=True)
 
     def predict_log_proba(self, X: Images) -> np.ndarray:
         """Return the logarithm of the probability of each class.
@@ -651,9 +689,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n, n_classes), float32
+        ndarray of shape (n, n_classes), float64
+            -inf where the network's float32 probability is 0.
         """
-        return np.log(self.predict_proba(X))
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def predict(self, X: Images) -> np.ndarray:
         """Return the most probable class.
@@ -672,6 +712,27 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
+    def score(self, X: Images, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of the shape seen in `fit`, as rows or as a stack.
+        y : array-like of shape (n,) or (n, n_classes)
+            Labels, or soft targets as in `fit`. Of a soft target, the most probable class counts; of equally probable
+            ones the first.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each image.
+
+        Returns
+        -------
+        float
+        """
+        if _is_soft(y):
+            y = check_labels(most_probable(y), self.classes_)
+        return super().score(X, y, sample_weight)
+
     @property
     def network_(self) -> torch.nn.Module:
         return self.net_.module_
@@ -689,8 +750,17 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return hasattr(self, "net_")
 
 
+_MULTI_LABEL = (
+    "Expected one label per image or the share of each class, got several labels per image: train one network per "
+    "class with sklearn.multiclass.OneVsRestClassifier(FERClassifier()), or divide each row of 0 and 1 by its sum."
+)
+
+
 def _is_soft(y):
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    try:
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(_MULTI_LABEL) from error
     return len(shape) == 2 and shape[1] > 1
 
 
@@ -708,6 +778,8 @@ def _check_soft_targets(y):
     """Return (classes, shares as float32) of soft targets."""
     classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
     y = check_array(y, dtype=np.float32, input_name="y")
+    if np.isin(y, (0, 1)).all() and (y.sum(axis=1) != 1).any():
+        raise ValueError(_MULTI_LABEL)
     if y.min() < 0 or np.abs(y.sum(axis=1) - 1).max() > 1e-3:
         row = int(np.argmax((y.min(axis=1) < 0) | (np.abs(y.sum(axis=1) - 1) > 1e-3)))
         raise ValueError(
@@ -715,6 +787,14 @@ def _check_soft_targets(y):
             "row by its sum."
         )
     return classes, y
+
+
+def most_probable(y: ArrayLike) -> ArrayLike:
+    """Return the labels: ``y`` itself, or the first of the most probable classes of each soft target."""
+    if not _is_soft(y):
+        return y
+    classes, shares = _check_soft_targets(y)
+    return classes[shares.argmax(axis=1)]
 
 
 def _class_weights(class_weight, classes, y):
@@ -732,4 +812,11 @@ def _class_weights(class_weight, classes, y):
 
 def _epoch(row):
     keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
-    return {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys} | {"epoch": row["epoch"]}
+    known = {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys}
+    skorchs = {*keys, "train_batch_count", "valid_batch_count"}
+    recorded = {
+        key: float(value)
+        for key, value in row.items()
+        if isinstance(value, Real) and not isinstance(value, bool) and key not in skorchs and key[:6] != "event_"
+    }
+    return known | {"epoch": row["epoch"]} | recorded

@@ -10,26 +10,17 @@ from functools import wraps
 from importlib.metadata import version
 from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from sklearn.utils import Bunch
 from typer import Argument, Option
 
-from . import runs
-from ._files import find_images
-from .augmentation import ImageAugmenter
-from .backbones import find_sizes, list_backbones, resolve_backbone
-from .backbones._inspect import try_summarize
-from .classifier import FERClassifier
-from .datasets import find_duplicates, load_fer2013, make_faces
-from .display import BackboneDisplay
-from .display._base import offscreen
-from .training import resolve_device
+import ferkit  # whose names are imported when they are used, because --help and --version need no PyTorch
+
+if TYPE_CHECKING:
+    from sklearn.utils import Bunch
 
 __all__ = ["main"]
-
-_DEFAULTS = FERClassifier()
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,8 +45,8 @@ class Training:
     data: Annotated[Path | None, Argument(help="CSV file, archive or image folder. Without it, faces are drawn.")] = (
         None
     )
-    epochs: Annotated[int, Option(min=1, help="Number of passes over the training images.")] = _DEFAULTS.max_epochs
-    batch_size: Annotated[int, Option(min=1, help="Number of images per batch.")] = _DEFAULTS.batch_size
+    epochs: Annotated[int, Option(min=1, help="Number of passes over the training images.")] = 24
+    batch_size: Annotated[int, Option(min=1, help="Number of images per batch.")] = 256
     lr: Annotated[float | None, Option(min=1e-12, help="Learning rate. By default, the backbone's own.")] = None
     input_size: Annotated[int | None, Option(min=1, help="Resize images to this height and width on the device.")] = (
         None
@@ -65,7 +56,9 @@ class Training:
         float | None, Option(min=0, help="Mixup parameter. By default, 0.2 if --epochs is 40 or more, otherwise 0.")
     ] = None
     balanced: Annotated[bool, Option("--balanced", help="Weight classes by inverse frequency.")] = False
-    validation: Annotated[float, Option(min=0, max=0.9, help="Share of training images held out for validation.")] = 0
+    validation: Annotated[
+        float, Option(min=0, max=0.9, help="Share of training images to score every epoch on, not the test images.")
+    ] = 0
     device: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto"
     seed: Annotated[int, Option(min=0, help="Random seed.")] = 0
     more: Annotated[
@@ -77,13 +70,13 @@ class Training:
     drop_errors: Drop = False
     force: Force = False
 
-    def build(self, backbone: str) -> FERClassifier:
+    def build(self, backbone: str) -> "ferkit.FERClassifier":
         """Return the classifier that the options describe."""
         with _as_bad_usage("--backbone"):
-            resolve_backbone(backbone)
+            ferkit.backbones.resolve_backbone(backbone)
         with _as_bad_usage("--device"):
-            resolve_device(self.device)
-        model = FERClassifier(
+            ferkit.training.resolve_device(self.device)
+        model = ferkit.FERClassifier(
             backbone,
             max_epochs=self.epochs,
             batch_size=self.batch_size,
@@ -91,7 +84,7 @@ class Training:
             input_size=self.input_size,
             mixup="auto" if self.mixup is None else self.mixup,
             validation_fraction=self.validation,
-            augment=ImageAugmenter() if self.augment else None,
+            augment=ferkit.ImageAugmenter() if self.augment else None,
             class_weight="balanced" if self.balanced else None,
             device=self.device,
             random_state=self.seed,
@@ -109,12 +102,12 @@ class Training:
                 model.set_params(**{name: value})
         return model
 
-    def load(self) -> tuple[Bunch, str]:
+    def load(self) -> "tuple[Bunch, str]":
         """Return faces and the name of the data."""
         if self.data is not None:
             return _load(self.data, self.drop_errors), str(self.data)
         typer.echo("Using 5,000 drawn faces. For real ones: ferkit train fer2013.csv")
-        return make_faces(5000, proportions="fer2013", random_state=0), "5,000 drawn faces"
+        return ferkit.datasets.make_faces(5000, proportions="fer2013", random_state=0), "5,000 drawn faces"
 
 
 def _with_shared_options(command):
@@ -201,7 +194,7 @@ def compare(
     skipped, failed = [], []
     for folder, model in models.items():
         with suppress(FileNotFoundError):
-            if (run := runs.Run.read(folder)).matches(model, name):
+            if (run := ferkit.runs.Run.read(folder)).matches(model, name):
                 skipped += [folder] if run.is_finished else []
                 continue
         _check_overwrite(folder, options.force)
@@ -216,8 +209,8 @@ def compare(
                 failed.append(folder)
                 _print_error(error, f"{folder}: ")
     finally:
-        if finished := runs.find_runs(out_dir, models, name):
-            table = runs.write_comparison(runs.compare_runs(finished), out_dir)
+        if finished := ferkit.runs.find_runs(out_dir, models, name):
+            table = ferkit.runs.write_comparison(ferkit.runs.compare_runs(finished), out_dir)
             typer.echo(
                 f"\n{table}\n\nEach row is one trained model. The intervals only cover the sampling of the test "
                 "images; training with another seed also changes the accuracy.\n"
@@ -234,12 +227,15 @@ def show_backbones(
     figure: Annotated[Path | None, Option(help="Draw NAME to this .png or .svg file.")] = None,
 ) -> None:
     """List the networks and their cost per image, or show one network layer by layer."""
+    from .backbones._inspect import try_summarize
+    from .display._base import offscreen
+
     if name is None:
         if figure:
             raise typer.BadParameter("--figure draws one network: add its NAME.")
         typer.echo(f"{'name':21} {'input':>7} {'parameters':>10} {'MFLOP':>9}  reference")
-        for each in list_backbones():
-            backbone = resolve_backbone(each)
+        for each in ferkit.backbones.list_backbones():
+            backbone = ferkit.backbones.resolve_backbone(each)
             size = input_size or backbone.input_size
             summary = try_summarize(backbone.build, size)
             cost = f"{summary.parameters / 1e6:8.2f} M {summary.flops / 1e6:9,.0f}" if summary else "too small"
@@ -249,16 +245,18 @@ def show_backbones(
     if figure and figure.suffix.lower() not in (".png", ".svg"):
         raise typer.BadParameter(f"Expected a .png or .svg file, got {figure}.", param_hint="--figure")
     with _as_bad_usage("NAME"):
-        backbone = resolve_backbone(name)
+        backbone = ferkit.backbones.resolve_backbone(name)
     size = input_size or backbone.input_size
     summary = try_summarize(backbone.build, size)
     if summary is None:
-        sizes = ", ".join(map(str, find_sizes(backbone.build, in_channels=1)))
+        sizes = ", ".join(map(str, ferkit.backbones.find_sizes(backbone.build, in_channels=1)))
         raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one such as {sizes}.")
     typer.echo(f"{name}, one gray image of {size}×{size}, 7 classes\n\n{summary}")
     if figure:
         with offscreen():
-            BackboneDisplay(summary, title=f"{name} at {size}×{size}").plot().figure_.savefig(figure, dpi=150)
+            ferkit.display.BackboneDisplay(summary, title=f"{name} at {size}×{size}").plot().figure_.savefig(
+                figure, dpi=150
+            )
         typer.echo(f"The diagram is in {figure}")
 
 
@@ -266,7 +264,7 @@ def show_backbones(
 def demo(out_dir: Out = Path("demo"), force: Force = False) -> None:
     """Train on drawn faces, in about two minutes, and list the results."""
     _check_overwrite(out_dir, force)
-    model = FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
+    model = ferkit.FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
     faces, name = Training().load()
     _train(model, faces, name, out_dir)
 
@@ -283,8 +281,10 @@ def evaluate(
     drop_errors: Drop = False,
 ) -> None:
     """Score a saved model."""
-    classifier = runs.read_model(model)
-    split, report = runs.score_split(classifier, _load(data, drop_errors, None if usage == "all" else usage), usage)
+    classifier = ferkit.runs.read_model(model)
+    split, report = ferkit.runs.score_split(
+        classifier, _load(data, drop_errors, None if usage == "all" else usage), usage
+    )
     if as_json:
         typer.echo(json.dumps({"model": str(model), "data": str(data), "usage": split, **report.to_dict()}, indent=2))
     else:
@@ -296,7 +296,7 @@ def audit(data: TestData, as_json: Json = False, drop_errors: Drop = False) -> N
     """Find exact and near duplicates, also across splits or with different labels."""
     faces = _load(data, drop_errors)
     usage = faces.usage if "Training" in faces.usage else None  # otherwise, there is no split to compare with
-    found = find_duplicates(faces.data, faces.target, usage, names=faces.origin)
+    found = ferkit.datasets.find_duplicates(faces.data, faces.target, usage, names=faces.origin)
     if as_json:
         typer.echo(json.dumps({"data": str(data), **found.to_dict()}, indent=2))
     else:
@@ -314,8 +314,12 @@ def predict(
     """Predict the expression in images, with the probability of each emotion."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
+    from ._files import find_images
+
     paths = [path for given in images for path in find_images(given)]
-    table, skipped = runs.predict_files(runs.read_model(model), paths, errors="drop" if drop_errors else "raise")
+    table, skipped = ferkit.runs.predict_files(
+        ferkit.runs.read_model(model), paths, errors="drop" if drop_errors else "raise"
+    )
     for path, error in skipped.items():
         typer.echo(f"Skipped {path}: {error}", err=True)
     typer.echo("Each image was taken as one face and resized; no face was searched for.", err=True)
@@ -337,29 +341,29 @@ def _as_bad_usage(parameter):
 
 
 def _check_overwrite(out_dir, force):
-    if (out_dir / runs.MODEL).exists() and not force:
+    if (out_dir / ferkit.runs.MODEL).exists() and not force:
         raise typer.BadParameter(
             f"{out_dir} already contains a run: choose another directory, or add --force.", param_hint="--out"
         )
 
 
 def _load(data, drop_errors, usage=None):
-    return load_fer2013(data, usage=usage, errors="drop" if drop_errors else "raise", verbose=1)
+    return ferkit.datasets.load_fer2013(data, usage=usage, errors="drop" if drop_errors else "raise", verbose=1)
 
 
 def _train(model, faces, name, out_dir):
     """Train into a directory and print the result."""
-    train, test, tested_on = runs.split_rows(faces)
+    train, test, tested_on = ferkit.runs.split_rows(faces)
     with _as_bad_usage("--out"):
-        runs.make_directory(out_dir)
+        ferkit.runs.make_directory(out_dir)
     typer.echo(f"Training {model.backbone} on {len(train):,} images, testing on {len(test):,} ({tested_on}).")
     try:
-        run = runs.train_run(model, faces, out_dir, data_name=name, overwrite=True)
+        run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True)
     except KeyboardInterrupt:
-        if not getattr(model, "history_", None) or (run := runs.Run.read(out_dir)).reports is None:
+        if not getattr(model, "history_", None) or (run := ferkit.runs.Run.read(out_dir)).reports is None:
             raise
         typer.echo(f"Interrupted after {len(model.history_)} epochs: the model so far is saved and scored.")
-    typer.echo(f"\n{run}\n\nThe model is {out_dir / runs.MODEL}, the report {out_dir / 'report.html'}; figures:")
+    typer.echo(f"\n{run}\n\nThe model is {out_dir / ferkit.runs.MODEL}, the report {out_dir / 'report.html'}; figures:")
     for path in sorted(out_dir.glob("*.png")):
         typer.echo(f"  {path}")
     if not run.is_finished:

@@ -25,11 +25,12 @@ from ._files import find_files
 from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
 from ._metrics import bin_confidence, calibration_error, rank_confusions
 from ._validation import check_labels, check_proba
-from .classifier import FERClassifier
+from .classifier import FERClassifier, most_probable
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 
 _BINS = 15  # of the calibration error, as in its source
+_VERSION = 1  # of the JSON that a report is saved as
 
 
 def evaluate(
@@ -43,8 +44,9 @@ def evaluate(
         A fitted classifier or pipeline. Scores that need ``predict_proba`` are None if it has none.
     X : array-like
         Input of ``model.predict``.
-    y : array-like of shape (n,)
-        True labels.
+    y : array-like of shape (n,) or (n, n_classes)
+        True labels. Or soft targets, as in :meth:`ferkit.FERClassifier.fit`: their most probable class is the true
+        label.
     labels : array-like, default=None
         Labels in the order of the report. By default, the classes of the model. Other labels that occur come after
         them, sorted.
@@ -164,6 +166,8 @@ class Report:
         Probability of each of the ``classes``.
     classes : ndarray of shape (n_classes,) or None
         Labels of the columns of ``y_proba``.
+    in_training : ndarray of bool, of shape (n,), or None
+        Whether each image is identical to a training image. None if the training images were not given.
 
     References
     ----------
@@ -196,6 +200,7 @@ class Report:
     y_pred: np.ndarray = field(repr=False)
     y_proba: np.ndarray | None = field(repr=False)
     classes: np.ndarray | None = field(repr=False)
+    in_training: np.ndarray | None = field(repr=False)
 
     @classmethod
     def from_predictions(
@@ -213,8 +218,11 @@ class Report:
 
         Parameters
         ----------
-        y_true, y_pred : array-like of shape (n,)
-            True and predicted labels.
+        y_true : array-like of shape (n,) or (n, n_classes)
+            True labels. Or soft targets, as in :meth:`ferkit.FERClassifier.fit`: their most probable class is the true
+            label.
+        y_pred : array-like of shape (n,)
+            Predicted labels.
         labels : array-like, default=None
             Labels in the order of the report. Other labels that occur come after them, sorted.
         y_proba : array-like of shape (n, n_classes), default=None
@@ -230,7 +238,7 @@ class Report:
         -------
         Report
         """
-        y_true = check_labels(y_true, (), y_pred, y_proba, in_training)
+        y_true = check_labels(most_probable(y_true), (), y_pred, y_proba, in_training)
         y_pred = check_labels(y_pred, ())
         if not len(y_true):
             raise ValueError("Expected at least one image to score, got none.")
@@ -256,7 +264,8 @@ class Report:
             best_2 = known[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())
             calibration = calibration_error(*bin_confidence(y_true, y_proba, known, _BINS))
-        unseen = right if in_training is None else right[~np.asarray(in_training, dtype=bool)]
+        in_training = None if in_training is None else np.asarray(in_training, dtype=bool)
+        unseen = right if in_training is None else right[~in_training]
         any_unseen = in_training is not None and len(unseen) > 0
         names = np.asarray(labels).tolist()
         return cls(
@@ -287,7 +296,41 @@ class Report:
             y_pred=y_pred,
             y_proba=y_proba,
             classes=classes,
+            in_training=in_training,
         )
+
+    @classmethod
+    def from_json(cls, source: str | PathLike) -> Self:
+        """Read a report that `to_json` has written. The scores are computed from its predictions.
+
+        Parameters
+        ----------
+        source : str or path-like
+            The file, or its text, which starts with a brace.
+
+        Returns
+        -------
+        Report
+
+        Examples
+        --------
+        >>> from ferkit.report import Report
+        >>> report = Report.from_predictions(["sad", "sad", "fear", "fear"], ["sad", "fear", "fear", "fear"])
+        >>> Report.from_json(report.to_json()).accuracy
+        0.75
+        """
+        is_text = isinstance(source, str) and source.lstrip().startswith("{")
+        content = json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
+        version = content.get("ferkit_report") if isinstance(content, dict) else None
+        if version != _VERSION:
+            raise ValueError(
+                f"Expected a report that Report.to_json has written in version {_VERSION} of its format, got "
+                + ("another file." if version is None else f"version {version}: update ferkit.")
+            )
+        arrays = {
+            name: array and np.array(array["values"], array["dtype"]) for name, array in content["arrays"].items()
+        }
+        return cls.from_predictions(**arrays, labels=content["labels"], seconds_per_face=content["seconds_per_face"])
 
     def to_frame(self) -> pd.DataFrame:
         """Return the scores of each label.
@@ -326,7 +369,9 @@ class Report:
         }
 
     def to_json(self, path: str | PathLike | None = None) -> str:
-        """Return the result of `to_dict` as JSON.
+        """Return the predictions as JSON, from which `from_json` makes the same report.
+
+        The scores are not part of it. ``json.dumps(report.to_dict())`` returns these.
 
         Parameters
         ----------
@@ -337,7 +382,17 @@ class Report:
         -------
         str
         """
-        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        arrays = {name: getattr(self, name) for name in ("y_true", "y_pred", "y_proba", "classes", "in_training")}
+        content = {
+            "ferkit_report": _VERSION,
+            "labels": self.labels,
+            "seconds_per_face": self.seconds_per_face,
+            "arrays": {
+                name: None if array is None else {"dtype": array.dtype.str, "values": array.tolist()}
+                for name, array in arrays.items()
+            },
+        }
+        text = json.dumps(content) + "\n"
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text

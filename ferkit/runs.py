@@ -38,7 +38,7 @@ from .transformers import PixelParser
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
-MODEL, SETTINGS, REPORT = "model.joblib", "settings.json", "report.json"
+MODEL, SETTINGS, REPORT, PREDICTIONS = "model.joblib", "settings.json", "report.json", "predictions.json"
 TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
 
 _PACKAGES = (
@@ -115,6 +115,19 @@ class Run:
             )
         return self.reports[self.settings["tested_on"]]
 
+    def read_report(self) -> Report:
+        """Read the report on the test images, with its predictions.
+
+        Returns
+        -------
+        Report
+
+        See Also
+        --------
+        ferkit.report.compare_reports : Test whether two models differ, without predicting again.
+        """
+        return Report.from_json(self.path / PREDICTIONS)
+
     def matches(self, model: FERClassifier, data_name: str | None = None) -> bool:
         """Check whether the run has trained with the same parameters on the same data.
 
@@ -145,13 +158,13 @@ def train_run(
     data contains. If it contains none, a stratified tenth of the Training images is held out.
 
     Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
-    training unless ``early_stopping`` or ``lr_schedule="plateau"`` watches these scores. The score on the test set is
-    then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on held-out Training
-    images instead.
+    training unless ``early_stopping``, ``keep_best`` or ``lr_schedule="plateau"`` uses these scores. The score on the
+    test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
+    held-out Training images instead.
 
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
-    ``report.json``, and figures. ``report.json`` is written last. If it exists, the run is complete, and all files
-    belong to the same training.
+    ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
+    last. If it exists, the run is complete, and all files belong to the same training.
 
     Parameters
     ----------
@@ -220,6 +233,7 @@ def train_run(
     for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
         figure.savefig(path / f"{name}.png", dpi=120)
     scores = {name: report.to_dict() for name, report in reports.items()}
+    write_text(path / PREDICTIONS, reports[tested_on].to_json())
     write_text(path / REPORT, json.dumps(scores, indent=2, allow_nan=False) + "\n")
     if interrupt is not None:
         raise interrupt

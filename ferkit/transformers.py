@@ -1,13 +1,16 @@
-"""The transformers `PixelParser`, `ImageResizer` and `ImageNormalizer`.
+"""The transformers `PixelParser`, `ImageResizer`, `ImageNormalizer` and `NetworkFeatures`.
 
-They return images as rows, see :mod:`ferkit._images`.
+The first three return images as rows, see :mod:`ferkit._images`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from numbers import Integral
-from typing import Self
+from os import PathLike
+from typing import Any, Self
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from sklearn.base import (
@@ -15,8 +18,10 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
+    _clone_parametrized,
     _fit_context,
 )
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -35,8 +40,20 @@ from ._images import (
     to_tensor,
 )
 from ._pixels import common_count, parse_pixels
+from .classifier import FERClassifier
+from .training import (
+    Batches,
+    FERNet,
+    ImageSet,
+    build_net,
+    remove_head,
+    resolve_device,
+    resolve_precision,
+    resolve_settings,
+    seeded,
+)
 
-__all__ = ["ImageNormalizer", "ImageResizer", "PixelParser"]
+__all__ = ["ImageNormalizer", "ImageResizer", "NetworkFeatures", "PixelParser"]
 
 
 class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -403,3 +420,200 @@ def _equalize(rows):
     levels = rows + 256 * np.arange(len(rows))[:, None]
     share = np.bincount(levels.ravel(), minlength=256 * len(rows)).reshape(-1, 256).cumsum(axis=1) / rows.shape[1]
     return share.ravel()[levels]
+
+
+class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
+    """Compute features of images with a trained network, for classifiers and clustering of scikit-learn.
+
+    The features are the values that reach the head of the network. The head is the last layer, together with the hidden
+    layers that a fitted classifier has in its ``head``.
+
+    Parameters
+    ----------
+    backbone : str, nn.Module class, callable or FERClassifier, default="cnn"
+        A backbone as for :class:`ferkit.FERClassifier`, together with ``weights``. Or a fitted FERClassifier, whose
+        network and input preparation are used. ``fit`` copies them, so training the classifier further does not change
+        the features, and :func:`sklearn.base.clone` keeps the classifier fitted.
+    weights : str or path, default=None
+        The weights, required unless ``backbone`` is a FERClassifier: "imagenet" for the best that torchvision or timm
+        publish for the backbone, the name of others such as "IMAGENET1K_V1", or the path of a state dict, .pth or
+        .safetensors. Published weights are taken from torchvision's cache or downloaded, and images are standardized as
+        they expect. With a file, images are standardized by the mean and standard deviation of the pixels seen in
+        `fit`.
+    backbone_params : dict, default=None
+        More arguments for the backbone, as for :class:`ferkit.FERClassifier`.
+    input_size : int or tuple of (height, width), default=None
+        Size at which the network sees the images. None keeps their own size.
+    image_shape : tuple, default=None
+        (height, width) or (height, width, channels) of each row. One value may be −1. By default, images are square: a
+        row of k² values is gray, a row of 3k² values is RGB.
+    batch_size : int, default=64
+        Maximum number of images per batch. Image files are decoded one batch at a time.
+    device : str, default="auto"
+        A PyTorch device. "auto" is CUDA if available, then Apple's MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, float16 on other
+        NVIDIA GPUs with tensor cores, and otherwise float32.
+
+    Attributes
+    ----------
+    network_ : torch.nn.Module
+        The PyTorch module without its head. It takes a tensor of pixels of shape (n, channels, height, width).
+    pixel_range_ : tuple of float
+        Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. Later images are converted
+        between the first two; another range that cannot match gives a warning.
+    image_shape_ : tuple of int
+        (height, width, channels) of the images seen in `fit`, or of the classifier.
+    n_features_in_ : int
+        Number of values in a row.
+
+    See Also
+    --------
+    FERClassifier : Trains a network, also from ``weights``.
+
+    Examples
+    --------
+    >>> from ferkit import FERClassifier, NetworkFeatures
+    >>> from ferkit.datasets import make_faces
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import SVC
+    >>> faces = make_faces(900, random_state=0)
+    >>> expert = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0)
+    >>> expert.fit(faces.data[:700], faces.target[:700])
+    FERClassifier(...)
+    >>> NetworkFeatures(expert).fit_transform(faces.data[:10]).shape
+    (10, 128)
+    >>> is_happy = faces.target_names[faces.target] == "happy"
+    >>> model = make_pipeline(NetworkFeatures(expert), SVC()).fit(faces.data[:100], is_happy[:100])
+    >>> model.score(faces.data[700:], is_happy[700:]) > 0.9
+    True
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **{
+            name: FERClassifier._parameter_constraints[name]
+            for name in ("backbone_params", "input_size", "weights", "image_shape", "batch_size", "device", "precision")
+        },
+        "backbone": [str, callable, FERClassifier],
+    }
+
+    def __init__(
+        self,
+        backbone: str | Callable[..., torch.nn.Module] | FERClassifier = "cnn",
+        *,
+        weights: str | PathLike | None = None,
+        backbone_params: dict | None = None,
+        input_size: int | Sequence[int] | None = None,
+        image_shape: Sequence[int] | None = None,
+        batch_size: int = 64,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        self.backbone = backbone
+        self.weights = weights
+        self.backbone_params = backbone_params
+        self.input_size = input_size
+        self.image_shape = image_shape
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Images, y: ArrayLike | None = None) -> Self:
+        """Load the network, and learn the shape and range of the images. Nothing is trained.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
+            Images, or a list or column of the paths of n image files.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : NetworkFeatures
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If there are neither `weights` nor a fitted classifier, or `X` does not hold images that the network takes.
+        """
+        if isinstance(self.backbone, FERClassifier):
+            net, rows = self._take_net(self.backbone, X)
+        else:
+            net, rows = self._build_net(X)
+        images = to_tensor(rows[:2], self.image_shape_).to(net.device)
+        self.network_, self._n_features_out = remove_head(net, images)
+        return self
+
+    def _take_net(self, classifier: FERClassifier, X: Images) -> tuple[FERNet, Any]:
+        """Return the net of a fitted classifier, and the rows, which must be like those that it was trained on."""
+        check_is_fitted(
+            classifier,
+            msg="Expected a fitted %(name)s, got one that is not fitted: fit it first. A search over `backbone` clones "
+            "its values, which makes them unfitted: search over whole NetworkFeatures.",
+        )
+        names = ("weights", "backbone_params", "input_size", "image_shape")
+        if given := [name for name in names if getattr(self, name) is not None]:
+            raise ValueError(
+                f"Expected a name of a backbone with {', '.join(given)}, got a fitted FERClassifier, which determines "
+                "these: leave them out."
+            )
+        for name in ("image_shape_", "pixel_range_", "n_features_in_", "feature_names_in_"):
+            self.__dict__.pop(name, None)
+            if hasattr(classifier, name):
+                setattr(self, name, getattr(classifier, name))
+        return classifier.net_, check_images(self, X, reset=False, lazy=True)[0]
+
+    def _build_net(self, X: Images) -> tuple[FERNet, Any]:
+        """Return a net with the weights, and the rows."""
+        if self.weights is None:
+            raise ValueError(
+                "Expected weights of a trained network, got weights=None: pass NetworkFeatures(classifier) with a "
+                'fitted FERClassifier, the path of a .pth or .safetensors file, or weights="imagenet".'
+            )
+        rows, shape = check_images(self, X, reset=True, lazy=True)
+        self.pixel_range_ = pixel_range(rows)
+        classifier = FERClassifier(augment=None, **self.get_params(deep=False))
+        settings = resolve_settings({**classifier.get_params(deep=False), "pixel_range": self.pixel_range_})
+        with seeded(0, resolve_device(self.device)):  # building a network draws weights, though these are replaced
+            return build_net(settings, rows, shape, n_classes=2), rows
+
+    def transform(self, X: Images) -> np.ndarray:
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : array-like
+            Images of the shape seen in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_features) and dtype float32
+            The values that reach the head of the network.
+        """
+        check_is_fitted(self)
+        rows, shape = check_images(self, X, reset=False, lazy=True)
+        rows, device = match_range(rows, self.pixel_range_), resolve_device(self.device)
+        dtype, network = resolve_precision(self.precision, device), self.network_.to(device)
+        images = ImageSet.from_rows(rows, shape, device=device, resident=False)
+        out = np.empty((len(rows), self._n_features_out), dtype=np.float32)
+        autocast = torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)
+        with torch.inference_mode(), autocast:
+            for part, (batch, _) in zip(
+                gen_batches(len(rows), self.batch_size), Batches(images, self.batch_size), strict=True
+            ):
+                out[part] = network(batch).flatten(1).float().numpy(force=True)
+        return out
+
+    def __sklearn_clone__(self) -> Self:
+        copy = _clone_parametrized(self)
+        copy.backbone = self.backbone  # scikit-learn clones a fitted classifier to one that is not fitted
+        return copy
+
+    def __getstate__(self) -> dict:
+        state = super().__getstate__()
+        if "network_" in state:  # so that a file written on a GPU can be read without one
+            state = {**state, "network_": deepcopy(state["network_"]).cpu()}
+        return state

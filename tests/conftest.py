@@ -2,6 +2,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 from hypothesis import settings
+from torchvision.models import get_model, get_model_weights
 
 from ferkit import FERClassifier
 from ferkit.datasets import make_faces
@@ -33,6 +34,19 @@ def fitted(faces):
     """A small fitted model with string labels."""
     model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=2, batch_size=64, random_state=0)
     return model.fit(faces.data, faces.target_names[faces.target])
+
+
+@pytest.fixture
+def torch_home(tmp_path, monkeypatch):
+    """torchvision's cache, in which lies a resnet18 of our own as the published one."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(3)
+    network = get_model("resnet18")
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    url = get_model_weights("resnet18").DEFAULT.url
+    torch.save(network.state_dict(), folder / url.rpartition("/")[2])
+    return network.state_dict()
 
 
 @pytest.fixture

@@ -161,7 +161,9 @@ def test_callbacks_and_net_params_reach_skorch(tiny, faces):
     ).fit(faces.data, faces.target)
     assert dict(model.net_.callbacks_)["count"].epochs == 3
     assert count.epochs == 3, "the user's own object is called"
-    assert model.net_.history[:, "again"] == pytest.approx([row["valid_accuracy"] for row in model.history_])
+    assert [row["again"] for row in model.history_] == pytest.approx([row["valid_accuracy"] for row in model.history_])
+    known = ["epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "seconds"]
+    assert sorted(model.history_[0]) == sorted([*known, "again"]), "and nothing of skorch's own"
 
 
 # repeating
@@ -331,7 +333,9 @@ def test_a_failed_fit_removes_the_earlier_model(tiny, faces):
         model.predict(faces.data)
 
 
-def test_an_error_in_training_closes_the_progress_bar(tiny, faces):
+def test_an_error_in_training_closes_the_progress_bar(tiny, faces, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+    monkeypatch.setenv("TERM", "xterm")
     before = threading.enumerate()
     with pytest.raises(ValueError, match="diverged"):
         tiny(verbose=1, lr=1e30, optimizer="sgd", max_epochs=3, lr_schedule=None).fit(faces.data, faces.target)

@@ -289,6 +289,8 @@ def test_an_emotion_missing_in_training_is_reported(csv, tmp_path, quick):
     report = json.loads((tmp_path / "a/report.json").read_text())["PublicTest"]
     assert report["per_class"]["disgust"]["recall"] == 0
     assert report["per_class"]["disgust"]["support"] >= 1
+    (epoch,) = json.loads((tmp_path / "a/settings.json").read_text())["history"]
+    assert epoch["valid_loss"] is not None, "disgust is left out of it"
 
 
 def test_version(capsys):
@@ -326,6 +328,9 @@ def test_demo(tmp_path, capsys):
     assert run("demo", "--out", tmp_path / "demo") == 2, "a run is not overwritten unasked"
     report = json.loads((tmp_path / "demo/report.json").read_text())
     assert report["PublicTest"]["accuracy"] > 0.6
+    history = json.loads((tmp_path / "demo/settings.json").read_text())["history"]
+    assert history[-1]["valid_accuracy"] == pytest.approx(report["PublicTest"]["accuracy"])
+    assert all(epoch["valid_loss"] for epoch in history), "the learning curve shows validation too"
     assert str(tmp_path / "demo/model.joblib") in capsys.readouterr().out
 
 

@@ -1,13 +1,33 @@
 """scikit-learn's and imbalanced-learn's own checks: any row is a one-line image."""
 
+import tempfile
+from pathlib import Path
+
+import torch
 from imblearn.utils.estimator_checks import parametrize_with_checks as parametrize_with_sampler_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer
+from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, NetworkFeatures
+from ferkit.backbones import CNN
 
 LINE = (1, -1)
+FOLDER = tempfile.TemporaryDirectory()
+
+
+class Weights:
+    """A file of weights with the same repr in all processes, because they compare the names of their tests."""
+
+    def __fspath__(self):
+        return str(Path(FOLDER.name, "weights.pth"))
+
+    def __repr__(self):
+        return "Weights()"
+
+
+torch.save(CNN(num_classes=2, in_channels=1, widths=(8,)).state_dict(), Weights())
 TRANSFORMERS = [
     ImageResizer((1, 3), image_shape=LINE),
+    NetworkFeatures(backbone_params={"widths": (8,)}, weights=Weights(), image_shape=LINE),
     *(ImageNormalizer(method=method, image_shape=LINE) for method in ("dataset", "image", "minmax", "equalize")),
 ]
 # a mirrored line has its features in another order, so no flip, neither in training nor in prediction

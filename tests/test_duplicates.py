@@ -269,3 +269,8 @@ def test_audit_of_only_test_faces_does_not_mention_training(tmp_path, capsys):
     )
     assert audit(tmp_path / "f.csv") == 0
     assert "Training" not in capsys.readouterr().out
+
+
+def test_repr_is_short(faces):
+    found = find_duplicates(np.concatenate([faces.images, faces.images[:4], np.zeros((2, 48, 48), np.uint8)]))
+    assert repr(found) == f"Duplicates(n=216, exact=10, near={found.near.sum()}, flat=2)"

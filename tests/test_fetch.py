@@ -82,7 +82,9 @@ def check(faces):
 
 
 @pytest.mark.parametrize(
-    ("content", "name"), [(TABLE, "fer2013.csv"), (pack_zip({"fer2013.csv": TABLE}), "archive.zip")]
+    ("content", "name"),
+    [(TABLE, "fer2013.csv"), (pack_zip({"fer2013.csv": TABLE}), "archive.zip")],
+    ids=["csv", "zip"],  # a zip's bytes hold the time, and the processes of pytest-xdist must agree on the names
 )
 def test_the_first_call_downloads_and_later_ones_do_not(content, name, kagglehub, monkeypatch, tmp_path):
     module = kagglehub(write(content))

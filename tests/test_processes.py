@@ -51,6 +51,7 @@ MODELS = {
     "plain": {"backbone": Plain, "augment": None, "mixup": 0, "ema_decay": 0.9, "precision": "float32", "lr": 1e-3},
     "default": {"backbone": "cnn_small", "validation_fraction": 0.25, "class_weight": "balanced"},
     "frozen": {"backbone": "cnn_small", "frozen_epochs": 1, "random_state": None},
+    "best epoch": {"backbone": "cnn_small", "validation_fraction": 0.25, "keep_best": True, "scoring": "f1_macro"},
 }
 
 
@@ -60,7 +61,7 @@ def build(name, **params):
     )
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("default", "frozen")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("default", "frozen", "best epoch")]
 
 
 def launch(script, folder):

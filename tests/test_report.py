@@ -1,8 +1,10 @@
+import dataclasses
 import json
 from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
+    confusion_matrix,
     f1_score,
     precision_recall_fscore_support,
     recall_score,
@@ -188,13 +191,77 @@ def test_frame_holds_a_row_for_each_class(names, fitted, faces):
     assert frame["support"].tolist() == support.tolist()
 
 
-@pytest.mark.parametrize("X_train", [None, "rows"])
-def test_json_round_trip(X_train, fitted, faces, tmp_path):
+def _predictions(labels, n_classes=3):
+    rng = np.random.default_rng(0)
+    y_true, y_pred = np.asarray(labels)[rng.integers(0, n_classes, (2, 50))]
+    return {"y_true": y_true, "y_pred": y_pred, "labels": labels[::-1]}
+
+
+PROBABILITIES = np.random.default_rng(1).dirichlet(np.ones(3), 50)
+REPORTS = {
+    "text": _predictions(["a", "b", "c"]),
+    "objects": _predictions(np.array(["a", "b", "c"], dtype=object)),
+    "numbers": _predictions([7, 8, 9]),
+    "truth values": _predictions([False, True], 2),
+    "float32": {
+        **_predictions(["a", "b", "c"]),
+        "y_proba": PROBABILITIES.astype(np.float32),
+        "classes": ["a", "b", "c"],
+    },
+    "float64": {**_predictions([7, 8, 9]), "y_proba": PROBABILITIES, "classes": np.array([7, 8, 9], dtype=np.int32)},
+    "rest": {**_predictions([7, 8, 9]), "in_training": np.arange(50) % 3 == 0, "seconds_per_face": 1 / 3},
+    "nan": {**_predictions([7, 8, 9]), "in_training": np.ones(50, bool), "seconds_per_face": np.nan},
+}
+
+
+@pytest.mark.parametrize("arguments", REPORTS.values(), ids=REPORTS)
+@pytest.mark.parametrize("form", ["text", "str", "path"])
+def test_reports_are_read_as_they_were_saved(arguments, form, tmp_path):
+    report, path = Report.from_predictions(**arguments), tmp_path / "report.json"
+    text = report.to_json(path)
+    loaded = Report.from_json({"text": text, "str": str(path), "path": path}[form])
+    for field in dataclasses.fields(Report):
+        before, after = getattr(report, field.name), getattr(loaded, field.name)
+        assert type(after) is type(before), field.name
+        assert getattr(after, "dtype", None) == getattr(before, "dtype", None), field.name
+        np.testing.assert_equal(after, before, err_msg=field.name)
+    assert str(loaded) == str(report)
+    assert "interval" not in text, "it is computed when the report is read"
+
+
+def test_reports_of_two_files_are_compared_without_their_models(fitted, faces, tmp_path):
     y = faces.target_names[faces.target]
-    report = evaluate(fitted, faces.data, y, X_train=X_train and faces.data[:9])
-    text = report.to_json(tmp_path / "report.json")
-    assert json.loads(text) == report.to_dict() == json.loads((tmp_path / "report.json").read_text())
-    assert "NaN" not in text
+    reports = [evaluate(model, faces.data, y) for model in (fitted, DummyClassifier().fit(faces.data, y))]
+    for number, report in enumerate(reports):
+        report.to_json(tmp_path / f"{number}.json")
+    assert compare_reports(*map(Report.from_json, sorted(tmp_path.iterdir()))) == compare_reports(*reports)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"accuracy": 1}', "got another file"), ('{"ferkit_report": 99}', "got version 99: update ferkit")],
+)
+def test_other_json_is_no_report(text, message):
+    with pytest.raises(ValueError, match=f"Expected a report that Report.to_json has written in version 1.*{message}"):
+        Report.from_json(text)
+
+
+def test_scores_are_json_types(fitted, faces):
+    scores = evaluate(fitted, faces.data, faces.target_names[faces.target], X_train=faces.data[:9]).to_dict()
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+def test_soft_targets_count_by_the_most_probable_class(fitted, faces):
+    shares = np.random.default_rng(0).dirichlet(np.ones(7), 210)
+    votes = pd.DataFrame(shares, columns=faces.target_names)
+    y = votes.idxmax(axis=1)
+    for model in (fitted, DummyClassifier().fit(faces.data, y)):
+        assert (
+            evaluate(model, faces.data, votes).to_dict()["confusion_matrix"]
+            == confusion_matrix(y, model.predict(faces.data), labels=model.classes_).tolist()
+        )
+    with pytest.raises(ValueError, match="sum of 1 in each row"):
+        evaluate(fitted, faces.data, votes * 2)
 
 
 class _Page(HTMLParser):
@@ -312,6 +379,34 @@ def test_learning_curve_shows_each_epoch(fitted):
     assert loss.lines[0].get_xdata().tolist() == [1, 2]
     assert accuracy.lines[0].get_ydata().tolist() == [row["train_accuracy"] for row in fitted.history_]
     assert len(loss.lines) == 1, "no validation, no second line"
+
+
+def test_learning_curves_of_several_models_in_axes_of_ones_own(fitted, tiny, faces):
+    other = tiny(validation_fraction=0.2).fit(faces.data, faces.target)
+    _, axes = plt.subplots(1, 2)
+    display = HistoryDisplay.from_estimator({"a": fitted, "b": other}, ax=axes)
+    assert list(display.axes_) == list(axes)
+    assert display.figure_ is axes[0].figure
+    labels = axes[1].get_legend_handles_labels()[1]
+    assert labels == ["a, training batches", "b, training batches", "b, validation", "best epoch"]
+    a, *of_b = (line.get_color() for line in axes[1].lines)
+    assert len({*of_b}) == 1
+    assert a != of_b[0]
+    assert axes[1].lines[0].get_ydata().tolist() == [row["train_accuracy"] for row in fitted.history_]
+    _, ax = plt.subplots()
+    assert HistoryDisplay.from_estimator(fitted, ax=ax, scores=["accuracy"]).axes_[0].get_ylabel() == "accuracy"
+    with pytest.raises(ValueError, match="Expected one Axes for each of loss, accuracy, got 1"):
+        HistoryDisplay.from_estimator(fitted, ax=ax)
+
+
+def test_learning_curve_shows_metrics_of_callbacks():
+    rows = [
+        {"epoch": n, "train_loss": 1 / n, "lr": 0.1, "train_f1": n / 9, "valid_f1": n / 8, "norm": n} for n in (1, 2)
+    ]
+    axes = HistoryDisplay(rows).plot().axes_
+    assert [ax.get_ylabel() for ax in axes] == ["loss", "accuracy", "f1", "norm"]
+    assert [line.get_ydata().tolist() for line in axes[2].lines] == [[1 / 9, 2 / 9], [1 / 8, 2 / 8]]
+    assert [line.get_ydata().tolist() for line in axes[3].lines] == [[1, 2]]
 
 
 def test_class_distribution_counts(faces):

@@ -1,12 +1,24 @@
 """Tools around the networks: notebooks, skops, skorch's callbacks."""
 
+import copy
+import json
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.multiclass import OneVsRestClassifier
+from skorch.callbacks import Callback, EpochScoring, InputShapeSetter
+
+import ferkit
+from ferkit.backbones import resolve_backbone
+from ferkit.cli import Training
+from ferkit.training import resolve_precision
 
 IN_A_NOTEBOOK = """
 import numpy as np
@@ -99,3 +111,161 @@ def test_skops_loads_what_it_lists(tiny, faces, tmp_path):
     loaded = skops.load(tmp_path / "model.skops", trusted=types)
     np.testing.assert_array_equal(loaded.predict_proba(faces.data), model.predict_proba(faces.data))
     loaded.partial_fit(faces.data, faces.target_names[faces.target])
+
+
+# skorch
+
+
+def test_the_net_predicts_and_scores_arrays(fitted, faces):
+    codes = np.searchsorted(fitted.classes_, faces.target_names[faces.target])
+    expected = fitted.predict_proba(faces.data).argmax(axis=1)
+    for X in (faces.data, faces.images, faces.images[:, None], torch.from_numpy(faces.images)[:, None]):
+        np.testing.assert_array_equal(fitted.net_.predict(X), expected)
+    assert fitted.net_.score(faces.data, codes) == fitted.score(faces.data, faces.target_names[faces.target])
+
+
+@pytest.mark.parametrize("params", [{}, {"frozen_epochs": 1}, {"class_weight": "balanced"}])
+def test_epochs_are_scored_without_cached_predictions(params, tiny, faces):
+    def score(use_caching, **params):
+        return EpochScoring("accuracy", name=f"cached {use_caching}", use_caching=use_caching, **params)
+
+    callbacks = [score(False), score(True), EpochScoring("f1_macro", use_caching=False, on_train=True)]
+    model = tiny(validation_fraction=0.3, max_epochs=2, callbacks=callbacks, **params).fit(faces.data, faces.target)
+    history = model.net_.history
+    assert history[:, "cached False"] == history[:, "cached True"]
+    assert all(0 <= score <= 1 for score in history[:, "f1_macro"])
+
+
+def test_skorch_sets_the_shape_of_the_input(tiny, faces):
+    class Pooled(torch.nn.Sequential):
+        def __init__(self, num_classes, in_channels, input_dim=1):
+            linear = torch.nn.Linear(input_dim**2 * in_channels, num_classes)
+            super().__init__(torch.nn.AdaptiveAvgPool2d(input_dim), torch.nn.Flatten(), linear)
+            self.input_dim = input_dim
+
+    model = tiny(Pooled, callbacks=[InputShapeSetter()], max_epochs=2, lr_schedule="cosine", verbose=0)
+    model.fit(faces.data, faces.target)
+    assert model.network_.backbone.input_dim == 48
+    assert model.history_[0]["lr"] > model.history_[1]["lr"], "the schedule knows the new optimizer"
+
+
+def test_the_tensorboard_callback_of_the_guide(tiny, faces, tmp_path):
+    pytest.importorskip("tensorboard")
+    page = (Path(__file__).parent.parent / "docs" / "guide" / "networks.md").read_text()
+    (code,) = re.findall(r"^```{code-block} python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(code, names)
+    model = clone(tiny(callbacks=[names["Board"](str(tmp_path / "log"))])).fit(faces.data, faces.target)
+    assert list((tmp_path / "log").glob("events*"))
+    copy.deepcopy(model).partial_fit(faces.data, faces.target)
+
+
+# other tools
+
+
+def test_probabilities_are_float64(fitted, faces):
+    proba = fitted.predict_proba(faces.data)
+    assert proba.dtype == fitted.predict_log_proba(faces.data).dtype == np.float64
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=0, atol=1e-15)
+    json.dumps(dict(zip(fitted.classes_.tolist(), proba[0], strict=True)))
+
+
+def test_several_labels_per_image_have_an_error_of_their_own(tiny, faces):
+    several = np.random.default_rng(0).integers(0, 2, (len(faces.data), 3))
+    for y in (several, several.tolist(), [["happy"], ["happy", "sad"]] * (len(faces.data) // 2)):
+        with pytest.raises(ValueError, match=r"several labels per image: .*OneVsRestClassifier"):
+            tiny().fit(faces.data, y)
+    assert OneVsRestClassifier(tiny()).fit(faces.data, several).predict(faces.data).shape == several.shape
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "vgg_fer"])
+def test_every_layer_can_be_hooked_to_explain_it(backbone):
+    network = resolve_backbone(backbone).build(num_classes=2, in_channels=1)
+    seen = []
+    for layer in network.modules():
+        layer.register_full_backward_hook(lambda layer, *_: seen.append(layer))
+    network(torch.rand(2, 1, 48, 48, requires_grad=True)).sum().backward()
+    assert len(seen) == len(list(network.modules()))
+
+
+# progress
+
+
+def test_progress_is_a_line_per_epoch_outside_a_terminal(tiny, faces, capsys, caplog):
+    model = tiny(verbose=1, max_epochs=2, validation_fraction=0.2).fit(faces.data, faces.target)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert f"valid. {model.history_[1]['valid_accuracy']:.1%}" in lines[1]
+    assert not caplog.records
+
+    with caplog.at_level("INFO", logger="ferkit"):
+        model.fit(faces.data, faces.target)
+    assert capsys.readouterr().out == ""
+    assert [record.getMessage()[:9] for record in caplog.records] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_progress_is_a_bar_in_a_terminal(tiny, faces, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+    monkeypatch.setenv("TERM", "xterm")
+    tiny(verbose=1, max_epochs=2).fit(faces.data, faces.target)
+    shown = capsys.readouterr().out
+    assert "\x1b" in shown
+    assert "batch" in shown
+
+
+# precision
+
+
+def test_float16_trains_with_a_scaled_loss(tiny, faces):
+    seen = []
+
+    class Gradients(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            seen.append(max(float(parameter.grad.abs().max()) for _, parameter in named_parameters))
+
+    X, y = faces.images[:40, ::2, ::2], faces.target[:40]
+    params = {"max_epochs": 2, "augment": None, "dropout": 0, "batch_size": 20, "callbacks": [Gradients()]}
+    expected = tiny(precision="float32", **params).fit(X, y)
+    model = tiny(precision="float16", **params).fit(X, y)
+    assert model.precision_ == "float16"
+    losses = [[row["train_loss"] for row in each.history_] for each in (model, expected)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.05)
+    full, half = np.split(np.array(seen), 2)
+    assert half[0] == pytest.approx(full[0], rel=0.1), "callbacks see gradients of the loss itself"
+    assert model.partial_fit(X, y).predict_proba(X).shape == (40, 7)
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "capability", "expected"),
+    [(True, (8, 0), "bfloat16"), (False, (7, 5), "float16"), (False, (6, 1), "float32")],
+    ids=["A100", "T4", "P100"],
+)
+def test_precision_follows_the_gpu(bfloat16, capability, expected, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: bfloat16)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    assert resolve_precision("auto", "cuda") == getattr(torch, expected)
+
+
+# start-up
+
+
+@pytest.mark.parametrize("option", ["--version", "--help", "train --help"])
+def test_help_and_version_do_not_wait_for_pytorch(option):
+    call = f"app({option.split()}, standalone_mode=False)"
+    code = f"import sys; from ferkit.cli import app; {call}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
+
+
+def test_public_names_are_found_and_listed():
+    for name in ferkit.__all__:
+        assert getattr(ferkit, name).__name__ == name
+        assert name in dir(ferkit)
+    assert ferkit.datasets.make_faces
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = ferkit.nothing
+
+
+def test_options_of_the_command_have_the_defaults_of_the_classifier():
+    options, params = Training(), ferkit.FERClassifier().get_params()
+    assert (options.epochs, options.batch_size) == (params["max_epochs"], params["batch_size"])

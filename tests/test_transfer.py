@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 from torchvision.models import get_model, get_model_weights
 
-from ferkit import FERClassifier
+from ferkit import FERClassifier, ImageResizer
 from ferkit.backbones import CNN, resolve_backbone
 from ferkit.datasets import make_faces
 
@@ -46,19 +49,6 @@ def changed(before, after):
 
 
 # sources of weights
-
-
-@pytest.fixture
-def torch_home(tmp_path, monkeypatch):
-    """torchvision's cache with a resnet18 of our own in place of the published one."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    torch.manual_seed(3)
-    network = get_model("resnet18")
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    url = get_model_weights("resnet18").DEFAULT.url
-    torch.save(network.state_dict(), folder / url.rpartition("/")[2])
-    return network.state_dict()
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "IMAGENET1K_V1", "DEFAULT"])
@@ -521,6 +511,32 @@ def test_soft_targets_pull_predictions_to_their_shares(tiny, faces):
     weighted = tiny(max_epochs=25, label_smoothing=0, lr=1e-2, class_weight={"yes": 5})
     weighted.fit(faces.data, pd.DataFrame(np.eye(2)[np.arange(210) % 2], columns=["no", "yes"]))
     assert weighted.predict_proba(faces.data)[:, 1].mean() > 0.7
+
+
+def test_soft_targets_are_scored_by_the_most_probable_class(tiny, faces):
+    shares = np.random.default_rng(0).dirichlet(np.ones(7), 210)
+    votes, weight = pd.DataFrame(shares, columns=faces.target_names), faces.target + 1
+    y = votes.idxmax(axis=1)
+    model = tiny().fit(faces.data, votes)
+    assert model.score(faces.data, votes, weight) == model.score(faces.data, y, weight)
+    with pytest.raises(ValueError, match="Expected labels like 'angry', got"):
+        model.score(faces.data, shares)
+    model = tiny().fit(faces.data, shares)
+    assert model.score(faces.data, shares) == model.score(faces.data, shares.argmax(axis=1))
+    ties = np.tile([0, 0.5, 0.5, 0, 0, 0, 0], (210, 1))
+    assert model.score(faces.data, ties) == (model.predict(faces.data) == 1).mean()
+
+
+@pytest.mark.parametrize("as_pipeline", [False, True])
+def test_soft_targets_are_cross_validated(as_pipeline, tiny, faces):
+    votes = pd.DataFrame(np.eye(7)[faces.target] * 0.6 + 0.4 / 7, columns=faces.target_names)
+    y = faces.target_names[faces.target]
+    splits = list(StratifiedKFold(2).split(faces.data, y))
+    model = make_pipeline(ImageResizer(24), tiny()) if as_pipeline else tiny()
+    scores = cross_val_score(model, faces.data, votes, cv=splits, error_score="raise")
+    fits = [clone(model).fit(faces.data[train], votes.iloc[train]) for train, _ in splits]
+    expected = [fit.score(faces.data[test], y[test]) for fit, (_, test) in zip(fits, splits, strict=True)]
+    np.testing.assert_array_equal(scores, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,19 @@
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+from torchvision.models import get_model
 
-from ferkit import ImageNormalizer, ImageResizer, PixelParser
+from ferkit import FERClassifier, ImageNormalizer, ImageResizer, NetworkFeatures, PixelParser
+from ferkit.backbones import CNN
 
 
 def as_text(images):
@@ -171,3 +180,101 @@ def test_frames_in_and_out(transformer, faces):
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         ImageNormalizer().fit(np.array([[1.0, np.nan, 2.0, 3.0]]))
+
+
+def test_features_are_the_values_that_reach_the_last_layer(fitted, faces):
+    features = NetworkFeatures(fitted, precision="float32").fit_transform(faces.data)
+    assert (features.shape, features.dtype) == ((210, 16), np.float32)
+    *_, last = fitted.network_.backbone.modules()
+    assert isinstance(last, torch.nn.Linear)
+    with torch.no_grad():
+        logits = fitted.network_(torch.from_numpy(faces.images[:, None]))
+        np.testing.assert_allclose(last(torch.from_numpy(features)), logits, atol=1e-4)
+
+
+def test_features_of_a_weights_file_are_those_of_its_network(fitted, faces, tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(fitted.network_.backbone.state_dict(), path)
+    random_state = torch.get_rng_state()
+    of_file = NetworkFeatures("cnn", weights=path, backbone_params={"widths": (8, 16)}).fit_transform(faces.data)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    np.testing.assert_allclose(of_file, NetworkFeatures(fitted).fit_transform(faces.data), atol=1e-5)
+
+
+def test_features_of_published_weights(torch_home, faces):
+    X = faces.data[:9]
+    features = NetworkFeatures("resnet18", weights="imagenet").fit_transform(X)
+    assert features.shape == (9, 512)
+    np.testing.assert_allclose(
+        NetworkFeatures("resnet18", weights="imagenet").fit_transform(X / 255), features, rtol=1e-2, atol=1e-2
+    )
+
+
+def test_image_files_are_decoded_batch_by_batch(faces, tmp_path, monkeypatch):
+    paths = [tmp_path / f"{row}.png" for row in range(40)]
+    for path, image in zip(paths, faces.images, strict=False):
+        Image.fromarray(image).save(path)
+    opened, computed, ahead = [], [], []
+
+    class Watched(CNN):
+        def forward(self, images):
+            computed.append(len(images))
+            ahead.append(len(opened) - sum(computed))
+            return super().forward(images)
+
+    weights = tmp_path / "weights.pth"
+    torch.save(Watched(2, 1, widths=(8,)).state_dict(), weights)
+    model = NetworkFeatures(Watched, weights=weights, backbone_params={"widths": (8,)}, batch_size=4).fit(paths)
+    computed.clear()
+    ahead.clear()
+    open_image = Image.open
+    monkeypatch.setattr(Image, "open", lambda *args: opened.append(args) or open_image(*args))
+    features = model.transform(paths)
+    assert computed == [4] * 10
+    assert max(ahead) <= 8
+    np.testing.assert_allclose(features, model.transform(faces.data[:40]), atol=1e-5)
+
+
+def test_features_follow_neither_clones_nor_later_training(fitted, faces):
+    X, model = faces.data[:20], pickle.loads(pickle.dumps(fitted))
+    features = NetworkFeatures(model).set_output(transform="pandas").fit(X)
+    before = features.transform(X)
+    assert list(before.columns) == [f"networkfeatures{number}" for number in range(16)]
+    copies = [clone(features).fit(X), pickle.loads(pickle.dumps(features))]
+    model.partial_fit(faces.data, faces.target_names[faces.target])
+    for same in (features, *copies):
+        pd.testing.assert_frame_equal(same.transform(X), before)
+    assert not clone(features).fit(X).transform(X).equals(before), "the classifier has been trained further"
+
+
+def test_features_feed_a_search(fitted, faces):
+    pipeline = Pipeline([("features", NetworkFeatures(fitted)), ("classify", SVC())])
+    search = GridSearchCV(pipeline, {"features__batch_size": [16, 64], "classify__C": [1, 10]}, error_score="raise")
+    assert search.fit(faces.data, faces.target).score(faces.data, faces.target) > 1 / 7
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ({}, ValueError, "Expected weights of a trained network, got weights=None"),
+        ({"weights": "imagenet"}, ValueError, "no published weights for the backbone 'cnn'"),
+        ({"backbone": FERClassifier()}, NotFittedError, "Expected a fitted FERClassifier"),
+        (
+            {"weights": "imagenet", "input_size": 64},
+            ValueError,
+            "name of a backbone with weights, input_size",
+        ),
+    ],
+    ids=str,
+)
+def test_features_need_a_trained_network(params, error, message, fitted, faces):
+    if "input_size" in params:
+        params = {"backbone": fitted, **params}
+    with pytest.raises(error, match=message):
+        NetworkFeatures(**params).fit(faces.data)
+
+
+def test_a_network_without_features_is_refused(faces, tmp_path):
+    torch.save(get_model("squeezenet1_1").state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"only class-dependent layer .* got SqueezeNet"):
+        NetworkFeatures("squeezenet1_1", weights=tmp_path / "weights.pth").fit(faces.data)

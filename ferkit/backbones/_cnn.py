@@ -13,7 +13,7 @@ class ConvBlock(nn.Sequential):
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),
             nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
         )
 
 
@@ -115,8 +115,8 @@ class VGGFER(nn.Module):
             layers += [ConvBlock(channels, width), ConvBlock(width, width), nn.MaxPool2d(2)]
         self.features = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten())
         self.classifier = nn.Sequential(
-            *(nn.Linear(9 * widths[-1], hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)),
-            *(nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)),
+            *(nn.Linear(9 * widths[-1], hidden), nn.ReLU(), nn.Dropout(dropout)),
+            *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout)),
             nn.Linear(hidden, num_classes),
         )
         _init_convolutions(self)

@@ -195,7 +195,7 @@ def _timm_backbone(name):
 
 def _published_backbone(build):
     """The backbone that has the name of a function of torchvision or timm, such as ``torchvision.models.resnet18``."""
-    name, library = getattr(build, "__name__", ""), (getattr(build, "__module__", "") or "").partition(".")[0]
+    name, library = getattr(build, "__name__", ""), str(getattr(build, "__module__", "")).partition(".")[0]
     if library == "torchvision" and name in _torchvision_names():
         import torchvision
 

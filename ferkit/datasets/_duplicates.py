@@ -74,6 +74,10 @@ class Duplicates:
     usage: np.ndarray | None
     names: np.ndarray
 
+    def __repr__(self) -> str:
+        counts = {kind: int(getattr(self, kind).sum()) for kind in ("exact", "near", "flat")}
+        return f"Duplicates(n={len(self.group)}, {', '.join(f'{kind}={count}' for kind, count in counts.items())})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return counts and the names of the first few rows of each kind, ready for JSON.
 

@@ -1,28 +1,36 @@
 """Displays of training: the history of one network, the results of several."""
 
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from ._base import COLORS, last_step, new_axes
+from ._base import COLORS, DASHES, last_step, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["ComparisonDisplay", "HistoryDisplay"]
 
+_SPLITS = {"train_": "training batches", "valid_": "validation", "": "callback"}
+_NO_SCORES = ("epoch", "lr", "seconds")
+
 
 class HistoryDisplay:
-    """Loss and accuracy per epoch.
+    """Loss, accuracy and other metrics per epoch, of one network or several.
 
     Parameters
     ----------
-    history : list of dict
-        ``FERClassifier.history_``.
+    history : list of dict, or dict of lists
+        ``FERClassifier.history_``, or the histories of several networks by name.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-    axes_ : ndarray of two matplotlib Axes
+    axes_ : ndarray of matplotlib Axes
+        One per score.
 
     Examples
     --------
@@ -32,46 +40,96 @@ class HistoryDisplay:
     'loss'
     """
 
-    def __init__(self, history: list[dict[str, Any]]):
+    def __init__(self, history: list[dict[str, Any]] | Mapping[str, list[dict[str, Any]]]):
         self.history = history
 
     @classmethod
-    def from_estimator(cls, estimator: BaseEstimator) -> Self:
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator | Mapping[str, BaseEstimator],
+        *,
+        scores: Sequence[str] | None = None,
+        ax: "Axes | Sequence[Axes] | None" = None,
+    ) -> Self:
         """Draw the training history of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
 
         Parameters
         ----------
-        estimator : FERClassifier or Pipeline
-            Fitted estimator.
+        estimator : FERClassifier or Pipeline, or dict of these
+            Fitted estimator, or several by name.
+        scores : list of str, default=None
+            Scores to draw. By default "loss", "accuracy" and all others in the histories, such as those of skorch's
+            EpochScoring.
+        ax : matplotlib Axes or sequence of them, default=None
+            Axes to draw in, one per score. By default, those of a new figure.
 
         Returns
         -------
         HistoryDisplay
         """
-        return cls(last_step(estimator).history_).plot()
+        if isinstance(estimator, Mapping):
+            history = {name: last_step(one).history_ for name, one in estimator.items()}
+        else:
+            history = last_step(estimator).history_
+        return cls(history).plot(ax, scores=scores)
 
-    def plot(self) -> Self:
-        """Draw and return the display."""
-        from matplotlib.ticker import MaxNLocator, PercentFormatter
+    def plot(self, ax: "Axes | Sequence[Axes] | None" = None, *, scores: Sequence[str] | None = None) -> Self:
+        """Draw and return the display.
 
-        self.figure_, (self.axes_,) = new_axes(1, 2, 9, 3.6)
-        epochs = [row["epoch"] for row in self.history]
-        for ax, score in zip(self.axes_, ("loss", "accuracy"), strict=True):
-            for split, name, color in zip(("train", "valid"), ("training batches", "validation"), COLORS, strict=False):
-                values = np.array([row.get(f"{split}_{score}", np.nan) for row in self.history], dtype=float)
-                if np.isfinite(values).any():
-                    marker = "o" if len(epochs) < 60 else None
-                    ax.plot(epochs, values, marker=marker, markersize=3, color=color, label=name)
-                    if split == "valid":
-                        best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
-                        ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best epoch")
-            ax.set(xlabel="epoch", ylabel=score)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            ax.grid(alpha=0.3)
-        entries = {name: line for ax in self.axes_ for line, name in zip(*ax.get_legend_handles_labels(), strict=True)}
-        self.figure_.legend(entries.values(), entries, loc="outside upper center", ncols=3, frameon=False)
-        self.axes_[1].yaxis.set_major_formatter(PercentFormatter(1))
+        Parameters
+        ----------
+        ax : matplotlib Axes or sequence of them, default=None
+            Axes to draw in, one per score. By default, those of a new figure.
+        scores : list of str, default=None
+            Scores to draw. By default "loss", "accuracy" and all others in the histories.
+        """
+        histories = self.history if isinstance(self.history, Mapping) else {"": self.history}
+        if scores is None:
+            keys = dict.fromkeys(key for rows in histories.values() for row in rows for key in row)
+            others = (key.removeprefix("train_").removeprefix("valid_") for key in keys if key not in _NO_SCORES)
+            scores = list(dict.fromkeys(["loss", "accuracy", *others]))
+        if ax is None:
+            axes = new_axes(1, len(scores), 4.5 * len(scores), 3.6)[1][0]
+        else:
+            axes = np.ravel(np.asarray(ax, dtype=object))
+        if len(axes) != len(scores):
+            raise ValueError(
+                f"Expected one Axes for each of {', '.join(scores)}, got {len(axes)}: pass as many Axes as `scores`."
+            )
+        for one, score in zip(axes, scores, strict=True):
+            _draw_score(one, score, histories)
+        entries = {name: line for one in axes for line, name in zip(*one.get_legend_handles_labels(), strict=True)}
+        self.figure_, self.axes_ = axes[0].figure, axes
+        if ax is None:
+            self.figure_.legend(entries.values(), entries, loc="outside upper center", ncols=3, frameon=False)
+        else:
+            axes[0].legend(entries.values(), entries, frameon=False)
         return self
+
+
+def _draw_score(ax: "Axes", score: str, histories: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Draw one line per split and network: its color says which network or, if there is only one, which split."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    several = len(histories) > 1
+    for network, (name, rows) in enumerate(histories.items()):
+        epochs = [row["epoch"] for row in rows]
+        for split, (prefix, kind) in enumerate(_SPLITS.items()):
+            values = np.array([row.get(f"{prefix}{score}", np.nan) for row in rows], dtype=float)
+            if not np.isfinite(values).any():
+                continue
+            color = COLORS[(network if several else split) % len(COLORS)]
+            dashes = DASHES[1] if several and prefix == "train_" else DASHES[0]
+            label, marker = f"{name}, {kind}" if name else kind, "o" if len(epochs) < 60 else None
+            ax.plot(epochs, values, dashes, marker=marker, markersize=3, color=color, label=label)
+            if prefix == "valid_" and score in ("loss", "accuracy"):
+                best = np.nanargmin(values) if score == "loss" else np.nanargmax(values)
+                ax.plot(epochs[best], values[best], "*", markersize=12, color=color, label="best epoch")
+    ax.set(xlabel="epoch", ylabel=score)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.grid(alpha=0.3)
+    if score == "accuracy":
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
 
 
 class ComparisonDisplay:

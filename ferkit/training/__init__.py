@@ -1,15 +1,20 @@
 """Training of a network: settings, data, devices and the skorch net. Start reading at ``build_net``."""
 
 from ._build import build_net, resolve_settings
-from ._data import ImageSet
+from ._data import Batches, ImageSet
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import FERNet
+from ._schedules import SCHEDULES
+from ._transfer import remove_head
 
 __all__ = [
+    "SCHEDULES",
+    "Batches",
     "FERNet",
     "ImageSet",
     "Processes",
     "build_net",
+    "remove_head",
     "resolve_device",
     "resolve_precision",
     "resolve_settings",

@@ -8,10 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks import InputShapeSetter
 from skorch.helper import predefined_split
-from skorch.utils import noop
-from torch.optim import lr_scheduler
 
 from .._images import check_size
 from ..backbones import find_sizes, resolve_backbone
@@ -20,6 +18,8 @@ from ._devices import Processes, resolve_device
 from ._module import FERModule
 from ._net import FERNet
 from ._progress import ProgressBar
+from ._schedules import build_schedule
+from ._selection import keep_best, record_score
 from ._transfer import (
     build_with_head,
     choose_head,
@@ -72,7 +72,7 @@ def resolve_settings(params):
     return settings
 
 
-def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None):
+def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None, score=None):
     """Build a net for these images, with its starting weights, optimizer, schedule and callbacks.
 
     Parameters
@@ -89,6 +89,8 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         Weight of each image.
     valid : ImageSet, default=None
         Images to score after every epoch.
+    score : callable, default=None
+        Function from the probabilities of these images to a score, the higher the better, other than accuracy and loss.
 
     Returns
     -------
@@ -117,6 +119,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         "module__dropout": settings.dropout,
         "module__frozen_layers": settings.frozen_layers,
         "classes": np.arange(n_classes),
+        "image_shape": image_shape,
         "train_split": valid and predefined_split(valid),
         "device": resolve_device(settings.device),
         **{name: vars(settings)[name] for name in _NET_SETTINGS},
@@ -124,8 +127,9 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // params["batch_size"])
+    callbacks = _callbacks(settings, params["max_epochs"], steps, valid, score)
     with _explained(settings.backbone_name):
-        net = FERNet(**{"callbacks": _callbacks(settings, steps, valid), **params}).initialize()
+        net = FERNet(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
     if output is not None:
         net.module_.head = output
@@ -150,9 +154,11 @@ def _explained(backbone):
     except (RuntimeError, TypeError, ValueError) as error:
         name = getattr(backbone, "__name__", str(backbone))
         if "unexpected keyword argument 'in_channels'" in str(error):
+            remedy = (
+                f"add it, or pass build, where\ndef build(num_classes, in_channels):\n    return {name}(num_classes)"
+            )
             raise TypeError(
-                f"Expected the parameter in_channels in a backbone, got {name} without it: add it, or pass build, "
-                f"where\ndef build(num_classes, in_channels):\n    return {name}(num_classes)"
+                f"Expected the parameter in_channels in a backbone, got {name} without it: {remedy}"
             ) from error
         if "unexpected keyword argument 'num_classes'" in str(error):
             raise TypeError(
@@ -208,33 +214,26 @@ def _optimizer_params(settings, net_params):
     return params
 
 
-def _callbacks(settings, steps, valid):
-    schedules = {
-        "onecycle": {"policy": _one_cycle, "total_steps": steps, "step_every": "batch"},
-        "cosine": {"policy": lr_scheduler.CosineAnnealingLR, "T_max": steps, "step_every": "batch"},
-        "plateau": {
-            "policy": lr_scheduler.ReduceLROnPlateau,
-            "patience": 5,
-            "monitor": "valid_loss" if valid else "train_loss",
-        },
-    }
-    callbacks = []
+def _callbacks(settings, epochs, steps, valid, score):
+    callbacks, scores = [], ["train_loss", "train_accuracy"]
+    if valid is not None:
+        scores += ["valid_loss", "valid_accuracy"]
+    if score is not None:
+        scores.append("valid_score")
+        callbacks.append(("valid_score", record_score(score)))
     if settings.lr_schedule:
-        callbacks.append(("schedule", LRScheduler(**schedules[settings.lr_schedule])))
-    if settings.early_stopping:
-        is_default = isinstance(settings.early_stopping, (bool, np.bool_))
-        patience = _PATIENCE if is_default else int(settings.early_stopping)
-        stopping = EarlyStopping("valid_accuracy", patience, lower_is_better=False, load_best=True, sink=noop)
-        callbacks.append(("stopping", stopping))
+        schedule = build_schedule(settings.lr_schedule, epochs=epochs, steps=steps, scores=scores)
+        callbacks.append(("schedule", schedule))
+    if settings.early_stopping or settings.keep_best:
+        is_switch = isinstance(settings.early_stopping, (bool, np.bool_))
+        patience = int(settings.early_stopping) * (_PATIENCE if is_switch else 1)
+        callbacks.append(("best_epoch", keep_best(settings.scoring, patience)))
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
-    return callbacks + _check_callbacks(settings.callbacks or [])
-
-
-def _one_cycle(optimizer, **params):
-    """Return a OneCycleLR that uses the rate of each parameter group as its peak."""
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    return lr_scheduler.OneCycleLR(optimizer, peaks, cycle_momentum=False, **params)
+    own = _check_callbacks(settings.callbacks or [])
+    # these replace the optimizer, which the schedule must know
+    first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
+    return [*first, *callbacks, *(entry for entry in own if entry not in first)]
 
 
 def _check_network(net, name, build, image_shape, n_classes):

@@ -26,6 +26,11 @@ class FileTensor:
     def __len__(self):
         return len(self.files)
 
+    @property
+    def shape(self):
+        height, width, channels = self.files.image_shape
+        return len(self), channels, height, width
+
     def __getitem__(self, batch):
         return to_tensor(self.files[batch if isinstance(batch, slice) else batch.tolist()], self.files.image_shape)
 
@@ -46,6 +51,7 @@ class ImageSet(Dataset):
         images, y, sample_weight = (None if part is None else part.to(self.home) for part in (images, y, sample_weight))
         X = images if sample_weight is None else {"images": images, "sample_weight": sample_weight}
         super().__init__(X, y, length=len(images))
+        self.shape = tuple(images.shape)  # skorch's InputShapeSetter looks for it
 
     @classmethod
     def from_rows(cls, rows, shape, y=None, sample_weight=None, *, device, resident=None):

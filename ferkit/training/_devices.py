@@ -27,11 +27,16 @@ def resolve_device(device):
 
 
 def resolve_precision(precision, device):
-    """Return the torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float32."""
+    """Return the torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float16 or float32.
+
+    float16 is for NVIDIA GPUs with tensor cores but without bfloat16, such as the T4.
+    """
     if precision != "auto":
         return getattr(torch, precision)
     if device.startswith("cuda"):
         native = torch.cuda.is_bf16_supported(including_emulation=False)
+        if not native and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (7, 0):
+            return torch.float16
     elif device == "cpu":
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     else:

@@ -16,7 +16,8 @@ class FERModule(nn.Module):
 
     Resizing happens here, on the device and one batch at a time, because FER2013 at 224×224 would fill gigabytes. Gray
     images become RGB if ``mean`` and ``std`` have three channels. Rows of cached features are only passed to the part
-    of the backbone that ``head`` names. ``frozen_layers`` never train.
+    of the backbone that ``head`` names. ``frozen_layers`` never train. ``build_params`` are more arguments of the
+    backbone, which skorch's callbacks can set.
     """
 
     head = None
@@ -32,9 +33,10 @@ class FERModule(nn.Module):
         input_size=None,
         dropout=None,
         frozen_layers: int | Sequence[str] | None = None,
+        **build_params,
     ):
         super().__init__()
-        self.backbone = build(num_classes=num_classes)
+        self.backbone = build(num_classes=num_classes, **build_params)
         if dropout is not None:
             set_dropout(self.backbone, dropout)
         frozen, self.frozen_modules = find_frozen(self.backbone, frozen_layers)

@@ -16,9 +16,11 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import unpack_data
 from skorch.utils import get_map_location, to_tensor
+from torch.utils.data import Dataset
 
+from .._images import read_images
 from ._averaging import Averaging
-from ._data import Batches
+from ._data import Batches, FileTensor, ImageSet
 from ._devices import resolve_precision
 from ._module import FERModule
 from ._transfer import cached_features
@@ -26,7 +28,7 @@ from ._views import join_views, make_views
 
 _DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
-_ONE_FIT = ("schedule", "stopping", "progress")  # callbacks that belong to one complete fit
+_ONE_FIT = ("valid_score", "schedule", "best_epoch", "progress")  # callbacks that belong to one complete fit
 
 
 class FERNet(NeuralNetClassifier):
@@ -52,6 +54,7 @@ class FERNet(NeuralNetClassifier):
         cache_features=True,
         generator=None,
         processes=None,
+        image_shape=None,
         **kwargs,
     ):
         super().__init__(module, **kwargs)
@@ -66,6 +69,7 @@ class FERNet(NeuralNetClassifier):
         self.cache_features = cache_features
         self.generator = generator
         self.processes = processes
+        self.image_shape = image_shape
 
     def __setattr__(self, name, attr):
         if name == "tta":  # may be a transform that is a module, which skorch would take for a part of the network
@@ -108,6 +112,20 @@ class FERNet(NeuralNetClassifier):
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype)
 
+    def get_dataset(self, X, y=None):
+        """Wrap images, which `predict` and `score` accept in the forms and on the scale that `fit` accepts.
+
+        Tensors are taken as they are: skorch's callbacks pass the ones of an ImageSet.
+        """
+        if isinstance(X, Dataset):
+            return X
+        if isinstance(X, dict):
+            X = X["images"]  # without their weights
+        if isinstance(X, (torch.Tensor, FileTensor)):
+            return ImageSet(X, y, device=self.device, resident=False)
+        rows, shape = read_images(X, self.image_shape, lazy=True)
+        return ImageSet.from_rows(rows, shape, y, device=self.device, resident=False)
+
     def get_iterator(self, dataset, training=False):
         processes = self.sharing_processes_ if training else None
         return Batches(dataset, self.batch_size, shuffle=training, generator=self.generator, processes=processes)
@@ -119,7 +137,7 @@ class FERNet(NeuralNetClassifier):
 
         skorch swallows KeyboardInterrupt, because its own EarlyStopping raises it too.
         """
-        self.interrupted_, self.average_ = False, None
+        self.interrupted_, self.average_, self.best_epoch_ = False, None, None
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, **fit_params)
@@ -138,6 +156,9 @@ class FERNet(NeuralNetClassifier):
         self.mixup_rng_ = np.random.default_rng(self.generator.initial_seed())
         # all processes draw the same order of images, but different augmentation
         self.augment_generator_ = self.processes.reseed(self.generator) if self.processes else self.generator
+        is_float16 = resolve_precision(self.precision, self.device) == torch.float16
+        # PyTorch's own first scale overflows at once, and a schedule that steps without the optimizer warns
+        self.scaler_ = torch.amp.GradScaler(torch.device(self.device).type, init_scale=2**10) if is_float16 else None
         epochs = self.max_epochs if epochs is None else epochs
         frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
         if frozen and not self.cache_features:
@@ -163,8 +184,8 @@ class FERNet(NeuralNetClassifier):
     def release(self):
         """Drop the objects that only a training needs, and switch to evaluation mode."""
         for name in (
-            "generator", "mixup_rng_", "augment_generator_", "average_", "train_forward_", "sharing_processes_",
-            "processes", "train_split",
+            "generator", "mixup_rng_", "augment_generator_", "average_", "scaler_", "train_forward_",
+            "sharing_processes_", "processes", "train_split",
         ):  # fmt: skip
             setattr(self, name, None)
         self._set_training(False)
@@ -266,9 +287,19 @@ class FERNet(NeuralNetClassifier):
             raise ValueError(_DIVERGED)
 
     def train_step(self, batch, **fit_params):
-        step = super().train_step(batch, **fit_params)
+        step = self._scaled_step(batch, **fit_params) if self.scaler_ else super().train_step(batch, **fit_params)
         if self.average_:
             self.average_.update()
+        return step
+
+    def _scaled_step(self, batch, **fit_params):
+        """Train like skorch's ``train_step``, but leave out steps whose gradients overflow float16."""
+        self.optimizer_.zero_grad()
+        step = self.train_step_single(batch, **fit_params)
+        self.scaler_.unscale_(self.optimizer_)  # before callbacks that clip gradients
+        self.notify("on_grad_computed", named_parameters=list(self.get_all_learnable_params()), batch=batch)
+        self.scaler_.step(self.optimizer_)
+        self.scaler_.update()
         return step
 
     def train_step_single(self, batch, **fit_params):
@@ -289,7 +320,7 @@ class FERNet(NeuralNetClassifier):
             (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)
             for head, logits in enumerate(outputs)
         )
-        loss.backward()
+        (self.scaler_.scale(loss) if self.scaler_ else loss).backward()
         logits = outputs[0].detach()
         return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
 

@@ -1,16 +1,27 @@
 """`ProgressBar`: the skorch callback that shows the progress of a training."""
 
+import logging
+import sys
 from multiprocessing import parent_process
 
 from skorch.callbacks import Callback
 
+_LOGGER = logging.getLogger("ferkit")
+
 
 class ProgressBar(Callback):
-    """Show epochs, batches, the time left and the scores of the last epoch. Worker processes show nothing."""
+    """Show epochs, batches, the time left and the scores of the last epoch.
+
+    Notebooks, files and pipes, which cannot show or keep a moving bar, get one line per epoch: through the logger
+    "ferkit" if logging is set up for messages of level INFO, otherwise on standard output. Worker processes show
+    nothing.
+    """
 
     def on_train_begin(self, net, **kwargs):
-        self.bar_ = None
-        if parent_process() is not None:
+        self.bar_, self.first_, self.is_shown_ = None, len(net.history), parent_process() is None
+        from rich.console import Console
+
+        if not self.is_shown_ or not Console().is_interactive:
             return
         from rich.progress import (
             BarColumn,
@@ -37,7 +48,6 @@ class ProgressBar(Callback):
         if self.bar_ is None:
             return
         if self.task_ is None:
-            self.first_ = len(net.history)
             batches = len(net.get_iterator(dataset_train, training=True)) * net.max_epochs
             self.task_ = self.bar_.add_task("fit", total=batches, epochs=net.max_epochs, epoch=1, scores="")
         self.bar_.update(self.task_, epoch=len(net.history) - self.first_ + 1)
@@ -47,13 +57,21 @@ class ProgressBar(Callback):
             self.bar_.advance(self.task_)
 
     def on_epoch_end(self, net, **kwargs):
-        if self.bar_ is None:
+        if not self.is_shown_:
             return
         row = net.history[-1]
         text = f"loss {row['train_loss']:.3f}, acc. {row['train_accuracy']:.1%}"
         if "valid_accuracy" in row:
             text += f", valid. {row['valid_accuracy']:.1%}"
-        self.bar_.update(self.task_, scores=text)
+        if self.bar_ is not None:
+            self.bar_.update(self.task_, scores=text)
+            return
+        line = f"epoch {len(net.history) - self.first_}/{net.max_epochs}: {text}, {row['dur']:.1f} s"
+        if _LOGGER.isEnabledFor(logging.INFO) and _LOGGER.hasHandlers():
+            _LOGGER.info(line)
+        else:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()  # files and pipes are buffered
 
     def stop(self):
         """Remove the bar. skorch does not notify callbacks of errors, so the caller must also call this after one."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise, takewhile
@@ -159,9 +160,11 @@ def find_output(build, image_shape, **arguments):
     return layers[0]
 
 
-def build_with_head(build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int):
+def build_with_head(
+    build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int, **build_params: Any
+):
     """Build a network with hidden layers of these sizes before its layer ``output``."""
-    network = build(num_classes=num_classes)
+    network = build(num_classes=num_classes, **build_params)
     last: Any = network.get_submodule(output)
     is_linear = isinstance(last, nn.Linear)
     make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
@@ -196,8 +199,9 @@ def choose_head(module, head, images, *, with_hidden):
                 break
     else:
         raise ValueError(
-            "frozen_epochs needs a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 "
-            "convolution: pass frozen_epochs=0, or another backbone."
+            "Expected a backbone whose only class-dependent layer is its last one, a linear layer or 1×1 convolution, "
+            f"got {type(module.backbone).__name__}: pass another backbone. FERClassifier also takes it with "
+            "frozen_epochs=0."
         )
     if not any(parameter.requires_grad for parameter in module.get_head().parameters()):
         raise ValueError(
@@ -255,6 +259,18 @@ def find_frozen(network, layers):
     if parameters and len(parameters) == len(list(network.parameters())):
         raise ValueError(f"frozen_layers={layers!r} leaves no layer to train: leave at least the head out.")
     return parameters, modules
+
+
+def remove_head(net, images):
+    """Copy a net's module without its head: return (the copy, number of values that reach the head).
+
+    ``images`` are a few that the network is tried on.
+    """
+    module = deepcopy(getattr(net.module_, "_orig_mod", net.module_))  # without torch.compile
+    choose_head(module, find_head(net.module__build), images, with_hidden=False)
+    module.backbone.set_submodule(module.head, nn.Identity())
+    with torch.no_grad():
+        return module, module(images).flatten(1).shape[1]
 
 
 def compute_features(module, images):

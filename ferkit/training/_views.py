@@ -5,7 +5,6 @@ from numbers import Integral
 
 import torch
 import torch.nn.functional as F
-from torchvision.transforms.v2.functional import ten_crop
 
 from .._images import from_bytes, to_bytes
 from ._devices import seeded
@@ -38,6 +37,8 @@ def make_views(images: torch.Tensor, tta, augment, pixel_range) -> Iterator[torc
         yield from (from_bytes(view, pixel_range, "tta") for view in views)
         return
     if tta == "ten_crop":
+        from torchvision.transforms.v2.functional import ten_crop  # takes long to import
+
         size = [max(1, round(side * _CROP)) for side in images.shape[2:]]
         for view in ten_crop(images, size):
             yield F.interpolate(view.float(), images.shape[2:], mode="bilinear")
