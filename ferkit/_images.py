@@ -95,6 +95,8 @@ def _is_checked(estimator, X):
 def _check_width(estimator, rows):
     """Say what to do with rows of another length. In a frame, scikit-learn names the columns that are missing."""
     n_pixels, shape = estimator.n_features_in_, getattr(rows, "shape", ())
+    if shape == estimator.image_shape_[:2] != (1, n_pixels):
+        raise ValueError(f"Expected a stack of images, got one image of shape {_text(shape)}: pass image[None].")
     if len(shape) == 2 and shape[0] and shape[1] != n_pixels and not hasattr(rows, "columns"):
         raise ValueError(
             f"X has {shape[1]} features, but {type(estimator).__name__} is expecting {n_pixels} features as input, the "
