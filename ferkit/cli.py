@@ -46,7 +46,9 @@ class Training:
         None
     )
     epochs: Annotated[int, Option(min=1, help="Number of passes over the training images.")] = 24
-    batch_size: Annotated[int, Option(min=1, help="Number of images per batch.")] = 256
+    batch_size: Annotated[
+        int | None, Option(min=1, help="Number of images per batch. By default, 8 to 256, depending on their number.")
+    ] = None
     lr: Annotated[float | None, Option(min=1e-12, help="Learning rate. By default, the backbone's own.")] = None
     input_size: Annotated[int | None, Option(min=1, help="Resize images to this height and width on the device.")] = (
         None
@@ -79,7 +81,7 @@ class Training:
         model = ferkit.FERClassifier(
             backbone,
             max_epochs=self.epochs,
-            batch_size=self.batch_size,
+            batch_size="auto" if self.batch_size is None else self.batch_size,
             lr="auto" if self.lr is None else self.lr,
             input_size=self.input_size,
             mixup="auto" if self.mixup is None else self.mixup,

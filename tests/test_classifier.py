@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 
 import joblib
 import numpy as np
@@ -12,7 +13,7 @@ from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
@@ -473,6 +474,25 @@ def test_copies_of_one_image_are_in_the_same_split(tiny, faces):
     assert not seen["train"] & seen["valid"]
     assert len(seen["train"] | seen["valid"]) == len(np.unique(X, axis=0))
     assert same(model, tiny(validation_fraction=0.3).fit(X, y), faces)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, 8), (70, 16), (300, 32), (1000, 64), (3000, 128), (28_709, 256)])
+def test_the_batch_size_follows_the_number_of_images(n, expected, faces):
+    rows = np.arange(max(n, 2)) % 70
+    model = FERClassifier("cnn_small", backbone_params={"widths": (1,)}, input_size=4, augment=None, max_epochs=1)
+    model.fit(faces.data[rows], rows % 2)
+    assert model.batch_size_ == expected
+    assert len(model.net_.history[-1]["batches"]) == -(-len(rows) // expected)
+
+
+def test_a_fit_of_few_steps_warns(faces):
+    model = FERClassifier("cnn_small", backbone_params={"widths": (1,)}, augment=None, batch_size=35, max_epochs=24)
+    with pytest.warns(ConvergenceWarning, match="at least 50 training steps for a network to learn, got 48: increase"):
+        model.fit(faces.data[:70], faces.target[:70])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.set_params(batch_size="auto").fit(faces.data[:70], faces.target[:70])
+        model.partial_fit(faces.data[:70], faces.target[:70])
 
 
 # partial_fit

@@ -3,9 +3,10 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 from imblearn.utils.estimator_checks import parametrize_with_checks as parametrize_with_sampler_checks
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, NetworkFeatures
 from ferkit.backbones import CNN
@@ -30,14 +31,12 @@ TRANSFORMERS = [
     NetworkFeatures(backbone_params={"widths": (8,)}, weights=Weights(), image_shape=LINE),
     *(ImageNormalizer(method=method, image_shape=LINE) for method in ("dataset", "image", "minmax", "equalize")),
 ]
-# a mirrored line has its features in another order, so no flip, neither in training nor in prediction
+# a mirrored line has its features in another order, so no augmentation
 CLASSIFIER = FERClassifier(
     backbone_params={"widths": (16, 32)},
     image_shape=LINE,
     augment=None,
-    tta=None,
     max_epochs=30,
-    batch_size=32,
     random_state=0,
 )
 EXCUSED = {"check_sample_weight_equivalence_on_dense_data": "as for scikit-learn's own SGD: batches differ"}
@@ -56,3 +55,8 @@ def test_classifier(estimator, check):
 @parametrize_with_sampler_checks([ImageAugmenter(image_shape=LINE, random_state=0)])
 def test_sampler(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("options", [{}, {"readonly_memmap": True, "X_dtype": "float32"}], ids=str)
+def test_defaults_learn_a_few_hundred_rows(options):
+    check_classifiers_train("FERClassifier", FERClassifier(image_shape=LINE, augment=None), **options)

@@ -104,3 +104,16 @@ def test_random_views_need_an_augmentation(tiny, faces):
         tiny(augment=None, tta=3).fit(faces.data, faces.target)
     model = tiny(augment=ImageAugmenter(), tta=3, validation_fraction=0.2).fit(faces.data, faces.target)
     assert np.isfinite(model.history_[0]["valid_loss"])
+
+
+@pytest.mark.parametrize(
+    ("augment", "same_as"),
+    [(None, None), (ImageAugmenter(horizontal_flip=0), None), (ImageAugmenter(), "flip"), ("auto", "flip")],
+    ids=str,
+)
+def test_predictions_mirror_images_if_training_does(augment, same_as, faces):
+    model = FERClassifier("cnn_small", augment=augment, max_epochs=1, batch_size=32, random_state=0)
+    model.fit(faces.data, faces.target)
+    assert (model.predict_proba(faces.data) == model.set_params(tta=same_as).predict_proba(faces.data)).all()
+    other = "flip" if same_as is None else None
+    assert not (model.predict_proba(faces.data) == model.set_params(tta=other).predict_proba(faces.data)).all()

@@ -1,7 +1,7 @@
 """Training of a network: settings, data, devices and the skorch net. Start reading at ``build_net``."""
 
 from ._build import build_net, resolve_settings
-from ._data import Batches, ImageSet
+from ._data import Batches, ImageSet, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import FERNet
 from ._schedules import SCHEDULES
@@ -15,6 +15,7 @@ __all__ = [
     "Processes",
     "build_net",
     "remove_head",
+    "resolve_batch_size",
     "resolve_device",
     "resolve_precision",
     "resolve_settings",

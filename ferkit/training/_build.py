@@ -14,6 +14,7 @@ from skorch.helper import predefined_split
 from .._images import check_size
 from ..backbones import find_sizes, resolve_backbone
 from ..backbones._registry import OPTIMIZERS
+from ._data import resolve_batch_size
 from ._devices import Processes, resolve_device
 from ._module import FERModule
 from ._net import FERNet
@@ -51,7 +52,7 @@ def resolve_settings(params):
     settings = SimpleNamespace(**params)
     check_views(settings.tta, settings.augment)
     settings.backbone_name, settings.backbone = settings.backbone, resolve_backbone(settings.backbone)
-    settings.max_epochs, settings.batch_size = int(settings.max_epochs), int(settings.batch_size)  # no NumPy integers
+    settings.max_epochs = int(settings.max_epochs)  # PyTorch takes no NumPy integers
     if settings.mixup == "auto":
         settings.mixup = 0.2 if settings.max_epochs >= MIXUP_EPOCHS else 0.0
     recommended = settings.backbone
@@ -126,7 +127,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **_optimizer_params(settings, net_params),
         **net_params,
     }
-    steps = params["max_epochs"] * -(-len(rows) // params["batch_size"])
+    steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
     callbacks = _callbacks(settings, params["max_epochs"], steps, valid, score)
     with _explained(settings.backbone_name):
         net = FERNet(**{"callbacks": callbacks, **params}).initialize()

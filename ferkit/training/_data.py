@@ -4,6 +4,7 @@ skorch and DataLoader index one sample at a time, which on 48×48 images costs m
 #730, #1100). Here a batch is one index into uint8 images that stay on the device.
 """
 
+import math
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
@@ -79,6 +80,13 @@ class ImageSet(Dataset):
         """Return the same labels and weights with features in place of the images."""
         weight = self.X["sample_weight"] if isinstance(self.X, dict) else None
         return ImageSet(features, self.y, weight, device=str(self.device), resident=True)
+
+
+def resolve_batch_size(batch_size, n_images=None):
+    """Return the number of images per batch; ``n_images`` is that of the training set, or None for a prediction."""
+    if batch_size != "auto":
+        return int(batch_size)
+    return 256 if n_images is None else 2 ** round(min(max(1 + math.log2(n_images) / 2, 3), 8))
 
 
 class Batches:

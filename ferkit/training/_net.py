@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from .._images import read_images
 from ._averaging import Averaging
-from ._data import Batches, FileTensor, ImageSet
+from ._data import Batches, FileTensor, ImageSet, resolve_batch_size
 from ._devices import resolve_precision
 from ._module import FERModule
 from ._transfer import cached_features
@@ -128,7 +128,8 @@ class FERNet(NeuralNetClassifier):
 
     def get_iterator(self, dataset, training=False):
         processes = self.sharing_processes_ if training else None
-        return Batches(dataset, self.batch_size, shuffle=training, generator=self.generator, processes=processes)
+        size = resolve_batch_size(self.batch_size, len(dataset) if training else None)
+        return Batches(dataset, size, shuffle=training, generator=self.generator, processes=processes)
 
     # training
 
@@ -367,7 +368,7 @@ class FERNet(NeuralNetClassifier):
             self._set_training(training)
         parts = []
         with torch.inference_mode():
-            for batch in join_views(views, self.batch_size):
+            for batch in join_views(views, resolve_batch_size(self.batch_size)):
                 with self.autocast():  # not while views are made
                     parts.append(_first(self.infer(batch)).float().softmax(1))
         probabilities = torch.cat(parts)

@@ -19,7 +19,7 @@ from torch import nn
 from .._files import ImageFiles
 from .._images import BYTES, UNIT, pixel_range, pixel_statistics
 from ..backbones._inspect import build_meta
-from ._data import Batches
+from ._data import Batches, resolve_batch_size
 
 _STATISTICS_FILES = 4096  # number of files that is enough for the mean and standard deviation of the pixels
 
@@ -300,7 +300,7 @@ def cached_features(net, images):
 def _compute_all(net, images):
     net._set_training(False)
     features = []
-    for batch, _ in Batches(images, net.batch_size):
+    for batch, _ in Batches(images, resolve_batch_size(net.batch_size)):
         with torch.no_grad(), net.autocast():
             features.append(compute_features(net.module_, batch["images"] if isinstance(batch, dict) else batch)[0])
     return torch.cat(features).float()

@@ -26,6 +26,8 @@ def make_views(images: torch.Tensor, tta, augment, pixel_range) -> Iterator[torc
     Random views change all images of a batch alike, and in the same way in each batch, so that the prediction for an
     image does not depend on the other images.
     """
+    if isinstance(tta, str) and tta == "auto":  # a network that saw no mirror images may know left from right
+        tta = "flip" if augment is not None and getattr(augment, "horizontal_flip", True) else None
     if callable(tta):
         given = tta(to_bytes(images, pixel_range))
         views = list(given) if isinstance(given, (list, tuple)) or getattr(given, "ndim", 0) == 5 else []
