@@ -113,9 +113,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     max_epochs : int, default=24
         Passes over the training images.
     batch_size : int or "auto", default="auto"
-        Maximum number of images per batch. "auto" is the power of two near twice the square root of the number of
-        training images, from 8 to 256, because few images need many small steps. At predict, "auto" is 256. The batches of an
-        epoch have equal size.
+        Maximum number of images per batch; the batches of an epoch have equal size. "auto" is the power of two near
+        twice the square root of the number of training images, from 8 to 256, because few images need many small
+        steps. At predict, "auto" is 256.
     optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
         "auto" is the optimizer recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"

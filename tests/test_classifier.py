@@ -620,7 +620,7 @@ def test_predict_checks_its_input(fitted, faces):
         fitted.predict(faces.data[:, :100])
     with pytest.raises(ValueError, match="NaN"):
         fitted.predict(np.full((1, 2304), np.nan))
-    with pytest.raises(ValueError, match=r"If X is one gray image, pass X\[None\]"):
+    with pytest.raises(ValueError, match=r"got one image of shape \(48, 48\)"):
         fitted.predict(faces.images[0])
     with pytest.raises(ValueError, match="0 sample"):
         fitted.predict(np.empty((0, 48, 48), np.uint8))
