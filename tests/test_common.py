@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from imblearn.utils.estimator_checks import parametrize_with_checks as parametrize_with_sampler_checks
-from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
+from sklearn.utils.estimator_checks import check_classifiers_train, check_estimator, parametrize_with_checks
 
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, NetworkFeatures
 from ferkit.backbones import CNN
@@ -57,6 +57,10 @@ def test_sampler(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("options", [{}, {"readonly_memmap": True, "X_dtype": "float32"}], ids=str)
-def test_defaults_learn_a_few_hundred_rows(options):
-    check_classifiers_train("FERClassifier", FERClassifier(image_shape=LINE, augment=None), **options)
+def test_defaults_learn_a_few_hundred_rows():
+    check_classifiers_train("FERClassifier", FERClassifier(image_shape=LINE, augment=None))
+
+
+@pytest.mark.slow
+def test_defaults_pass_all_checks():
+    check_estimator(FERClassifier(image_shape=LINE, augment=None), expected_failed_checks=EXCUSED)

@@ -271,4 +271,4 @@ def test_public_names_are_found_and_listed():
 
 def test_options_of_the_command_have_the_defaults_of_the_classifier():
     options, params = Training(), ferkit.FERClassifier().get_params()
-    assert (options.epochs, options.batch_size) == (params["max_epochs"], params["batch_size"])
+    assert (options.epochs, options.batch_size or "auto") == (params["max_epochs"], params["batch_size"])

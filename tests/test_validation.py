@@ -202,7 +202,7 @@ def test_the_best_epoch_is_kept_without_stopping(scoring, column, best, tiny, sp
 
 def test_keeping_the_best_epoch_changes_nothing_else(tiny, split):
     X, y, X_val, y_val = split
-    plain, kept = tiny(**BEST), tiny(keep_best=True, **BEST)
+    plain, kept = tiny(tta="flip", **BEST), tiny(tta="flip", keep_best=True, **BEST)
     for model in (plain, kept):
         model.fit(X, y, X_val=X_val, y_val=y_val)
     assert losses(plain) == losses(kept)

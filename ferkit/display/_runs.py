@@ -165,7 +165,7 @@ class ComparisonDisplay:
         """Draw with the most accurate network on top, and return the display."""
         from matplotlib.ticker import PercentFormatter
 
-        runs = self.runs.sort_values("accuracy")
+        runs = self.runs[::-1].sort_values("accuracy", kind="stable")  # ties as in the table
         self.figure_, ((self.ax_,),) = new_axes(1, 1, 11, 1.6 + 0.45 * len(runs))
         places = np.arange(len(runs))
         self.ax_.barh(
