@@ -331,3 +331,14 @@ def test_schedules_are_searched(tiny, split):
 def test_schedules_that_do_not_exist(schedule, message, tiny, split):
     with pytest.raises((ValueError, TypeError), match=message):
         tiny(lr_schedule=schedule).fit(*split[:2])
+
+
+def test_callbacks_see_the_last_epoch_too(tiny, split):
+    class Count(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("number", len(net.history))
+
+    X, y, X_val, y_val = split
+    model = tiny(early_stopping=1, max_epochs=30, lr=1e-6, callbacks=[Count()]).fit(X, y, X_val=X_val, y_val=y_val)
+    assert len(model.history_) < 30
+    assert [row["number"] for row in model.history_] == [row["epoch"] for row in model.history_]

@@ -225,16 +225,17 @@ def _callbacks(settings, epochs, steps, valid, score):
     if settings.lr_schedule:
         schedule = build_schedule(settings.lr_schedule, epochs=epochs, steps=steps, scores=scores)
         callbacks.append(("schedule", schedule))
-    if settings.early_stopping or settings.keep_best:
-        is_switch = isinstance(settings.early_stopping, (bool, np.bool_))
-        patience = int(settings.early_stopping) * (_PATIENCE if is_switch else 1)
-        callbacks.append(("best_epoch", keep_best(settings.scoring, patience)))
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
     own = _check_callbacks(settings.callbacks or [])
     # these replace the optimizer, which the schedule must know
     first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
-    return [*first, *callbacks, *(entry for entry in own if entry not in first)]
+    callbacks = [*first, *callbacks, *(entry for entry in own if entry not in first)]
+    if settings.early_stopping or settings.keep_best:  # the last one, because it may end the epoch for all others
+        is_switch = isinstance(settings.early_stopping, (bool, np.bool_))
+        patience = int(settings.early_stopping) * (_PATIENCE if is_switch else 1)
+        callbacks.append(("best_epoch", keep_best(settings.scoring, patience)))
+    return callbacks
 
 
 def _check_network(net, name, build, image_shape, n_classes):
