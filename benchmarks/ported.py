@@ -23,7 +23,7 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from torch import nn
 from torchvision.transforms import v2
 
-from ferkit.backbones import build_backbone
+from ferkit.backbones import resolve_backbone
 from ferkit.datasets import load_fer2013, make_faces
 
 PAGE = Path(__file__).parent.parent / "docs" / "guide" / "coming_from.md"
@@ -60,7 +60,7 @@ def pytorch_loop(X, y, X_val, y_val, seed, epochs):
     X, X_val = (torch.as_tensor(part).view(-1, 1, 48, 48).float() / 255 for part in (X, X_val))
     y, y_val = torch.as_tensor(y), torch.as_tensor(y_val)
     crop = v2.Compose([v2.RandomCrop(48, padding=4, padding_mode="reflect"), v2.RandomHorizontalFlip()])
-    net = build_backbone("cnn_small", num_classes=7, in_channels=1)
+    net = resolve_backbone("cnn_small").build(num_classes=7, in_channels=1)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=10, gamma=0.5)
     criterion, best = nn.CrossEntropyLoss(), 0.0
