@@ -62,7 +62,7 @@ def main():
     device = arguments.device
     n_faces, rounds = (512, 2) if arguments.quick else (4096, 7)
     data, target = get_faces(n_faces, arguments.data)
-    model = FERClassifier(max_epochs=1, device=device, random_state=0).fit(data[:512], target[:512])
+    model = FERClassifier(batch_size=256, max_epochs=1, device=device, random_state=0).fit(data[:512], target[:512])
     precision, net = model.precision_, model.network_.eval()
     print(f"{rounds} rounds, {precision}, batches of {model.batch_size}", end="\n\n")
 

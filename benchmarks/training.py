@@ -46,12 +46,12 @@ from ferkit.backbones._registry import BACKBONES
 SEED = 0
 EPOCHS = 2
 BACKBONE = BACKBONES["cnn"]
-DEFAULTS = FERClassifier()
+DEFAULTS = FERClassifier(batch_size=256)
 WEIGHT_DECAY = 0.05
 
 
 def fit_ferkit(data, target, device):
-    model = FERClassifier(max_epochs=EPOCHS, device=device, random_state=SEED, verbose=1)
+    model = FERClassifier(batch_size=256, max_epochs=EPOCHS, device=device, random_state=SEED, verbose=1)
     with open(os.devnull, "w") as screen, redirect_stdout(screen):
         model.fit(data, target)
     return model.history_[-1]["train_loss"]
