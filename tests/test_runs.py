@@ -75,9 +75,9 @@ def test_every_epoch_is_scored_on_the_test_images(runs, data):
     run = runs[0]
     assert run.settings["history"][0]["valid_accuracy"] == pytest.approx(run.scores["accuracy"])
     X, y = data.data[data.usage == "Training"], data.target_names[data.target][data.usage == "Training"]
-    alone = build().fit(X, y)
-    assert (joblib.load(run.path / "model.joblib").predict_proba(X) == alone.predict_proba(X)).all()
-    assert run.reports["Training"]["accuracy"] == alone.score(X, y)
+    plain = build().fit(X, y)
+    assert (joblib.load(run.path / "model.joblib").predict_proba(X) == plain.predict_proba(X)).all()
+    assert run.reports["Training"]["accuracy"] == plain.score(X, y)
 
 
 def test_validation_fraction_holds_back_training_images(data, tmp_path):
