@@ -38,7 +38,7 @@ from .training import (
 
 __all__ = ["FERClassifier"]
 
-_FEW_STEPS = 50  # with fewer, networks learned little more than with none from 100 to 3,000 FER2013 faces
+_FEW_STEPS = 50  # with 24 and 48, networks were no better than a linear SVM on pixels (docs/performance.md)
 
 
 class FERClassifier(ClassifierMixin, BaseEstimator):
@@ -124,7 +124,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     lr_schedule : str, dict, callable or None, default="onecycle"
         How the rate changes. "onecycle" [1]_ and "cosine" change it after every batch; the others after every epoch:
         "step" divides it by 10 after each third of the epochs, "exponential" lowers it to a hundredth over all epochs,
-        "warm_restarts" is two cosines, of which the first takes a third of the epochs, and "plateau" divides the rate
+        "warm_restarts" is two cosines; the first takes a third of the epochs. "plateau" divides the rate
         by 10 when the validation loss (without validation, the training loss) has not fallen for 5 epochs. A dict
         changes these numbers: its keys are "name" and the arguments of PyTorch's scheduler, and for "plateau"
         "monitor", a score of ``history_``. A callable returns a PyTorch scheduler for an optimizer; it steps after
