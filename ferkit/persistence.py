@@ -328,6 +328,8 @@ class _Writer:
         if isinstance(array, torch.Tensor):
             self.tensors[place] = array.detach().cpu().clone(memory_format=torch.contiguous_format)
             return {"tensor": place}
+        if array.flags.fnc:  # in another order in memory, sums would be rounded differently
+            return {"transposed": self._encode_array(array.T, place)}
         if array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
             self.tensors[place] = torch.from_numpy(np.array(array, order="C"))
             return {"array": place}
@@ -382,10 +384,12 @@ def _unsupported(value, place):
 
 def _name(kind):
     """Return the public name of a class or function, which stays the same when private modules are renamed."""
-    module = kind.__module__.partition("._")[0]
-    if module.startswith("ferkit."):
+    name, module = kind.__qualname__, kind.__module__
+    if module.startswith(("sklearn.", "imblearn.")):
+        module = module.partition("._")[0]
+    elif module.startswith("ferkit.") and name in _CLASSES["ferkit"]:
         module = "ferkit"
-    return f"{module}.{kind.__qualname__}"
+    return f"{module}.{name}"
 
 
 def _check_name(value, place):
@@ -535,6 +539,9 @@ class _Reader:
         array = np.empty(len(values), dtype=object)
         array[:] = values
         return (array.astype(str) if code["kind"] == "U" else array).reshape(code["shape"])
+
+    def _decode_transposed(self, code):
+        return self.decode(code).T
 
     def _decode_scalar(self, code):
         dtype, value = code
