@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from . import backbones as backbones
     from . import datasets as datasets
     from . import display as display
+    from . import persistence as persistence
     from . import report as report
     from . import runs as runs
     from . import training as training
     from .augmentation import ImageAugmenter
     from .classifier import FERClassifier
+    from .persistence import load, read_card, save
     from .report import evaluate
     from .transformers import ImageNormalizer, ImageResizer, NetworkFeatures, PixelParser
 
@@ -27,6 +29,9 @@ __all__ = [
     "Pipeline",
     "PixelParser",
     "evaluate",
+    "load",
+    "read_card",
+    "save",
 ]
 
 _HOMES = {
@@ -38,9 +43,13 @@ _HOMES = {
     "Pipeline": "imblearn.pipeline",
     "PixelParser": "ferkit.transformers",
     "evaluate": "ferkit.report",
+    "load": "ferkit.persistence",
+    "read_card": "ferkit.persistence",
+    "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "report", "runs", "training", "transformers"
+    "augmentation", "backbones", "classifier", "datasets", "display", "persistence", "report", "runs", "training",
+    "transformers",
 )  # fmt: skip
 
 

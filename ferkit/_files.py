@@ -1,11 +1,14 @@
-"""Functions that find and decode image files, and `ImageFiles`, which decodes one batch at a time."""
+"""Functions that find and decode image files, `ImageFiles`, which decodes one batch at a time, and atomic writing."""
 
+import os
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from itertools import chain
 from os import PathLike, fspath
 from os.path import isfile
+from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -22,6 +25,7 @@ __all__ = [
     "image_shape_of",
     "is_file",
     "read_image",
+    "write_atomically",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
@@ -200,3 +204,34 @@ def _open_image(file):
         return Image.open(file)
     except UnidentifiedImageError:
         raise ValueError("it is not an image, or it is damaged") from None
+
+
+def write_atomically(path, data):
+    """Write bytes to a file that afterwards is either complete or as it was before, even if the process is killed.
+
+    The bytes go to a hidden temporary file in the same directory, which then replaces ``path``. A process that is
+    killed leaves this file behind, with the name ``.<name>.<number>.part``.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{uuid4().hex}.part")  # a fixed name would let two processes mix their bytes
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        if hasattr(os, "O_DIRECTORY"):  # Windows can't open a directory
+            directory = os.open(path.parent, os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(
+                f"Expected a directory with free space that can be written to, got {path.parent} "
+                f"({error.strerror or error}): choose another, or delete files."
+            ) from error
+        raise

@@ -3,6 +3,7 @@
 import warnings
 from copy import copy, deepcopy
 from functools import partial
+from importlib.metadata import version
 from numbers import Integral, Real
 from os import PathLike
 from threading import Lock
@@ -40,6 +41,7 @@ from .training import (
 __all__ = ["FERClassifier"]
 
 _APPLYING = Lock()  # not an attribute, because estimators are pickled
+_VERSIONS = {package: version(package) for package in ("ferkit", "torch", "scikit-learn")}
 _FEW_STEPS = 50  # with 24 and 48, networks were no better than a linear SVM on pixels (docs/performance.md)
 
 
@@ -375,6 +377,22 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                 "FERClassifier(augment=ImageAugmenter())."
             )
         return super().set_params(**params)
+
+    # a joblib file is only as durable as the private attributes of these packages
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_versions": _VERSIONS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        versions = state.pop("_versions", _VERSIONS)
+        if versions != _VERSIONS:
+            warnings.warn(
+                f"Expected a pickle written with {_VERSIONS}, got one written with {versions}, which may predict "
+                "wrongly: load it with those versions and save it by ferkit.save, whose files do not depend on them.",
+                stacklevel=2,
+            )
+        super().__setstate__(state)
 
     # fitting
 

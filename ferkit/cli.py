@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 
 TestData = Annotated[Path, Argument(help="CSV file, archive or image folder.")]
-Model = Annotated[Path, Argument(exists=True, help="A model.joblib from a source you trust: it can run code.")]
+Model = Annotated[Path, Argument(exists=True, help="A .ferkit file, a run, or a .joblib file, which can run code.")]
 Out = Annotated[Path, Option("--out", file_okay=False, help="Directory for models, reports, figures, settings.")]
 Force = Annotated[bool, Option("--force", help="Overwrite an existing run.")]
 Drop = Annotated[bool, Option("--drop-errors", help="Skip invalid rows and unreadable images.")]
@@ -343,7 +343,7 @@ def _as_bad_usage(parameter):
 
 
 def _check_overwrite(out_dir, force):
-    if (out_dir / ferkit.runs.MODEL).exists() and not force:
+    if ferkit.runs.find_model(out_dir).exists() and not force:
         raise typer.BadParameter(
             f"{out_dir} already contains a run: choose another directory, or add --force.", param_hint="--out"
         )
@@ -365,7 +365,8 @@ def _train(model, faces, name, out_dir):
         if not getattr(model, "history_", None) or (run := ferkit.runs.Run.read(out_dir)).reports is None:
             raise
         typer.echo(f"Interrupted after {len(model.history_)} epochs: the model so far is saved and scored.")
-    typer.echo(f"\n{run}\n\nThe model is {out_dir / ferkit.runs.MODEL}, the report {out_dir / 'report.html'}; figures:")
+    model_path, report_path = ferkit.runs.find_model(out_dir), out_dir / "report.html"
+    typer.echo(f"\n{run}\n\nThe model is {model_path}, the report {report_path}; figures:")
     for path in sorted(out_dir.glob("*.png")):
         typer.echo(f"  {path}")
     if not run.is_finished:

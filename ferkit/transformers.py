@@ -46,6 +46,7 @@ from .training import (
     FERNet,
     ImageSet,
     build_net,
+    describe_module,
     remove_head,
     resolve_device,
     resolve_precision,
@@ -545,6 +546,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
             net, rows = self._build_net(X)
         images = to_tensor(rows[:2], self.image_shape_).to(net.device)
         self.network_, self._n_features_out = remove_head(net, images)
+        self._described = describe_module(net)
         return self
 
     def _take_net(self, classifier: FERClassifier, X: Images) -> tuple[FERNet, Any]:

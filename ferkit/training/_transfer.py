@@ -1,8 +1,9 @@
 """Transfer learning: starting weights, the head, frozen layers and epochs, and learning rates by layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise, takewhile
@@ -160,18 +161,30 @@ def find_output(build, image_shape, **arguments):
     return layers[0]
 
 
-def build_with_head(
-    build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int, **build_params: Any
-):
-    """Build a network with hidden layers of these sizes before its layer ``output``."""
-    network = build(num_classes=num_classes, **build_params)
-    last: Any = network.get_submodule(output)
-    is_linear = isinstance(last, nn.Linear)
-    make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
-    widths = [last.in_features if is_linear else last.in_channels, *sizes]
-    hidden = [part for pair in pairwise(widths) for part in (make(*pair), nn.ReLU(), nn.Dropout(0.0))]
-    network.set_submodule(output, nn.Sequential(*hidden, make(widths[-1], num_classes)))
-    return network
+@dataclass(frozen=True)
+class NetworkBuilder:
+    """Builder of a backbone with hidden layers of the sizes ``head`` before its layer ``output``.
+
+    ``name`` is the backbone as the user named it. Files without code contain it in place of ``build``.
+    """
+
+    name: str | Callable[..., nn.Module]
+    build: Callable[..., nn.Module]
+    params: dict[str, Any]
+    output: str | None = None
+    head: tuple[int, ...] = ()
+
+    def __call__(self, *, num_classes: int, **more: Any) -> nn.Module:
+        network = self.build(num_classes=num_classes, **{**self.params, **more})
+        if self.output is None:
+            return network
+        last: Any = network.get_submodule(self.output)
+        is_linear = isinstance(last, nn.Linear)
+        make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
+        widths = [last.in_features if is_linear else last.in_channels, *self.head]
+        hidden = [part for pair in pairwise(widths) for part in (make(*pair), nn.ReLU(), nn.Dropout(0.0))]
+        network.set_submodule(self.output, nn.Sequential(*hidden, make(widths[-1], num_classes)))
+        return network
 
 
 @torch.no_grad()
