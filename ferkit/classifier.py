@@ -6,6 +6,7 @@ from functools import partial
 from importlib.metadata import version
 from numbers import Integral, Real
 from os import PathLike
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +40,7 @@ from .training import (
 
 __all__ = ["FERClassifier"]
 
+_APPLYING = Lock()  # not an attribute, because estimators are pickled
 _VERSIONS = {package: version(package) for package in ("ferkit", "torch", "scikit-learn")}
 _FEW_STEPS = 50  # with 24 and 48, networks were no better than a linear SVM on pixels (docs/performance.md)
 
@@ -51,7 +53,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     time. The defaults train well on FER2013 from scratch.
 
     On a fitted classifier, ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction.
-    The other parameters take effect at the next `fit`.
+    The other parameters take effect at the next `fit`. Several threads may predict at the same time. Do not change
+    parameters or train the same classifier meanwhile.
 
     Parameters
     ----------
@@ -677,15 +680,20 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _current_net(self):
         """Return the net, updated with the present values of the parameters that act at predict."""
-        params = self._prediction_params()
-        if params != self._applied:
-            self._validate_params()
-            if params["device"] != self._applied["device"]:
-                self.net_.move_to(resolve_device(self.device))
-            for name in params.keys() - {"device", *(self.net_params or {})}:
-                setattr(self.net_, name, params[name])
-            self._applied = params
+        if self._prediction_params() != self._applied:
+            with _APPLYING:  # threads that predict at the same time wait until all values are set
+                params = self._prediction_params()
+                if params != self._applied:
+                    self._apply_params(params)
         return self.net_
+
+    def _apply_params(self, params):
+        self._validate_params()
+        if params["device"] != self._applied["device"]:
+            self.net_.move_to(resolve_device(self.device))
+        for name in params.keys() - {"device", *(self.net_params or {})}:
+            setattr(self.net_, name, params[name])
+        self._applied = params
 
     def predict_proba(self, X: Images) -> np.ndarray:
         """Return the probability of each class.
