@@ -97,7 +97,8 @@ def save(model: BaseEstimator, path: str | PathLike, *, card: str = "", half: bo
     path : str or path-like
         The file to write. Its usual suffix is ``.ferkit``. An existing file is replaced.
     card : str, default=""
-        Markdown text for the model card, such as the data and the scores. ferkit adds a table of what it knows.
+        Markdown text for the model card, such as the data and the scores. Unless it has a title, ferkit adds one, and a
+        table of what it knows.
     half : bool, default=False
         Whether to store the weights of networks in float16, which halves the file. Probabilities then change by about
         0.001.
@@ -442,8 +443,9 @@ def _write_card(model, card):
             "epochs": str(len(last.history_)),
         }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    title = "" if card.startswith("# ") else f"# {type(model).__name__}\n\n"
     text = f"{card.strip()}\n\n" if card.strip() else ""
-    return f"# {type(model).__name__}\n\n{text}| | |\n| --- | --- |\n{table}\n"
+    return f"{title}{text}| | |\n| --- | --- |\n{table}\n"
 
 
 # reading
