@@ -17,6 +17,7 @@ from .._files import IMAGE_SUFFIXES
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+LARGEST_IMAGE = 100_000_000  # bytes
 MOST_IMAGE_BYTES = 1_000_000_000  # of the images in a tar, which are read at once
 MOST_HEADER_BYTES = 1_000_000  # of the types of tar headers that tarfile reads at once
 READ_TYPES = (
@@ -57,11 +58,12 @@ def list_archive(open_file, stack):
     try:
         if is_zip:
             members = _list_zip(stack.enter_context(zipfile.ZipFile(file)))
-        elif tarfile.is_tarfile(file):
-            file.seek(0)
-            members = _list_tar(stack.enter_context(tarfile.open(fileobj=file, tarinfo=_TarInfo)))  # noqa: SIM115
         else:
-            return None
+            try:
+                archive = tarfile.open(fileobj=file, tarinfo=_TarInfo)  # noqa: SIM115
+            except tarfile.ReadError:
+                return None
+            members = _list_tar(stack.enter_context(archive))
     except (*DAMAGE, OSError, MemoryError):
         raise
     except Exception as error:  # for damaged headers, zipfile and tarfile raise many kinds of errors
@@ -80,7 +82,11 @@ def _list_zip(archive):
 
 def _open_member(archive, info):
     try:
-        return archive.open(info)
+        if not is_image(info.filename):
+            return archive.open(info)
+        if info.file_size > LARGEST_IMAGE:
+            raise zipfile.BadZipFile(f"an image of more than {LARGEST_IMAGE:,} bytes")
+        return BytesIO(archive.read(info))  # Pillow alone might stop before the checksum at the end
     except ValueError as error:  # a position before the start of the archive
         raise zipfile.BadZipFile(str(error)) from error
 
