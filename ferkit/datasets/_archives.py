@@ -73,22 +73,18 @@ def list_archive(open_file, stack):
 
 
 def _list_zip(archive):
-    return {
-        info.filename: partial(_open_member, archive, info)
-        for info in archive.infolist()
-        if not info.filename.endswith("/")
-    }
+    files = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    if any(info.header_offset < 0 for info in files):
+        raise zipfile.BadZipFile("a file in it begins before its start")
+    return {info.filename: partial(_open_member, archive, info) for info in files}
 
 
 def _open_member(archive, info):
-    try:
-        if not is_image(info.filename):
-            return archive.open(info)
-        if info.file_size > LARGEST_IMAGE:
-            raise zipfile.BadZipFile(f"an image of more than {LARGEST_IMAGE:,} bytes")
-        return BytesIO(archive.read(info))  # Pillow alone might stop before the checksum at the end
-    except ValueError as error:  # a position before the start of the archive
-        raise zipfile.BadZipFile(str(error)) from error
+    if not is_image(info.filename):
+        return archive.open(info)
+    if info.file_size > LARGEST_IMAGE:
+        raise zipfile.BadZipFile(f"an image of more than {LARGEST_IMAGE:,} bytes")
+    return BytesIO(archive.read(info))  # all of it, because the checksum is verified at the end
 
 
 def _list_tar(archive):
