@@ -98,10 +98,10 @@ def _scan(rows, n_pixels):
     """Return the values as an array (len(rows), n_pixels), or None if anything is unusual."""
     try:
         # two blanks before the first value and one after the last
-        text = b" ".join((b" ", *rows, b"")) if isinstance(rows[0], bytes) else f"  {' '.join(rows)} ".encode("ascii")
+        joined = b" ".join((b" ", *rows, b"")) if isinstance(rows[0], bytes) else f"  {' '.join(rows)} ".encode("ascii")
     except (TypeError, UnicodeEncodeError):
         return None
-    text = np.frombuffer(text, np.uint8)
+    text = np.frombuffer(joined, np.uint8)
     digits = text - 48  # characters below "0" wrap around to more than 9
     is_digit = digits < 10
     plain = np.count_nonzero(is_digit) + np.count_nonzero(text == 32)

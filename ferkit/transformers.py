@@ -152,12 +152,12 @@ def _strings(X):
         raise ValueError("Expected a list or column of pixel strings, got a single string: put it in a list.")
     if not hasattr(X, "__len__"):
         raise ValueError(f"Expected a list or column of pixel strings, got a {type(X).__name__}: put it in a list.")
-    names = getattr(X, "column_names", getattr(X, "columns", ()))  # the former is PyArrow's
+    names = list(getattr(X, "column_names", getattr(X, "columns", [])))  # the former is PyArrow's
     if len(names) == 1:
         X = X[names[0]]
     if not hasattr(X, "__array__"):
         return list(X)
-    shape = getattr(X, "shape", (len(X),))
+    shape = tuple(X.shape) if hasattr(X, "shape") else (len(X),)
     if shape[1:] not in ((), (1,)) or not shape:
         raise ValueError(
             f"Expected one column of pixel strings, got an array of shape {shape}: pass only the column with the "

@@ -104,12 +104,13 @@ def read_weights(path):
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file of weights at {path.absolute()}, got none: check the path.")
-    load = partial(torch.load, map_location="cpu", weights_only=True)
+    load: Callable = partial(torch.load, map_location="cpu", weights_only=True)
     if path.suffix.lower() == ".safetensors":
         try:
-            from safetensors.torch import load_file as load
+            from safetensors.torch import load_file
         except ImportError:
             raise ImportError(f'Reading {path.name} needs safetensors: pip install "ferkit[timm]"') from None
+        load = load_file
     try:
         state = load(path)
     except Exception as error:  # each format has its own; torch's message advises an unsafe way to load
@@ -162,7 +163,7 @@ def find_output(build, image_shape, **arguments):
 
 def build_with_head(
     build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int, **build_params: Any
-):
+) -> nn.Module:
     """Build a network with hidden layers of these sizes before its layer ``output``."""
     network = build(num_classes=num_classes, **build_params)
     last: Any = network.get_submodule(output)
