@@ -3,8 +3,10 @@
 import warnings
 from copy import copy, deepcopy
 from functools import partial
+from importlib.metadata import version
 from numbers import Integral, Real
 from os import PathLike
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +41,8 @@ from .training import (
 
 __all__ = ["FERClassifier"]
 
+_APPLYING = Lock()  # not an attribute, because estimators are pickled
+_VERSIONS = {package: version(package) for package in ("ferkit", "torch", "scikit-learn")}
 _FEW_STEPS = 50  # with 24 and 48, networks were no better than a linear SVM on pixels (docs/performance.md)
 
 
@@ -50,7 +54,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     time. The defaults train well on FER2013 from scratch.
 
     On a fitted classifier, ``tta``, ``batch_size``, ``device`` and ``precision`` take effect at the next prediction.
-    The other parameters take effect at the next `fit`.
+    The other parameters take effect at the next `fit`. Several threads may predict at the same time. Do not change
+    parameters or train the same classifier meanwhile.
 
     Parameters
     ----------
@@ -72,10 +77,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         none. None keeps the backbone's own; ``head`` then has none.
     weights : str, path or None, default=None
         Initial weights. "imagenet" means the best weights that torchvision or timm publish for the backbone. You can
-        also pass the name of other published weights, such as "IMAGENET1K_V1", or the path of a state dict (.pth or
-        .safetensors). A head for other classes is initialized at random. Published weights come from the cache or are
-        downloaded, and images are standardized as they expect. A backbone class of your own needs a path; a function
-        such as ``torchvision.models.resnet18`` has published weights. None trains from scratch.
+        also pass the name of other published weights, such as "IMAGENET1K_V1", the path of a state dict (.pth or
+        .safetensors) or of a model (.ferkit), or the name of a model that ships with ferkit, such as "fer2013-small". A
+        head for other classes is initialized at random. Published weights come from the cache or are downloaded, and
+        images are standardized as they expect. A backbone class of your own needs a path; a function such as
+        ``torchvision.models.resnet18`` has published weights. None trains from scratch.
     frozen_epochs : int or "all", default=0
         Number of epochs that only train the head; after them all layers train, except ``frozen_layers``. "all" never
         trains the backbone. The head is the last layer with the layers of ``head`` and, without ``weights``, the hidden
@@ -374,6 +380,22 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             )
         return super().set_params(**params)
 
+    # a joblib file is only as durable as the private attributes of these packages
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_versions": _VERSIONS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        versions = state.pop("_versions", _VERSIONS)
+        if versions != _VERSIONS:
+            warnings.warn(
+                f"Expected a pickle written with {_VERSIONS}, got one written with {versions}, which may predict "
+                "wrongly: load it with those versions and save it by ferkit.save, whose files do not depend on them.",
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
     # fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -612,15 +634,20 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def _current_net(self):
         """Return the net, updated with the present values of the parameters that act at predict."""
-        params = self._prediction_params()
-        if params != self._applied:
-            self._validate_params()
-            if params["device"] != self._applied["device"]:
-                self.net_.move_to(resolve_device(self.device))
-            for name in params.keys() - {"device", *(self.net_params or {})}:
-                setattr(self.net_, name, params[name])
-            self._applied = params
+        if self._prediction_params() != self._applied:
+            with _APPLYING:  # threads that predict at the same time wait until all values are set
+                params = self._prediction_params()
+                if params != self._applied:
+                    self._apply_params(params)
         return self.net_
+
+    def _apply_params(self, params):
+        self._validate_params()
+        if params["device"] != self._applied["device"]:
+            self.net_.move_to(resolve_device(self.device))
+        for name in params.keys() - {"device", *(self.net_params or {})}:
+            setattr(self.net_, name, params[name])
+        self._applied = params
 
     def predict_proba(self, X: Images) -> np.ndarray:
         """Return the probability of each class.

@@ -3,10 +3,12 @@
 import json
 import os
 import platform
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -20,7 +22,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from ._files import decode_images
+from ._files import decode_images, write_atomically
 from .backbones import summarize
 from .classifier import FERClassifier
 from .datasets._vocabulary import EMOTIONS
@@ -33,12 +35,16 @@ from .display import (
     PredictionsDisplay,
 )
 from .display._base import new_axes, offscreen
+from .models import list_models, load_model
+from .persistence import load, to_bytes
 from .report import Report, evaluate
 from .transformers import PixelParser
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
-MODEL, SETTINGS, REPORT, PREDICTIONS = "model.joblib", "settings.json", "report.json", "predictions.json"
+MODEL, SETTINGS, REPORT, PREDICTIONS = "model.ferkit", "settings.json", "report.json", "predictions.json"
+_PICKLES = (".joblib", ".pkl", ".pickle")
+PICKLED = "model.joblib"  # in place of MODEL if the model contains code
 TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
 
 _PACKAGES = (
@@ -162,7 +168,7 @@ def train_run(
     test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
     held-out Training images instead.
 
-    The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
+    The directory then contains ``model.ferkit``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
     last. If it exists, the run is complete, and all files belong to the same training.
 
@@ -204,7 +210,7 @@ def train_run(
     """
     path = Path(path)
     train, test, tested_on = split_rows(faces)
-    if (path / MODEL).exists() and not overwrite:
+    if find_model(path).exists() and not overwrite:
         raise FileExistsError(f"Expected a directory without a run, got {path}: choose another or pass overwrite=True.")
     make_directory(path)
     parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
@@ -343,13 +349,30 @@ def write_comparison(table: pd.DataFrame, path: Path) -> str:
     return text
 
 
-def read_model(path: Path) -> BaseEstimator:
-    """Read a fitted classifier from a joblib file or from the directory of a run."""
-    path = path / MODEL if path.is_dir() else path
-    try:
-        model = joblib.load(path)
-    except Exception as error:
-        raise ValueError(f"Expected a run's {MODEL}, got {path}, which joblib can't load.") from error
+def find_model(path: Path) -> Path:
+    """Return the path of the model in the directory of a run."""
+    return path / (PICKLED if (path / PICKLED).exists() else MODEL)
+
+
+def is_model(name: str) -> bool:
+    """Return whether this is the name of a shipped model, the directory of a run or, by its suffix, a model file."""
+    path = Path(name)
+    return name in list_models() or path.suffix in (".ferkit", *_PICKLES) or find_model(path).is_file()
+
+
+def read_model(name: str | PathLike) -> BaseEstimator:
+    """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit file or a joblib file."""
+    if name in list_models():
+        return load_model(str(name))
+    path = Path(name)
+    path = find_model(path) if path.is_dir() else path
+    if path.suffix in _PICKLES:  # only these, because such a file can run code
+        try:
+            model = joblib.load(path)
+        except Exception as error:
+            raise ValueError(f"Expected a file that joblib.dump has written, got {path}: {error}") from error
+    else:
+        model = load(path)
     if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(f"Expected a fitted classifier in {path}, got a {type(model).__name__}.")
     return model
@@ -444,10 +467,16 @@ def write_text(path, text):
 
 def _write_model(model, path):
     """Replace the model, and with it the settings that describe it."""
-    part = path / f"{MODEL}.part"
-    joblib.dump(model, part)
+    try:
+        name, content = MODEL, to_bytes(model)
+    except TypeError as error:
+        buffer = BytesIO()
+        joblib.dump(model, buffer)
+        name, content = PICKLED, buffer.getvalue()
+        warnings.warn(f"{error} The model is saved as {PICKLED}.", stacklevel=3)
     (path / SETTINGS).unlink(missing_ok=True)
-    part.replace(path / MODEL)
+    write_atomically(path / name, content)
+    (path / (MODEL if name == PICKLED else PICKLED)).unlink(missing_ok=True)
 
 
 def _plain_parameters(model):

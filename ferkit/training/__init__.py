@@ -4,6 +4,7 @@ from ._build import build_net, resolve_settings
 from ._data import Batches, ImageSet, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import FERNet
+from ._rebuild import describe_module, describe_net, rebuild_module, rebuild_net
 from ._schedules import SCHEDULES
 from ._transfer import remove_head
 
@@ -14,6 +15,10 @@ __all__ = [
     "ImageSet",
     "Processes",
     "build_net",
+    "describe_module",
+    "describe_net",
+    "rebuild_module",
+    "rebuild_net",
     "remove_head",
     "resolve_batch_size",
     "resolve_device",

@@ -1,7 +1,7 @@
 """Build a net that is ready to train from the parameters of a classifier."""
 
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from math import inf
 from numbers import Integral
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from ._progress import ProgressBar
 from ._schedules import build_schedule
 from ._selection import keep_best, record_score
 from ._transfer import (
-    build_with_head,
+    NetworkBuilder,
     choose_head,
     find_head,
     find_output,
@@ -103,14 +103,14 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     state, mean, std = read_start(settings, rows, image_shape[2], weight)
     build_params = {"in_channels": len(mean), **(settings.backbone_params or {})}
     mean, std = match_channels(mean, std, build_params["in_channels"])
-    build = partial(settings.backbone.build, **build_params)
+    build = NetworkBuilder(settings.backbone_name, settings.backbone.build, build_params)
     input_size = None if settings.input_size is None else check_size(settings.input_size, "input_size")
     fine_tunes = state is not None or settings.frozen_epochs or settings.backbone_lr_scale != 1
     with _explained(settings.backbone_name):
         output = find_output(build, (len(mean), *(input_size or image_shape[:2]))) if settings.head else None
         head = find_head(build) if fine_tunes else set()
     if output is not None:
-        build = partial(build_with_head, build, output, tuple(map(int, settings.head)))
+        build = replace(build, output=output, head=tuple(map(int, settings.head)))
     params = {
         "module": FERModule,
         "module__build": build,
