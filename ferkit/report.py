@@ -24,8 +24,9 @@ from tabulate import tabulate
 from ._files import find_files
 from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
 from ._metrics import bin_confidence, calibration_error, rank_confusions
+from ._targets import most_probable
 from ._validation import check_labels, check_proba
-from .classifier import FERClassifier, most_probable
+from .classifier import FERClassifier
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 

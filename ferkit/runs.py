@@ -519,7 +519,7 @@ def _describe_training(model):
 def _draw_figures(model, faces, splits, reports):
     y, (train, test), (*_, report) = faces.target_names[faces.target], splits.values(), reports.values()
     displays: dict[str, Any] = {
-        "learning_curve": HistoryDisplay.from_estimator(model),
+        "history": HistoryDisplay.from_estimator(model),
         "class_distribution": ClassDistributionDisplay.from_targets(
             {name: y[rows] for name, rows in splits.items()}, labels=report.labels
         ),

@@ -27,13 +27,14 @@ PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "guide"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_code_blocks_run_as_they_stand(page, monkeypatch, tmp_path):
+def test_code_blocks_run(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     make_faces(60, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
     assert blocks, f"{page} shows no code"
     names = {}
     for block in blocks:
+        block = re.sub(r"(max_epochs\"?[=:] ?)\d+", r"\g<1>1", block)  # to save time; no page needs a good model
         try:
             exec(compile(block, page, "exec"), names)
         except ModuleNotFoundError as error:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import inf
 from numbers import Integral
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def resolve_settings(params):
     settings.lr = float(settings.lr)
     if settings.weight_decay == "auto":
         settings.weight_decay = optimizer.weight_decay
-    if not all(isinstance(size, Integral) and size > 0 for size in settings.head):
+    if not all(isinstance(size, Integral) and int(size) > 0 for size in settings.head):
         raise ValueError(f"Expected positive sizes of hidden layers in head, got {settings.head}: pass such as (256,).")
     if settings.frozen_epochs == "all":
         settings.frozen_epochs = inf
@@ -201,7 +202,7 @@ def _check_net_params(net_params):
 
 def _optimizer_params(settings, net_params):
     """Return skorch's parameters for the optimizer and the loss, except those that ``net_params`` sets."""
-    params = {}
+    params: dict[str, Any] = {}
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
         params |= {"optimizer": optimizer.build, "optimizer__weight_decay": settings.weight_decay}
