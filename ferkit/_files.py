@@ -1,6 +1,8 @@
-"""Functions that find and decode image files, `ImageFiles`, which decodes one batch at a time, and atomic writing."""
+"""Image files, which `ImageFiles` decodes one batch at a time, and the storage of model files."""
 
 import os
+import re
+import zipfile
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -22,14 +24,18 @@ __all__ = [
     "decode_images",
     "find_files",
     "find_images",
+    "find_shipped_model",
     "image_shape_of",
     "is_file",
+    "list_shipped_models",
     "read_image",
+    "read_stored_zip",
     "write_atomically",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 BLOCK = 64  # number of files that a thread decodes at a time
+_MODELS = Path(__file__).parent / "models"
 LARGE = 5000  # bytes; images of 48×48 have 1 to 3 kB
 
 
@@ -204,6 +210,31 @@ def _open_image(file):
         return Image.open(file)
     except UnidentifiedImageError:
         raise ValueError("it is not an image, or it is damaged") from None
+
+
+def find_shipped_model(name):
+    """Return the path of the model with this name that ships with the package, or None."""
+    return _MODELS / f"{name}.ferkit" if name in list_shipped_models() else None
+
+
+def list_shipped_models():
+    """List the names of the models that ship with the package."""
+    return sorted(path.stem for path in _MODELS.glob("*.ferkit"))
+
+
+def read_stored_zip(content):
+    """Return the members of a zip by name. They must be stored uncompressed, so that none is larger than the zip."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        infos = archive.infolist()
+        names = [info.filename for info in infos]
+        if len(set(names)) < len(names) or any(not re.fullmatch(r"[\w.]+", name) for name in names):
+            raise ValueError(f"its members have unexpected names: {names[:5]}")
+        for info in infos:
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
+                raise ValueError(f"its member {info.filename} is compressed or encrypted")
+        if sum(info.file_size for info in infos) > len(content):
+            raise ValueError("its members overlap")
+        return {info.filename: archive.read(info) for info in infos}
 
 
 def write_atomically(path, data):

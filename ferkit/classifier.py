@@ -76,10 +76,11 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         none. None keeps the backbone's own; ``head`` then has none.
     weights : str, path or None, default=None
         Initial weights. "imagenet" means the best weights that torchvision or timm publish for the backbone. You can
-        also pass the name of other published weights, such as "IMAGENET1K_V1", or the path of a state dict (.pth or
-        .safetensors). A head for other classes is initialized at random. Published weights come from the cache or are
-        downloaded, and images are standardized as they expect. A backbone class of your own needs a path; a function
-        such as ``torchvision.models.resnet18`` has published weights. None trains from scratch.
+        also pass the name of other published weights, such as "IMAGENET1K_V1", the path of a state dict (.pth or
+        .safetensors) or of a model (.ferkit), or the name of a model that ships with ferkit, such as "fer2013-small". A
+        head for other classes is initialized at random. Published weights come from the cache or are downloaded, and
+        images are standardized as they expect. A backbone class of your own needs a path; a function such as
+        ``torchvision.models.resnet18`` has published weights. None trains from scratch.
     frozen_epochs : int or "all", default=0
         Number of epochs that only train the head; after them all layers train, except ``frozen_layers``. "all" never
         trains the backbone. The head is the last layer with the layers of ``head`` and, without ``weights``, the hidden

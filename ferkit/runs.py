@@ -35,6 +35,7 @@ from .display import (
     PredictionsDisplay,
 )
 from .display._base import new_axes, offscreen
+from .models import list_models, load_model
 from .persistence import load, to_bytes
 from .report import Report, evaluate
 from .transformers import PixelParser
@@ -42,6 +43,7 @@ from .transformers import PixelParser
 __all__ = ["Run", "compare_runs", "train_run"]
 
 MODEL, SETTINGS, REPORT, PREDICTIONS = "model.ferkit", "settings.json", "report.json", "predictions.json"
+_PICKLES = (".joblib", ".pkl", ".pickle")
 PICKLED = "model.joblib"  # in place of MODEL if the model contains code
 TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
 
@@ -352,10 +354,19 @@ def find_model(path: Path) -> Path:
     return path / (PICKLED if (path / PICKLED).exists() else MODEL)
 
 
-def read_model(path: Path) -> BaseEstimator:
-    """Read a fitted classifier from the directory of a run, from a .ferkit file or, by its suffix, a joblib file."""
+def is_model(name: str) -> bool:
+    """Return whether this is the name of a shipped model, the directory of a run or, by its suffix, a model file."""
+    path = Path(name)
+    return name in list_models() or path.suffix in (".ferkit", *_PICKLES) or find_model(path).is_file()
+
+
+def read_model(name: str | PathLike) -> BaseEstimator:
+    """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit file or a joblib file."""
+    if name in list_models():
+        return load_model(str(name))
+    path = Path(name)
     path = find_model(path) if path.is_dir() else path
-    if path.suffix in (".joblib", ".pkl", ".pickle"):  # only these, because such a file can run code
+    if path.suffix in _PICKLES:  # only these, because such a file can run code
         try:
             model = joblib.load(path)
         except Exception as error:

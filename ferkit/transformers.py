@@ -41,6 +41,7 @@ from ._images import (
 )
 from ._pixels import common_count, parse_pixels
 from .classifier import FERClassifier
+from .models import list_models, load_model
 from .training import (
     Batches,
     FERNet,
@@ -434,9 +435,10 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     backbone : str, nn.Module class, callable or FERClassifier, default="cnn"
         A backbone as for :class:`ferkit.FERClassifier`, together with ``weights``. Or a fitted FERClassifier, whose
         network and input preparation are used. ``fit`` copies them, so training the classifier further does not change
-        the features, and :func:`sklearn.base.clone` keeps the classifier fitted.
+        the features, and :func:`sklearn.base.clone` keeps the classifier fitted. Or the name of a model that ships with
+        ferkit, such as "fer2013-small".
     weights : str or path, default=None
-        The weights, required unless ``backbone`` is a FERClassifier: "imagenet" for the best that torchvision or timm
+        The weights, required unless ``backbone`` is a trained model: "imagenet" for the best that torchvision or timm
         publish for the backbone, the name of others such as "IMAGENET1K_V1", or the path of a state dict, .pth or
         .safetensors. Published weights are taken from torchvision's cache or downloaded, and images are standardized as
         they expect. With a file, images are standardized by the mean and standard deviation of the pixels seen in
@@ -542,6 +544,8 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         """
         if isinstance(self.backbone, FERClassifier):
             net, rows = self._take_net(self.backbone, X)
+        elif isinstance(self.backbone, str) and self.backbone in list_models():
+            net, rows = self._take_net(load_model(self.backbone), X)
         else:
             net, rows = self._build_net(X)
         images = to_tensor(rows[:2], self.image_shape_).to(net.device)

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
 from skorch.helper import predefined_split
 from torch import nn
 
-from .._files import ImageFiles
+from .._files import ImageFiles, find_shipped_model, read_stored_zip
 from .._images import BYTES, UNIT, pixel_range, pixel_statistics
 from ..backbones._inspect import build_meta
 from ._data import Batches, resolve_batch_size
@@ -37,6 +39,8 @@ def read_start(settings, rows, channels, row_weight):
         return None, *own
     if isinstance(weights, PathLike) or "." in weights:
         return read_weights(weights), *own
+    if shipped := find_shipped_model(weights):
+        return read_weights(shipped), *own
     if backbone.pretrained is None:
         raise ValueError(
             f"There are no published weights for the backbone {settings.backbone_name!r}, got weights={weights!r}: "
@@ -101,18 +105,14 @@ def load_weights(network, head, state):
 
 
 def read_weights(path):
-    """Read the state dict in a .pth, .pt or .safetensors file, without running anything in it."""
+    """Read the state dict in a .pth, .pt, .safetensors or .ferkit file, without running anything in it."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file of weights at {path.absolute()}, got none: check the path.")
-    load = partial(torch.load, map_location="cpu", weights_only=True)
-    if path.suffix.lower() == ".safetensors":
-        try:
-            from safetensors.torch import load_file as load
-        except ImportError:
-            raise ImportError(f'Reading {path.name} needs safetensors: pip install "ferkit[timm]"') from None
+    readers = {".safetensors": load_file, ".ferkit": _read_ferkit}
+    read = readers.get(path.suffix.lower(), partial(torch.load, map_location="cpu", weights_only=True))
     try:
-        state = load(path)
+        state = read(path)
     except Exception as error:  # each format has its own; torch's message advises an unsafe way to load
         raise ValueError(
             f"Expected a state dict that can be read safely, got {path}, which is damaged or holds other objects: save "
@@ -124,6 +124,15 @@ def read_weights(path):
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"Expected a state dict in {path}, got other objects: save network.state_dict().")
     return state
+
+
+def _read_ferkit(path):
+    """Return the weights of the only network in a file of `ferkit.save`."""
+    state = load_tensors(read_stored_zip(path.read_bytes())["weights.safetensors"])
+    networks = {name.partition(".network_.")[0] for name in state if ".network_." in name}
+    if len(networks) != 1:
+        raise ValueError(f"Expected one network, got {len(networks)}.")
+    return {name.partition(".network_.")[2]: tensor for name, tensor in state.items() if ".network_." in name}
 
 
 # the head
