@@ -76,8 +76,8 @@ _CLASSES = {
     "sklearn.naive_bayes": ("BernoulliNB", "GaussianNB", "MultinomialNB"),
     "sklearn.pipeline": ("FeatureUnion", "Pipeline"),
     "sklearn.preprocessing": (
-        "Binarizer", "LabelBinarizer", "LabelEncoder", "MaxAbsScaler", "MinMaxScaler", "Normalizer",
-        "PowerTransformer", "QuantileTransformer", "RobustScaler", "StandardScaler",
+        "Binarizer", "FunctionTransformer", "LabelBinarizer", "LabelEncoder", "MaxAbsScaler", "MinMaxScaler",
+        "Normalizer", "PowerTransformer", "QuantileTransformer", "RobustScaler", "StandardScaler",
     ),
     "sklearn.svm": ("LinearSVC",),
 }  # fmt: skip
@@ -353,7 +353,7 @@ class _Writer:
     def _encode_object(self, value, place):
         name = _name(type(value))
         entry = {"class": name}
-        if not _is_listed(_CLASSES, name) or _may_crash(value):
+        if not _is_listed(_CLASSES, name) or _needs_trust(value):
             entry["skops"] = f"{len(self.objects)}.skops"
             self.members[entry["skops"]] = _dump_by_skops(value, place)
         elif name.startswith("imblearn.") and hasattr(value, "fit_resample"):
@@ -402,12 +402,16 @@ def _check_text(text, place):
     return text
 
 
-def _may_crash(value):
-    """Return whether this OneVsRestClassifier fills a sparse matrix without checking the shape of its predictions."""
-    if type(value).__name__ != "OneVsRestClassifier" or not hasattr(value, "estimators_"):
-        return False
-    is_safe = value.label_binarizer_.y_type_ == "multiclass" or all(type(e) is FERClassifier for e in value.estimators_)
-    return not is_safe
+def _needs_trust(value):
+    """Return whether an estimator on the list can do harm: call functions, or fill a sparse matrix out of bounds."""
+    kind = type(value).__name__
+    if kind == "FunctionTransformer":  # without functions, it is the "passthrough" of a fitted ColumnTransformer
+        return value.func is not None or value.inverse_func is not None
+    if kind == "OneVsRestClassifier" and hasattr(value, "estimators_"):
+        is_multiclass = value.label_binarizer_.y_type_ == "multiclass"
+        # scikit-learn does not check the number of predictions of others
+        return not (is_multiclass or all(type(estimator) is FERClassifier for estimator in value.estimators_))
+    return False
 
 
 def _unsupported(value, place):
@@ -698,7 +702,8 @@ class _Reader:
     def _load_by_skops(self, name, content):
         if name not in self.trusted:
             raise _FileError(
-                TypeError, f"It contains {name} in the format of skops. If you trust it, add it to trusted."
+                TypeError,
+                f"It contains {name}, which ferkit does not trust in this form. If you do, pass trusted=[{name!r}].",
             )
         skops = _import_skops(f"Loading {name}")
         unknown = [kind for kind in skops.get_untrusted_types(data=content) if kind not in self.trusted]
@@ -724,5 +729,5 @@ def _check_attributes(value):
             raise ValueError(f"it calls the methods {methods}")
     if attributes.get("n_jobs"):
         value.n_jobs = min(value.n_jobs, os.cpu_count() or 1)
-    if _may_crash(value):
-        raise ValueError("it contains a OneVsRestClassifier for several labels per image with other estimators")
+    if _needs_trust(value):
+        raise ValueError(f"it contains a {type(value).__name__} in another form than ferkit.save writes")

@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
@@ -30,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from skorch.callbacks import Callback
 
@@ -105,6 +106,9 @@ MODELS = {
     "calibrated": lambda: CalibratedClassifierCV(small(), cv=2),
     "one vs rest": lambda: OneVsRestClassifier(make_pipeline(SelectKBest(k=20), LogisticRegression())),
     "several labels per image": lambda: OneVsRestClassifier(small()),
+    "columns": lambda: make_pipeline(
+        ColumnTransformer([("a", StandardScaler(), slice(0, 9)), ("b", "passthrough", [9])]), LogisticRegression()
+    ),
     "features": lambda: make_pipeline(NetworkFeatures(small().fit(*_faces())), PCA(5), LogisticRegression()),
 }
 
