@@ -37,8 +37,8 @@ MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epoch
 _PATIENCE = 10  # epochs, of early_stopping=True
 
 _NET_SETTINGS = (
-    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment", "mixup", "ema_decay",
-    "tta", "pixel_range",
+    "max_epochs", "batch_size", "micro_batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment",
+    "mixup", "ema_decay", "tta", "pixel_range",
 )  # fmt: skip
 # parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
