@@ -123,6 +123,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Maximum number of images per batch; the batches of an epoch have equal size. "auto" is the power of two near
         twice the square root of the number of training images, from 8 to 256, because few images need many small
         steps. At predict, "auto" is 256.
+    micro_batch_size : int or None, default=None
+        Maximum number of images that pass through the network at once in training, to need less memory. The gradients
+        of the parts of a batch are added up before each step. The steps stay the same, except that batch norm uses the
+        statistics of each part. None passes the whole batch.
     optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
         "auto" is the optimizer recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"
@@ -260,6 +264,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "micro_batch_size": [Interval(Integral, 2, None, closed="left"), None],
         "optimizer": [StrOptions({"auto", *OPTIMIZERS})],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions({*SCHEDULES}), dict, callable, None],
@@ -299,6 +304,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction=0,
         max_epochs=24,
         batch_size="auto",
+        micro_batch_size=None,
         optimizer="auto",
         lr="auto",
         lr_schedule="onecycle",
@@ -334,6 +340,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
         self.optimizer = optimizer
         self.lr = lr
         self.lr_schedule = lr_schedule

@@ -502,11 +502,12 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     >>> from sklearn.svm import SVC
     >>> faces = make_faces(900, random_state=0)
     >>> expert = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0)
-    >>> expert.fit(faces.data[:700], faces.target[:700])
+    >>> y = faces.target_names[faces.target]
+    >>> expert.fit(faces.data[:700], y[:700])
     FERClassifier(...)
     >>> NetworkFeatures(expert).fit_transform(faces.data[:10]).shape
     (10, 128)
-    >>> is_happy = faces.target_names[faces.target] == "happy"
+    >>> is_happy = y == "happy"
     >>> model = make_pipeline(NetworkFeatures(expert), SVC()).fit(faces.data[:100], is_happy[:100])
     >>> model.score(faces.data[700:], is_happy[700:]) > 0.9
     True

@@ -38,8 +38,8 @@ MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epoch
 _PATIENCE = 10  # epochs, of early_stopping=True
 
 _NET_SETTINGS = (
-    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment", "mixup", "ema_decay",
-    "tta", "pixel_range",
+    "max_epochs", "batch_size", "micro_batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment",
+    "mixup", "ema_decay", "tta", "pixel_range",
 )  # fmt: skip
 # parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
@@ -129,7 +129,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
-    callbacks = _callbacks(settings, params["max_epochs"], steps, valid, score)
+    callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score)
     with _explained(settings.backbone_name):
         net = FERNet(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
@@ -216,7 +216,7 @@ def _optimizer_params(settings, net_params):
     return params
 
 
-def _callbacks(settings, epochs, steps, valid, score):
+def _callbacks(settings, epochs, steps, width, valid, score):
     callbacks, scores = [], ["train_loss", "train_accuracy"]
     if valid is not None:
         scores += ["valid_loss", "valid_accuracy"]
@@ -229,8 +229,15 @@ def _callbacks(settings, epochs, steps, valid, score):
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
     own = _check_callbacks(settings.callbacks or [])
-    # these replace the optimizer, which the schedule must know
+    # these build the network again, with an optimizer that the schedule must know
     first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
+    lost = next((name for name in ("weights", "frozen_epochs") if getattr(settings, name)), None)
+    if first and lost:
+        name = (first[0][1] if isinstance(first[0], tuple) else first[0]).param_name
+        raise ValueError(
+            f"Expected no InputShapeSetter with {lost}=, got one in `callbacks`: it builds the network again without "
+            f'{lost}. Pass the size yourself, as in backbone_params={{"{name}": {width}}}, and leave the callback out.'
+        )
     callbacks = [*first, *callbacks, *(entry for entry in own if entry not in first)]
     if settings.early_stopping or settings.keep_best:  # the last one, because it may end the epoch for all others
         is_switch = isinstance(settings.early_stopping, (bool, np.bool_))

@@ -7,6 +7,7 @@ which on 48×48 images costs more than the network; here losses leave the device
 from collections import OrderedDict
 from contextlib import nullcontext
 from copy import deepcopy
+from itertools import pairwise
 from traceback import walk_tb
 
 import numpy as np
@@ -52,6 +53,7 @@ class FERNet(NeuralNetClassifier):
         rate_scales=None,
         frozen_epochs=0,
         cache_features=True,
+        micro_batch_size=None,
         generator=None,
         processes=None,
         image_shape=None,
@@ -67,6 +69,7 @@ class FERNet(NeuralNetClassifier):
         self.rate_scales = rate_scales
         self.frozen_epochs = frozen_epochs
         self.cache_features = cache_features
+        self.micro_batch_size = micro_batch_size
         self.generator = generator
         self.processes = processes
         self.image_shape = image_shape
@@ -319,18 +322,32 @@ class FERNet(NeuralNetClassifier):
             # the batch is in random order, so its reverse is a random partner for each image
             share = self.mixup_rng_.beta(self.mixup, self.mixup)
             images = torch.lerp(images.flip(0), images, share)
-        with self.autocast():
-            outputs = self.train_forward_(images)
-        outputs = [logits.float() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        loss = sum(
-            (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)
-            for head, logits in enumerate(outputs)
-        )
-        (self.scaler_.scale(loss) if self.scaler_ else loss).backward()
-        logits = outputs[0].detach()
+        targets = [(share, y, weight)]
+        if share != 1.0:
+            targets.append((1 - share, y.flip(0), None if weight is None else weight.flip(0)))
+        loss, logits = 0.0, []
+        for part in self._split_batch(len(images)):
+            with self.autocast():
+                outputs = self.train_forward_(images[part])
+            outputs = [scores.float() for scores in (outputs if isinstance(outputs, tuple) else (outputs,))]
+            part_loss = sum(
+                (AUXILIARY_WEIGHT if head else 1.0) * self._loss(scores, targets, part)
+                for head, scores in enumerate(outputs)
+            ) * (len(outputs[0]) / len(images))
+            (self.scaler_.scale(part_loss) if self.scaler_ else part_loss).backward()  # adds to the gradients
+            loss += part_loss.detach()
+            logits.append(outputs[0].detach())
+        logits = torch.cat(logits)
         return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
 
-    def _loss(self, logits, y, weight, share):
+    def _split_batch(self, n_images):
+        """Return slices of equal size of at most ``micro_batch_size`` images, but of at least two for batch norm."""
+        n_parts = min(-(-n_images // (self.micro_batch_size or n_images)), n_images // 2)
+        return [slice(*edges) for edges in pairwise(n_images * part // n_parts for part in range(n_parts + 1))]
+
+    def _loss(self, logits, targets, part):
+        """Return the mean loss of a part of the batch; ``targets`` are shares, labels and weights of the batch."""
+
         def mean_loss(y, weight):
             losses = self.criterion_(logits, y)
             if weight is None:
@@ -342,10 +359,7 @@ class FERNet(NeuralNetClassifier):
                 )
             return (losses * weight).mean()
 
-        loss = mean_loss(y, weight)
-        if share == 1.0:
-            return loss
-        return share * loss + (1 - share) * mean_loss(y.flip(0), None if weight is None else weight.flip(0))
+        return sum(share * mean_loss(y[part], None if weight is None else weight[part]) for share, y, weight in targets)
 
     # validation and prediction
 
