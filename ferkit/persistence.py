@@ -521,7 +521,8 @@ class _Reader:
 
     def __init__(self, tensors, members, trusted):
         self.tensors, self.members, self.trusted, self.objects, self.text_bytes = tensors, members, trusted, [], 0
-        self.weights = defaultdict(dict)  # of each network, once: a file must not ask for many copies of its weights
+        # of each network, once: a file must not ask for many copies of its weights
+        self.weights: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
         for stored, tensor in tensors.items():
             place, found, name = stored.partition(".network_.")
             if found:
