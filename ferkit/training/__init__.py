@@ -1,19 +1,22 @@
 """Training of a network: settings, data, devices and the skorch net. Start reading at ``build_net``."""
 
 from ._build import build_net, resolve_settings
+from ._checkpoint import open_checkpoint
 from ._data import Batches, ImageSet, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
-from ._net import FERNet
+from ._net import DIVERGED, FERNet
 from ._schedules import SCHEDULES
 from ._transfer import remove_head
 
 __all__ = [
+    "DIVERGED",
     "SCHEDULES",
     "Batches",
     "FERNet",
     "ImageSet",
     "Processes",
     "build_net",
+    "open_checkpoint",
     "remove_head",
     "resolve_batch_size",
     "resolve_device",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from skorch.helper import predefined_split
 from torch import nn
 
@@ -106,10 +107,7 @@ def read_weights(path):
         raise FileNotFoundError(f"Expected a file of weights at {path.absolute()}, got none: check the path.")
     load = partial(torch.load, map_location="cpu", weights_only=True)
     if path.suffix.lower() == ".safetensors":
-        try:
-            from safetensors.torch import load_file as load
-        except ImportError:
-            raise ImportError(f'Reading {path.name} needs safetensors: pip install "ferkit[timm]"') from None
+        load = load_file
     try:
         state = load(path)
     except Exception as error:  # each format has its own; torch's message advises an unsafe way to load
