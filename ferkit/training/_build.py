@@ -254,6 +254,8 @@ def _check_network(net, name, build, image_shape, n_classes):
         with torch.random.fork_rng([]), torch.no_grad(), net.autocast():
             images = torch.rand(2, channels, height, width, device=net.device) * module.std.mean()
             logits = module.train()(images)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         sizes = find_sizes(build, in_channels=len(module.mean))
         size = module.input_size or (height, width)

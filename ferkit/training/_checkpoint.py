@@ -391,7 +391,9 @@ def _to_json(value, name, tensors):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"Expected a state of tensors, numbers and texts, got {type(value).__name__} in {name}.")
+    raise TypeError(
+        f"Expected a state of tensors, numbers and texts, got {type(value).__name__} in {name}: pass checkpoint=None."
+    )
 
 
 def _from_json(value, tensors):

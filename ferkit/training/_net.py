@@ -5,7 +5,7 @@ which on 48×48 images costs more than the network; here losses leave the device
 """
 
 from collections import OrderedDict
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from copy import deepcopy
 from traceback import walk_tb
 
@@ -338,10 +338,27 @@ class FERNet(NeuralNetClassifier):
             raise Diverged(DIVERGED)
 
     def train_step(self, batch, **fit_params):
-        step = self._scaled_step(batch, **fit_params) if self.scaler_ else super().train_step(batch, **fit_params)
+        step = None
+        with suppress(torch.OutOfMemoryError):
+            step = self._scaled_step(batch, **fit_params) if self.scaler_ else super().train_step(batch, **fit_params)
+        if step is None:  # after the error is dropped, because it holds the tensors that filled the memory
+            raise torch.OutOfMemoryError(self._find_batch_size(batch))
         if self.average_:
             self.average_.update()
         return step
+
+    def _find_batch_size(self, batch):
+        """Say which batch size fits into the memory of the device, by trying smaller and smaller parts of a batch."""
+        n = size = len(_unpack(batch)[1])
+        fits = False
+        while size > 2 and not fits:  # a lone image is used twice
+            size = max(size // 2, 2)
+            self.optimizer_.zero_grad()
+            with suppress(torch.OutOfMemoryError):
+                self.train_step_single(_map_nested(torch.Tensor, lambda part, end=size: part[:end], batch))
+                fits = True
+        advice = f"pass batch_size={size}" if fits else "pass a smaller input_size or another backbone"
+        return f"Expected memory for a batch of {n} images on {self.device!r}, got too little: {advice}."
 
     def _scaled_step(self, batch, **fit_params):
         """Train like skorch's ``train_step``, but leave out steps whose gradients overflow float16."""
@@ -414,10 +431,20 @@ class FERNet(NeuralNetClassifier):
         parts = []
         with torch.inference_mode():
             for batch in join_views(views, resolve_batch_size(self.batch_size)):
-                with self.autocast():  # not while views are made
-                    parts.append(_first(self.infer(batch)).float().softmax(1))
+                parts += self._infer_in_parts(batch)
         probabilities = torch.cat(parts)
         return probabilities.unflatten(0, (-1, len(images))).mean(0)
+
+    def _infer_in_parts(self, images):
+        """Return a list of probabilities: of the whole batch, or of as few images at a time as the memory allows."""
+        try:
+            with self.autocast():  # not while views are made
+                return [_first(self.infer(images)).float().softmax(1)]
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+        # after the except clause, because the error holds the tensors that filled the memory
+        return [part for half in images.tensor_split(2) for part in self._infer_in_parts(half)]
 
     def _get_predict_nonlinearity(self):
         return lambda probabilities: probabilities
