@@ -2,6 +2,7 @@
 
 import warnings
 from copy import copy, deepcopy
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from numbers import Integral, Real
@@ -28,10 +29,12 @@ from ._validation import check_labels
 from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
+    DIVERGED,
     SCHEDULES,
     ImageSet,
     Processes,
     build_net,
+    open_checkpoint,
     resolve_batch_size,
     resolve_device,
     resolve_precision,
@@ -186,6 +189,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Determines weights, batches, augmentation and the validation split. Results repeat on the same machine with the
         same number of threads, in worker processes too. Fits in several threads of one process run one after the other,
         because they share PyTorch's random stream.
+    checkpoint : str or path, default=None
+        Directory in which `fit` saves the complete state of the training, in one file that no code runs from. If the
+        file exists, `fit` continues the training, and the result is the same as without an interruption: bit by bit on
+        a CPU with the same number of threads. Other parameters or data raise an error that lists the differences. The
+        result of a complete training is loaded without training again. Give each training its own directory, and
+        delete the file to start anew. The state of ``callbacks`` is not saved, except that of skorch's EarlyStopping,
+        EpochScoring and LRScheduler. Needs a single process.
+    checkpoint_every : int or timedelta, default=1
+        Number of epochs between checkpoints, or the time: ``timedelta(minutes=5)`` saves after the first epoch that
+        ends at least five minutes after the last checkpoint. Ctrl-C saves the last complete epoch in any case.
     verbose : int, default=0
         1 shows a progress bar over epochs and batches in a terminal, and one line per epoch elsewhere. If Python's
         logging is set up for level INFO, the logger "ferkit" gets these lines; otherwise they are printed.
@@ -280,6 +293,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "random_state": ["random_state"],
+        "checkpoint": [str, PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left"), timedelta],
         "verbose": ["verbose"],
     }
 
@@ -320,6 +335,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         device="auto",
         precision="auto",
         random_state=None,
+        checkpoint=None,
+        checkpoint_every=1,
         verbose=0,
     ):
         self.backbone = backbone
@@ -356,6 +373,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.verbose = verbose
 
     # torchvision's transforms have a `get_params` that is not scikit-learn's, which therefore must not call it
@@ -447,9 +466,13 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If the images, labels or parameters are not usable, or if training diverges.
+            If training diverges or Ctrl-C interrupts it, the estimator keeps the weights of the last complete epoch.
+            If there is none, it is not fitted.
+        OSError
+            If ``checkpoint`` cannot be written to when training starts. Later, this gives a warning, and the training
+            goes on.
         KeyboardInterrupt
-            After Ctrl-C. The estimator keeps what it learned if at least one epoch was complete, and is not fitted
-            otherwise.
+            After Ctrl-C.
         """
         for fitted in ("net_", "history_", "best_epoch_"):
             self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
@@ -463,6 +486,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         weight = weigh_rows(target, self.classes_, self.class_weight, sample_weight)
         if weight is not None:
             weight /= weight.mean()
+        checkpoint = self._open_checkpoint(seed, device, rows, target, sample_weight, held_back or (None, None, None))
+        if checkpoint:
+            seed = checkpoint.head["seed"]
         if self.validation_fraction:
             train, valid = hold_back(rows, target, self.validation_fraction, seed)
             held_back = rows.take(valid, axis=0), target[valid], None
@@ -472,7 +498,14 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         settings = self._resolve_settings()
         with seeded(seed, device):
             net = build_net(
-                settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid, score=score
+                settings,
+                rows,
+                self.image_shape_,
+                len(self.classes_),
+                weight=weight,
+                valid=valid,
+                score=score,
+                checkpoint=checkpoint,
             )
             steps = net.max_epochs * -(-len(rows) // resolve_batch_size(net.batch_size, len(rows)))
             if steps < _FEW_STEPS:
@@ -483,7 +516,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                     stacklevel=2,
                 )
             self._train(net, rows, target, weight, seed)
-        return self._keep(net.end_schedule())
+        return self._keep(net.end_schedule(), checkpoint.explain() if checkpoint else "")
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -546,8 +579,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             net.max_epochs, net.ema_decay = 1, None
             try:
                 self._train(net, rows, target, weight, seed)
-                if net.interrupted_:
-                    raise KeyboardInterrupt
+                if net.stopped_by_:
+                    raise net.stopped_by_(DIVERGED)
             except BaseException:
                 if state is not None:
                     net.set_state(state)
@@ -602,6 +635,24 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return Processes().agree(seed) if self.device == "accelerate" else seed
 
+    def _open_checkpoint(self, seed, device, rows, y, weight, held_back):
+        """Return the checkpoint of this training, or None."""
+        if self.checkpoint is None:
+            return None
+        if self.device == "accelerate":
+            raise ValueError(
+                'Expected a training in one process for `checkpoint`, got device="accelerate": pass checkpoint=None or '
+                'device="auto".'
+            )
+        excluded = ("checkpoint", "checkpoint_every", "device", "precision", "verbose")
+        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in excluded}
+        settings["device"] = torch.device(device).type
+        settings["precision"] = str(resolve_precision(self.precision, device)).removeprefix("torch.")
+        settings["classes"] = self.classes_.tolist()
+        names = ("X", "y", "sample_weight", "X_val", "y_val", "sample_weight_val")
+        data = dict(zip(names, (rows, y, weight, *held_back), strict=True))
+        return open_checkpoint(self.checkpoint, self.checkpoint_every, seed=seed, settings=settings, data=data)
+
     def _resolve_settings(self, **changes):
         """Resolve "auto" in all parameters, and note the values in fitted attributes."""
         self.augment_ = resolve_augment(self.augment, self.pixel_range_)
@@ -618,20 +669,23 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             net.partial_fit(ImageSet.from_rows(rows, self.image_shape_, y, weight, device=net.device))
             if net.processes:
                 net.processes.send([*net.module_.parameters(), *net.module_.buffers()])
-            net.check_weights()
             self.batch_size_ = resolve_batch_size(net.batch_size, len(rows))
         finally:
             if progress:
                 progress.stop()
             net.release()
 
-    def _keep(self, net):
+    def _keep(self, net, advice=""):
         """Store a trained net. Until this call, the estimator is unchanged."""
         self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
-        if net.interrupted_:
-            raise KeyboardInterrupt
+        epochs = f"{len(self.history_)} of {net.max_epochs}"
+        kept = f"The estimator keeps the weights of epoch {self.best_epoch_ or len(self.history_)}."
+        if net.stopped_by_ is KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Training was interrupted after epoch {epochs}. {kept} {advice}".rstrip())
+        if net.stopped_by_:
+            raise ValueError(f"{DIVERGED} This was after epoch {epochs}. {kept}")
         return self
 
     # predicting

@@ -12,6 +12,7 @@ import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
@@ -313,6 +314,8 @@ class _Writer:
         if kind in (dict, Bunch):
             pairs = [[self.encode(key, place), self.encode(part, f"{place}[{key!r}]")] for key, part in value.items()]
             return {kind.__name__.lower(): pairs}
+        if kind is timedelta:
+            return {"timedelta": value.total_seconds()}
         if kind is slice:
             return {"slice": self.encode([value.start, value.stop, value.step], place)}
         if isinstance(value, np.generic) and value.dtype.kind in "biufU" and not isinstance(value, np.longdouble):
@@ -569,6 +572,9 @@ class _Reader:
 
     def _decode_bunch(self, pairs):
         return Bunch(**self._decode_dict(pairs))
+
+    def _decode_timedelta(self, seconds):
+        return timedelta(seconds=seconds)
 
     def _decode_slice(self, parts):
         return slice(*self.decode(parts))

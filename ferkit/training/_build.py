@@ -21,7 +21,7 @@ from ._module import FERModule
 from ._net import FERNet
 from ._progress import ProgressBar
 from ._schedules import build_schedule
-from ._selection import keep_best, record_score
+from ._selection import KeepEpoch, keep_best, record_score
 from ._transfer import (
     NetworkBuilder,
     choose_head,
@@ -74,7 +74,7 @@ def resolve_settings(params):
     return settings
 
 
-def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None, score=None):
+def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None, score=None, checkpoint=None):
     """Build a net for these images, with its starting weights, optimizer, schedule and callbacks.
 
     Parameters
@@ -93,6 +93,8 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         Images to score after every epoch.
     score : callable, default=None
         Function from the probabilities of these images to a score, the higher the better, other than accuracy and loss.
+    checkpoint : Checkpoint, default=None
+        Callback that saves the training and continues it.
 
     Returns
     -------
@@ -129,7 +131,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
-    callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score)
+    callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score, checkpoint)
     with _explained(settings.backbone_name):
         net = FERNet(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
@@ -216,7 +218,7 @@ def _optimizer_params(settings, net_params):
     return params
 
 
-def _callbacks(settings, epochs, steps, width, valid, score):
+def _callbacks(settings, epochs, steps, width, valid, score, checkpoint):
     callbacks, scores = [], ["train_loss", "train_accuracy"]
     if valid is not None:
         scores += ["valid_loss", "valid_accuracy"]
@@ -228,6 +230,7 @@ def _callbacks(settings, epochs, steps, width, valid, score):
         callbacks.append(("schedule", schedule))
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
+    callbacks.append(("last_epoch", KeepEpoch()))  # after all scores of the epoch, and before callbacks that may end it
     own = _check_callbacks(settings.callbacks or [])
     # these build the network again, with an optimizer that the schedule must know
     first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
@@ -239,10 +242,12 @@ def _callbacks(settings, epochs, steps, width, valid, score):
             f'{lost}. Pass the size yourself, as in backbone_params={{"{name}": {width}}}, and leave the callback out.'
         )
     callbacks = [*first, *callbacks, *(entry for entry in own if entry not in first)]
-    if settings.early_stopping or settings.keep_best:  # the last one, because it may end the epoch for all others
+    if settings.early_stopping or settings.keep_best:  # after all others, because it may end the epoch for them
         is_switch = isinstance(settings.early_stopping, (bool, np.bool_))
         patience = int(settings.early_stopping) * (_PATIENCE if is_switch else 1)
         callbacks.append(("best_epoch", keep_best(settings.scoring, patience)))
+    if checkpoint is not None:
+        callbacks.append(("checkpoint", checkpoint))
     return callbacks
 
 
@@ -257,6 +262,8 @@ def _check_network(net, name, build, image_shape, n_classes):
         with torch.random.fork_rng([]), torch.no_grad(), net.autocast():
             images = torch.rand(2, channels, height, width, device=net.device) * module.std.mean()
             logits = module.train()(images)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         sizes = find_sizes(build, in_channels=len(module.mean))
         size = module.input_size or (height, width)
