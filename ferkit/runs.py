@@ -555,8 +555,10 @@ def _move_files(path):
     if not (files / REPORT).is_file():
         return
     if (files / SETTINGS).is_file():
-        for name in (REPORT, SETTINGS, MODEL, PICKLED):
-            (path / name).unlink(missing_ok=True)
+        (path / REPORT).unlink(missing_ok=True)
+        (path / SETTINGS).unlink(missing_ok=True)
+        if (files / MODEL).exists() or (files / PICKLED).exists():
+            find_model(path).unlink(missing_ok=True)  # it may have the other name
         if not json.loads((files / SETTINGS).read_text(encoding="utf-8"))["interrupted"]:
             (unfinished / CHECKPOINT).unlink(missing_ok=True)
     last = [SETTINGS, REPORT]
