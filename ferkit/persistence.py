@@ -60,7 +60,9 @@ _CLASSES = {
         "InstanceHardnessThreshold", "NearMiss", "NeighbourhoodCleaningRule", "OneSidedSelection",
         "RandomUnderSampler", "RepeatedEditedNearestNeighbours", "TomekLinks",
     ),
-    "sklearn.calibration": ("CalibratedClassifierCV", "_CalibratedClassifier", "_SigmoidCalibration"),
+    "sklearn.calibration": (
+        "CalibratedClassifierCV", "_CalibratedClassifier", "_SigmoidCalibration", "_TemperatureScaling"
+    ),
     "sklearn.compose": ("ColumnTransformer",),
     "sklearn.decomposition": ("FactorAnalysis", "FastICA", "IncrementalPCA", "PCA", "TruncatedSVD"),
     "sklearn.discriminant_analysis": ("LinearDiscriminantAnalysis", "QuadraticDiscriminantAnalysis"),
@@ -660,9 +662,9 @@ class _Reader:
             value.augment_ = resolve_augment(value.augment, value.pixel_range_)
             described = self.decode(entry["net"])
             self._check_network(described["module"], value)
-            value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
             if len(value.classes_) != described["module"]["arguments"]["num_classes"]:
                 raise ValueError("it has another number of classes than its network")
+            value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
         elif "weights" in entry:
             self._check_network(value._described, value)
             value.network_ = rebuild_module(value._described, self.weights.pop(entry["weights"]), entry["head"])
@@ -688,7 +690,7 @@ class _Reader:
         own = ("num_classes", "mean", "std", "input_size", "dropout", "frozen_layers")  # others go to the backbone
         more = [(name, part) for name, part in arguments.items() if name not in own]
         for name, part in [*described["backbone_params"].items(), *more]:
-            values = part if isinstance(part, (list, tuple)) else [part]
+            values = part if isinstance(part, (list, tuple, np.ndarray)) else [part]
             is_plain = all(value is None or isinstance(value, (bool, int, float, np.number)) for value in values)
             if name.startswith("pretrained") or not is_plain:
                 raise _FileError(
