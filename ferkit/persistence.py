@@ -94,8 +94,8 @@ def save(model: BaseEstimator, path: str | PathLike, *, card: str = "") -> None:
     imbalanced-learn, fitted or not. The file is about as large as the weights. It is written completely or not at all.
 
     Samplers are saved without the images that they have seen, and networks without the momenta of their optimizer.
-    Other third-party estimators, as well as trees, nearest neighbors and `SVC`, are saved with skops. `load` then needs
-    their names in `trusted`.
+    Other third-party estimators, as well as trees, nearest neighbors, `SVC`, encoders and functions, are saved with
+    skops. `load` then needs their names in `trusted`.
 
     Parameters
     ----------
@@ -536,7 +536,8 @@ class _Reader:
 
     def __init__(self, tensors, members, trusted):
         self.tensors, self.members, self.trusted, self.objects, self.text_bytes = tensors, members, trusted, [], 0
-        self.weights = defaultdict(dict)  # of each network, once: a file must not ask for many copies of its weights
+        # of each network, to be used once: a file must not ask for many copies of its weights
+        self.weights: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
         for stored, tensor in tensors.items():
             place, found, name = stored.partition(".network_.")
             if found:
