@@ -137,7 +137,7 @@ def _too_long():
 
 
 def read_table(open_file, name, columns, path, wanted, decode, errors):
-    """Return (data, target, usage, origin, number of bad rows, description of the first one) of the faces in a table."""
+    """Return (data, target, usage, origin, number of bad rows, description of the first) of the faces in a table."""
     of = "" if name == path.name else f" of {name}"
     only_usage = "Training" if posixpath.basename(name).lower().split(".")[0] == "train" else "Test"
     held: Counter = Counter()
