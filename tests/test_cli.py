@@ -20,7 +20,7 @@ from ferkit.cli import main
 from ferkit.datasets import make_faces
 
 TRAIN = ("--backbone", "cnn_small", "--epochs", 1)
-FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predictions", "samples"}
+FIGURES = {"class_distribution", "confusion_matrix", "history", "predictions", "samples"}
 
 
 def run(*arguments):

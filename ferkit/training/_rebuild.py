@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.history import History
-from skorch.utils import get_map_location
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -95,7 +94,11 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
     """
     module = described["module"]
     optimizer = described["optimizer"]
-    device = described["settings"]["device"]
+    settings = {name: described["settings"][name] for name in _SETTINGS}
+    if settings["precision"] not in ("auto", "float32", "bfloat16", "float16"):
+        raise ValueError(f"Expected the name of a precision, got {settings['precision']!r}.")
+    if any(not name.startswith(("optimizer__", "criterion__")) for name in described["arguments"]):
+        raise ValueError(f"Expected arguments of the optimizer and the loss, got {[*described['arguments']]}.")
     net = FERNet(
         FERModule,
         module__build=_builder(module),
@@ -107,7 +110,7 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
         train_split=None,
         callbacks=[],
         **described["arguments"],
-        **{**described["settings"], "device": get_map_location(device) if device.startswith("cuda") else device},
+        **{**settings, "device": _find_device(settings["device"])},
     )
     _check_tensors(partial(FERModule, _builder(module), **module["arguments"]), tensors)
     with torch.random.fork_rng([]):  # the network's random start must not change what follows
@@ -124,6 +127,13 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
     return net.release()
 
 
+def _find_device(name):
+    """Return the device if this machine has it, otherwise the CPU."""
+    device, own = torch.device(name), torch.accelerator.current_accelerator(check_available=True)
+    is_here = own is not None and device.type == own.type and (device.index or 0) < torch.accelerator.device_count()
+    return name if is_here else "cpu"
+
+
 def _builder(described):
     backbone = described["backbone"]
     return NetworkBuilder(
@@ -137,7 +147,11 @@ def _builder(described):
 
 def _check_tensors(make, tensors):
     with torch.device("meta"), _limited_parameters(100 + 4 * len(tensors)):
-        expected = make().state_dict()
+        module = make()
+    expected = module.state_dict()
+    # tables that are not among the weights can be large, such as the attention masks of an image of any size
+    if sum(part.nbytes for part in module.buffers()) > 2**28 + sum(part.nbytes for part in tensors.values()):
+        raise ValueError("Expected a network that is not much larger than its weights.")
     if wrong := sorted(expected.keys() ^ tensors.keys()):
         raise ValueError(f"Expected weights named {', '.join(expected)[:100]}, got a difference in {wrong[:3]}.")
     for name, tensor in tensors.items():
