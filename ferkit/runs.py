@@ -159,8 +159,8 @@ def train_run(
 
     Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
     training unless ``early_stopping``, ``keep_best`` or ``lr_schedule="plateau"`` uses these scores. The score on the
-    test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
-    held-out Training images instead.
+    test set is then too high, which ``report.txt`` and ``report.html`` say; PrivateTest remains untouched. With
+    ``validation_fraction``, epochs are scored on held-out Training images instead.
 
     The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
@@ -219,7 +219,9 @@ def train_run(
         interrupt = error
     (path / REPORT).unlink(missing_ok=True)  # an earlier run in this directory is no longer complete
     _write_model(model, path)
-    settings = {"data": data_name, "tested_on": tested_on, "interrupted": interrupt is not None}
+    is_selected = bool(watches_test and _selects(model))
+    settings = {"data": data_name, "tested_on": tested_on, "selected_on_test": is_selected}
+    settings |= {"interrupted": interrupt is not None}
     settings |= {"parameters": parameters, **_describe_training(model)}
     write_text(path / SETTINGS, json.dumps(settings, indent=2, allow_nan=False) + "\n")
 
@@ -228,8 +230,16 @@ def train_run(
         "Training": evaluate(model, X_train, y[train], labels=labels),
         tested_on: evaluate(model, faces.data[test], y[test], labels=labels, X_train=X_train),
     }
-    write_text(path / "report.txt", "\n\n".join(f"{name}\n{report}" for name, report in reports.items()) + "\n")
-    reports[tested_on].to_html(path / "report.html", title=f"{model.backbone} on {tested_on}")
+    texts = [f"{name}\n{report}" for name, report in reports.items()]
+    title = f"{model.backbone} on {tested_on}"
+    if is_selected:
+        texts.append(
+            f"The training was selected on {tested_on}, which makes its score too high. Report the score on images "
+            "that chose nothing, such as PrivateTest."
+        )
+        title += f", selected on {tested_on}"
+    write_text(path / "report.txt", "\n\n".join(texts) + "\n")
+    reports[tested_on].to_html(path / "report.html", title=title)
     for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
         figure.savefig(path / f"{name}.png", dpi=120)
     scores = {name: report.to_dict() for name, report in reports.items()}
@@ -448,6 +458,13 @@ def _write_model(model, path):
     joblib.dump(model, part)
     (path / SETTINGS).unlink(missing_ok=True)
     part.replace(path / MODEL)
+
+
+def _selects(model):
+    """Return whether the scores of validation images change the training."""
+    schedule = model.lr_schedule if isinstance(model.lr_schedule, dict) else {"name": model.lr_schedule}
+    watches = schedule.get("name") == "plateau" and not schedule.get("monitor", "valid_loss").startswith("train")
+    return model.early_stopping or model.keep_best or watches
 
 
 def _plain_parameters(model):
