@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-import joblib
 import matplotlib.pyplot as plt
 import numpy as np
 
+import ferkit
 from ferkit import FERClassifier
 from ferkit.datasets import sample_faces
 from ferkit.display import PredictionsDisplay
@@ -24,10 +24,10 @@ model = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=128, r
 model.fit(faces.data, names[faces.target])
 
 # %%
-# The file is as large as the weights. Only load files from sources that you trust, because loading a file can run code.
-path = Path(tempfile.mkdtemp(), "model.joblib")
-joblib.dump(model, path)
-again = joblib.load(path)
+# The file is as large as the weights. It cannot contain code, so it may come from anybody.
+path = Path(tempfile.mkdtemp(), "model.ferkit")
+ferkit.save(model, path)
+again = ferkit.load(path)
 same = (again.predict(new.data) == model.predict(new.data)).all()
 print(f"{path.stat().st_size / 1e6:.1f} MB, the same predictions: {same}")
 

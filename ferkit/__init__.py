@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from . import backbones as backbones
     from . import datasets as datasets
     from . import display as display
+    from . import models as models
+    from . import persistence as persistence
     from . import report as report
     from . import runs as runs
     from . import training as training
     from .augmentation import ImageAugmenter
     from .classifier import FERClassifier
+    from .models import load_model
+    from .persistence import load, read_card, save
     from .report import evaluate
     from .transformers import ImageNormalizer, ImageResizer, NetworkFeatures, PixelParser
 
@@ -27,6 +31,10 @@ __all__ = [
     "Pipeline",
     "PixelParser",
     "evaluate",
+    "load",
+    "load_model",
+    "read_card",
+    "save",
 ]
 
 _HOMES = {
@@ -38,9 +46,14 @@ _HOMES = {
     "Pipeline": "imblearn.pipeline",
     "PixelParser": "ferkit.transformers",
     "evaluate": "ferkit.report",
+    "load": "ferkit.persistence",
+    "load_model": "ferkit.models",
+    "read_card": "ferkit.persistence",
+    "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "report", "runs", "training", "transformers"
+    "augmentation", "backbones", "classifier", "datasets", "display", "models", "persistence", "report", "runs",
+    "training", "transformers",
 )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
-"""Functions that find and decode image files, `ImageFiles`, which decodes one batch at a time, and atomic writing."""
+"""Image files, which `ImageFiles` decodes one batch at a time, and the storage of model files."""
 
 import os
+import re
+import zipfile
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -12,7 +14,7 @@ from uuid import uuid4
 
 import numpy as np
 from joblib import Parallel, delayed
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -22,15 +24,31 @@ __all__ = [
     "decode_images",
     "find_files",
     "find_images",
+    "find_shipped_model",
     "image_shape_of",
     "is_file",
+    "list_shipped_models",
     "read_image",
+    "read_stored_zip",
     "write_atomically",
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".pgm", ".tif", ".tiff", ".webp")
 BLOCK = 64  # number of files that a thread decodes at a time
+_MODELS = Path(__file__).parent / "models"
 LARGE = 5000  # bytes; images of 48×48 have 1 to 3 kB
+PROGRAMS = ("EPS", "WMF")  # Pillow runs Ghostscript or Windows for them, whatever the suffix of the file
+ORIENTATION = 0x0112  # EXIF's tag
+# How to turn an image upright, by EXIF's orientation. `PIL.ImageOps.exif_transpose` fails for damaged EXIF.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageFiles:
@@ -74,10 +92,14 @@ class ImageFiles:
         decoded = decode_images(list(map(_opener, some.files)), self.image_shape)
         for row, file, position, image in zip(pixels, some.files, some.positions, decoded, strict=True):
             if isinstance(image, Exception):
-                name = file if isinstance(file, str) else f"Image {position}"
-                raise ValueError(f"{name} can't be read as an image ({image}): leave it out.") from image
+                raise _unreadable(file, position, image) from image
             row[:] = image
         return pixels
+
+
+def _unreadable(file, position, error):
+    name = file if isinstance(file, str) else f"Image {position}"
+    return ValueError(f"{name} can't be read as an image ({error}): leave it out.")
 
 
 def _opener(file):
@@ -131,14 +153,30 @@ def check_files(files, shape=None):
             f"{len(missing):,} of {len(files):,} files do not exist, the first is {missing[0]}: check the paths."
         )
     if shape is None:
-        with _opener(files[0])() as file, _open_image(file) as image:
-            shape = image_shape_of(image)
+        try:
+            with _opener(files[0])() as file, _open_image(file) as image:
+                shape = image_shape_of(image)
+        except Exception as error:  # Pillow raises many kinds of errors for damaged files
+            raise _unreadable(files[0], 0, error) from error
     return ImageFiles(files, shape)
 
 
 def image_shape_of(image):
-    """Return (height, width, channels) of a PIL image as gray or RGB."""
-    return image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3
+    """Return (height, width, channels) of a PIL image, turned upright, as gray or RGB."""
+    lies = _orientation(image) > 4
+    height, width = image.size if lies else image.size[::-1]
+    return height, width, 1 if image.mode in ("1", "L", "LA") else 3
+
+
+def _orientation(image):
+    """Return EXIF's orientation, 1 to 8; 1 means upright."""
+    if image.format == "TIFF":  # Pillow turns it upright
+        return 1
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:  # damaged EXIF, which is common in good images
+        return 1
+    return orientation if orientation in TURNS else 1
 
 
 def find_images(path):
@@ -193,17 +231,52 @@ def convert_image(image, shape):
     mode = "L" if channels == 1 else "RGB"
     if image.mode[0] in "IF":  # Pillow would clip values above 255
         raise ValueError(f"expected 8-bit pixels, got mode {image.mode}")
-    if (image.mode, image.size) != (mode, (width, height)):
-        image.draft(mode, (2 * width, 2 * height))  # shrinks a large JPEG and makes it gray during decoding
-        image = ImageOps.exif_transpose(image).convert(mode).resize((width, height), Image.Resampling.BILINEAR)
+    side = 2 * max(height, width)
+    image.draft(mode, (side, side))  # shrinks a large JPEG and makes it gray during decoding
+    image.load()  # here, because _orientation ignores errors
+    if (orientation := _orientation(image)) != 1:
+        image = image.transpose(TURNS[orientation])
+    if image.mode != mode:
+        image.info.pop("transparency", None)  # it is ignored, and Pillow would warn
+        image = image.convert(mode)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.frombuffer(image.tobytes(), np.uint8)
 
 
 def _open_image(file):
     try:
-        return Image.open(file)
+        image = Image.open(file)
     except UnidentifiedImageError:
         raise ValueError("it is not an image, or it is damaged") from None
+    if image.format in PROGRAMS:
+        raise ValueError(f"expected pixels, got {image.format}, a program that draws")
+    return image
+
+
+def find_shipped_model(name):
+    """Return the path of the model with this name that ships with the package, or None."""
+    return _MODELS / f"{name}.ferkit" if name in list_shipped_models() else None
+
+
+def list_shipped_models():
+    """List the names of the models that ship with the package."""
+    return sorted(path.stem for path in _MODELS.glob("*.ferkit"))
+
+
+def read_stored_zip(content):
+    """Return the members of a zip by name. They must be stored uncompressed, so that none is larger than the zip."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        infos = archive.infolist()
+        names = [info.filename for info in infos]
+        if len(set(names)) < len(names) or any(not re.fullmatch(r"[\w.]+", name) for name in names):
+            raise ValueError(f"its members have unexpected names: {names[:5]}")
+        for info in infos:
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size or info.flag_bits & 1:
+                raise ValueError(f"its member {info.filename} is compressed or encrypted")
+        if sum(info.file_size for info in infos) > len(content):
+            raise ValueError("its members overlap")
+        return {info.filename: archive.read(info) for info in infos}
 
 
 def write_atomically(path, data):

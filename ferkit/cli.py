@@ -33,7 +33,8 @@ app = typer.Typer(
 DRAWN = "5,000 drawn faces"
 
 TestData = Annotated[Path, Argument(help="CSV file, archive or image folder.")]
-Model = Annotated[Path, Argument(exists=True, help="A model.joblib from a source you trust: it can run code.")]
+_MODELS = "fer2013-small, a run, a .ferkit file, or a .joblib file, which can run code"
+Model = Annotated[str, Argument(help=f"The model: {_MODELS}.")]
 Out = Annotated[Path, Option("--out", file_okay=False, help="Directory for models, reports, figures, settings.")]
 Force = Annotated[bool, Option("--force", help="Overwrite an existing run, or discard an unfinished training.")]
 Drop = Annotated[bool, Option("--drop-errors", help="Skip invalid rows and unreadable images.")]
@@ -300,6 +301,7 @@ def evaluate(
     drop_errors: Drop = False,
 ) -> None:
     """Score a saved model."""
+    _check_model(model)
     classifier = ferkit.runs.read_model(model)
     split, report = ferkit.runs.score_split(
         classifier, _load(data, drop_errors, None if usage == "all" else usage), usage
@@ -324,8 +326,14 @@ def audit(data: TestData, as_json: Json = False, drop_errors: Drop = False) -> N
 
 @app.command()
 def predict(
-    model: Model,
-    images: Annotated[list[Path], Argument(exists=True, help="Images of faces, and folders of them.")],
+    images: Annotated[
+        list[str],
+        Argument(
+            metavar="[MODEL] IMAGES...",
+            help=f"Images of faces, and folders of them. The first argument can be a model: {_MODELS}. The default is "
+            "fer2013-small.",
+        ),
+    ],
     as_json: Json = False,
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
     drop_errors: Drop = False,
@@ -335,7 +343,13 @@ def predict(
         raise typer.BadParameter("--json and --csv exclude each other.")
     from ._files import find_images
 
-    paths = [path for given in images for path in find_images(given)]
+    model, *images = images if ferkit.runs.is_model(images[0]) else ("fer2013-small", *images)
+    _check_model(model)
+    if not images:
+        raise typer.BadParameter("Expected images after the model, got none.", param_hint="IMAGES")
+    for image in images:
+        _check_exists(Path(image), "IMAGES")
+    paths = [path for given in images for path in find_images(Path(given))]
     table, skipped = ferkit.runs.predict_files(
         ferkit.runs.read_model(model), paths, errors="drop" if drop_errors else "raise"
     )
@@ -366,6 +380,17 @@ def _check_overwrite(out_dir, force):
         raise typer.BadParameter(
             f"{out_dir} already contains {found}: choose another directory, or add --force.{more}", param_hint="--out"
         )
+
+
+def _check_model(name):
+    if name not in ferkit.models.list_models():
+        _check_exists(Path(name), "MODEL")
+    return name
+
+
+def _check_exists(path, parameter):
+    if not path.exists():
+        raise typer.BadParameter(f"'{path}' does not exist.", param_hint=parameter)
 
 
 def _load(data, drop_errors, usage=None):
@@ -405,7 +430,8 @@ def _train(model, faces, name, out_dir, resume=False):
         if (run := ferkit.runs.Run.read(out_dir)).is_finished:  # an earlier one, which is kept
             raise
         typer.echo(f"Interrupted after {len(model.history_)} epochs: the model so far is saved and scored.")
-    typer.echo(f"\n{run}\n\nThe model is {out_dir / ferkit.runs.MODEL}, the report {out_dir / 'report.html'}; figures:")
+    model_path, report_path = ferkit.runs.find_model(out_dir), out_dir / "report.html"
+    typer.echo(f"\n{run}\n\nThe model is {model_path}, the report {report_path}; figures:")
     for path in sorted(out_dir.glob("*.png")):
         typer.echo(f"  {path}")
     if not run.is_finished:

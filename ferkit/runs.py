@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import warnings
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,12 +37,16 @@ from .display import (
     PredictionsDisplay,
 )
 from .display._base import new_axes, offscreen
+from .models import list_models, load_model
+from .persistence import load, save
 from .report import Report, evaluate
 from .transformers import PixelParser
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
-MODEL, SETTINGS, REPORT, PREDICTIONS = "model.joblib", "settings.json", "report.json", "predictions.json"
+MODEL, SETTINGS, REPORT, PREDICTIONS = "model.ferkit", "settings.json", "report.json", "predictions.json"
+_PICKLES = (".joblib", ".pkl", ".pickle")
+PICKLED = "model.joblib"  # in place of MODEL if the model contains code
 # A training works in this subdirectory of a run until it is complete. It holds its checkpoint, its settings, and the
 # files of the run, which are moved to the run at the end.
 UNFINISHED, CHECKPOINT, TRAINING, FILES = ".unfinished", "checkpoint.safetensors", "training.json", "files"
@@ -175,7 +180,7 @@ def train_run(
     test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
     held-out Training images instead.
 
-    The directory then contains ``model.joblib``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
+    The directory then contains ``model.ferkit``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
     last. If it exists, the run is complete, and all files belong to the same training.
 
@@ -375,13 +380,30 @@ def write_comparison(table: pd.DataFrame, path: Path) -> str:
     return text
 
 
-def read_model(path: Path) -> BaseEstimator:
-    """Read a fitted classifier from a joblib file or from the directory of a run."""
-    path = path / MODEL if path.is_dir() else path
-    try:
-        model = joblib.load(path)
-    except Exception as error:
-        raise ValueError(f"Expected a run's {MODEL}, got {path}, which joblib can't load.") from error
+def find_model(path: Path) -> Path:
+    """Return the path of the model in the directory of a run."""
+    return path / (PICKLED if (path / PICKLED).exists() else MODEL)
+
+
+def is_model(name: str) -> bool:
+    """Return whether this is the name of a shipped model, the directory of a run or, by its suffix, a model file."""
+    path = Path(name)
+    return name in list_models() or path.suffix in (".ferkit", *_PICKLES) or find_model(path).is_file()
+
+
+def read_model(name: str | PathLike) -> BaseEstimator:
+    """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit file or a joblib file."""
+    if name in list_models():
+        return load_model(str(name))
+    path = Path(name)
+    path = find_model(path) if path.is_dir() else path
+    if path.suffix in _PICKLES:  # only these, because such a file can run code
+        try:
+            model = joblib.load(path)
+        except Exception as error:
+            raise ValueError(f"Expected a file that joblib.dump has written, got {path}: {error}") from error
+    else:
+        model = load(path)
     if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(f"Expected a fitted classifier in {path}, got a {type(model).__name__}.")
     return model
@@ -500,7 +522,7 @@ def find_training(path: Path) -> str | None:
     _move_files(path)
     if (path / UNFINISHED / CHECKPOINT).exists():
         return "an unfinished training"
-    return "a run" if (path / MODEL).exists() else None
+    return "a run" if find_model(path).exists() else None
 
 
 def read_unfinished(path: Path) -> tuple[FERClassifier, str | None]:
@@ -535,6 +557,8 @@ def _move_files(path):
     if (files / SETTINGS).is_file():
         (path / REPORT).unlink(missing_ok=True)
         (path / SETTINGS).unlink(missing_ok=True)
+        if (files / MODEL).exists() or (files / PICKLED).exists():
+            find_model(path).unlink(missing_ok=True)  # it may have the other name
         if not json.loads((files / SETTINGS).read_text(encoding="utf-8"))["interrupted"]:
             (unfinished / CHECKPOINT).unlink(missing_ok=True)
     last = [SETTINGS, REPORT]
@@ -545,11 +569,11 @@ def _move_files(path):
 
 
 def _write_model(model, path):
-    """Replace the model, and with it the settings that describe it."""
-    part = path / f"{MODEL}.part"
-    joblib.dump(model, part)
-    (path / SETTINGS).unlink(missing_ok=True)
-    part.replace(path / MODEL)
+    try:
+        save(model, path / MODEL)
+    except TypeError as error:
+        joblib.dump(model, path / PICKLED)
+        warnings.warn(f"{error} The model is saved as {PICKLED}.", stacklevel=3)
 
 
 def _plain_parameters(model):
@@ -593,7 +617,7 @@ def _describe_training(model):
 def _draw_figures(model, faces, splits, reports):
     y, (train, test), (*_, report) = faces.target_names[faces.target], splits.values(), reports.values()
     displays: dict[str, Any] = {
-        "learning_curve": HistoryDisplay.from_estimator(model),
+        "history": HistoryDisplay.from_estimator(model),
         "class_distribution": ClassDistributionDisplay.from_targets(
             {name: y[rows] for name, rows in splits.items()}, labels=report.labels
         ),

@@ -41,11 +41,13 @@ from ._images import (
 )
 from ._pixels import common_count, parse_pixels
 from .classifier import FERClassifier
+from .models import list_models, load_model
 from .training import (
     Batches,
     FERNet,
     ImageSet,
     build_net,
+    describe_module,
     remove_head,
     resolve_device,
     resolve_precision,
@@ -147,20 +149,40 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
 
 def _strings(X):
-    """Return a column of strings, in any of its forms, as a list."""
+    """Return a column of strings, in any of its forms, as something whose slices are lists."""
     if isinstance(X, str):
         raise ValueError("Expected a list or column of pixel strings, got a single string: put it in a list.")
     if not hasattr(X, "__len__"):
         raise ValueError(f"Expected a list or column of pixel strings, got a {type(X).__name__}: put it in a list.")
-    if hasattr(X, "columns") or hasattr(X, "__array__"):
-        X = np.asarray(X, dtype=object)
-        if X.ndim not in (1, 2) or (X.ndim == 2 and X.shape[1] != 1):
-            raise ValueError(
-                f"Expected one column of pixel strings, got an array of shape {X.shape}: pass only the column with the "
-                "strings. Images that are already numbers do not need PixelParser."
-            )
-        X = X.ravel()
-    return list(X)
+    names = list(getattr(X, "column_names", getattr(X, "columns", [])))  # the former is PyArrow's
+    if len(names) == 1:
+        X = X[names[0]]
+    if not hasattr(X, "__array__"):
+        return list(X)
+    shape = tuple(X.shape) if hasattr(X, "shape") else (len(X),)
+    if shape[1:] not in ((), (1,)) or not shape:
+        raise ValueError(
+            f"Expected one column of pixel strings, got an array of shape {shape}: pass only the column with the "
+            "strings. Images that are already numbers do not need PixelParser."
+        )
+    return _Column(X)
+
+
+class _Column:
+    """A column of which only slices become Python strings. All strings would take four times the memory of the pixels.
+
+    NumPy's arrays of strings and Arrow, which pandas and polars use, keep strings outside of Python.
+    """
+
+    def __init__(self, column):
+        self._column = getattr(column, "iloc", column)  # slices of a Series are by label
+        self._length = len(column)
+
+    def __len__(self):
+        return self._length
+
+    def __getitem__(self, rows):
+        return np.asarray(self._column[rows], dtype=object).ravel().tolist()
 
 
 class _ImageTransformer(TransformerMixin, BaseEstimator):
@@ -433,9 +455,10 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     backbone : str, nn.Module class, callable or FERClassifier, default="cnn"
         A backbone as for :class:`ferkit.FERClassifier`, together with ``weights``. Or a fitted FERClassifier, whose
         network and input preparation are used. ``fit`` copies them, so training the classifier further does not change
-        the features, and :func:`sklearn.base.clone` keeps the classifier fitted.
+        the features, and :func:`sklearn.base.clone` keeps the classifier fitted. Or the name of a model that ships with
+        ferkit, such as "fer2013-small".
     weights : str or path, default=None
-        The weights, required unless ``backbone`` is a FERClassifier: "imagenet" for the best that torchvision or timm
+        The weights, required unless ``backbone`` is a trained model: "imagenet" for the best that torchvision or timm
         publish for the backbone, the name of others such as "IMAGENET1K_V1", or the path of a state dict, .pth or
         .safetensors. Published weights are taken from torchvision's cache or downloaded, and images are standardized as
         they expect. With a file, images are standardized by the mean and standard deviation of the pixels seen in
@@ -479,11 +502,12 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     >>> from sklearn.svm import SVC
     >>> faces = make_faces(900, random_state=0)
     >>> expert = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0)
-    >>> expert.fit(faces.data[:700], faces.target[:700])
+    >>> y = faces.target_names[faces.target]
+    >>> expert.fit(faces.data[:700], y[:700])
     FERClassifier(...)
     >>> NetworkFeatures(expert).fit_transform(faces.data[:10]).shape
     (10, 128)
-    >>> is_happy = faces.target_names[faces.target] == "happy"
+    >>> is_happy = y == "happy"
     >>> model = make_pipeline(NetworkFeatures(expert), SVC()).fit(faces.data[:100], is_happy[:100])
     >>> model.score(faces.data[700:], is_happy[700:]) > 0.9
     True
@@ -541,10 +565,13 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         """
         if isinstance(self.backbone, FERClassifier):
             net, rows = self._take_net(self.backbone, X)
+        elif isinstance(self.backbone, str) and self.backbone in list_models():
+            net, rows = self._take_net(load_model(self.backbone), X)
         else:
             net, rows = self._build_net(X)
         images = to_tensor(rows[:2], self.image_shape_).to(net.device)
         self.network_, self._n_features_out = remove_head(net, images)
+        self._described = describe_module(net)
         return self
 
     def _take_net(self, classifier: FERClassifier, X: Images) -> tuple[FERNet, Any]:

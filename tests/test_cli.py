@@ -11,16 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from global_state import compare, read_state
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ferkit import FERClassifier, Pipeline, PixelParser
+from ferkit import FERClassifier, Pipeline, PixelParser, load
 from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
+from ferkit.runs import Run
 
 TRAIN = ("--backbone", "cnn_small", "--epochs", 1)
-FIGURES = {"class_distribution", "confusion_matrix", "learning_curve", "predictions", "samples"}
+FIGURES = {"class_distribution", "confusion_matrix", "history", "predictions", "samples"}
 
 
 def run(*arguments):
@@ -106,22 +108,22 @@ def test_train_writes_model_report_figures_and_settings(finished, csv):
     assert settings["parameters"]["max_epochs"] == 1
     assert settings["versions"]["ferkit"]
     assert settings["data"] == str(csv)
-    model = joblib.load(finished / "model.joblib")
+    model = load(finished / "model.ferkit")
     assert isinstance(model, FERClassifier)
     assert "happy" in model.classes_
 
 
 def test_an_earlier_run_is_only_overwritten_with_force(finished, csv, quick, capsys):
-    before = (finished / "model.joblib").read_bytes()
+    before = (finished / "model.ferkit").read_bytes()
     assert run("train", csv, *TRAIN, "--out", finished) == 2
     assert "--force" in capsys.readouterr().err
-    assert (finished / "model.joblib").read_bytes() == before
+    assert (finished / "model.ferkit").read_bytes() == before
     assert run("train", csv, *TRAIN, "--out", finished, "--force", "--seed", 1) == 0
-    assert (finished / "model.joblib").read_bytes() != before
+    assert (finished / "model.ferkit").read_bytes() != before
 
 
 def test_evaluate_agrees_with_the_report(finished, csv, capsys):
-    assert run("evaluate", finished / "model.joblib", csv, "--usage", "PublicTest", "--json") == 0
+    assert run("evaluate", finished / "model.ferkit", csv, "--usage", "PublicTest", "--json") == 0
     shown = json.loads(capsys.readouterr().out)
     report = json.loads((finished / "report.json").read_text())["PublicTest"]
     for score in ("accuracy", "macro_f1", "top_2_accuracy", "confused_pairs"):
@@ -143,7 +145,7 @@ def test_evaluate_accepts_models_that_predict_codes(csv, tmp_path, capsys, faces
 
 
 def test_predict_as_table_json_and_csv(finished, pictures, capsys):
-    model = finished / "model.joblib"
+    model = finished / "model.ferkit"
     assert run("predict", model, pictures / "0.png", pictures) == 0
     shown = capsys.readouterr()
     assert "surprise" in shown.out
@@ -214,7 +216,7 @@ def test_train_scores_other_splits(csv, tmp_path, quick):
         (["train", "DATA", "--nonsense"], 2, "--nonsense"),
         (["train", "DATA", "--out", "empty.csv"], 2, "is a file"),
         (["evaluate", "missing.joblib", "DATA"], 2, "'missing.joblib' does not exist"),
-        (["evaluate", "empty.csv", "DATA"], 1, "which joblib can't load"),
+        (["evaluate", "empty.csv", "DATA"], 1, "damaged or of another kind"),
         (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "'Exam' is not one of"),
         (["evaluate", "MODEL", "unlabeled.csv", "--usage", "Test"], 1, "no labels"),
         (["predict", "MODEL", "missing.png"], 2, "'missing.png' does not exist"),
@@ -238,14 +240,14 @@ def test_errors_are_one_clear_line(arguments, code, message, csv, finished, tmp_
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    places = {"DATA": csv, "MODEL": finished / "model.joblib"}
+    places = {"DATA": csv, "MODEL": finished / "model.ferkit"}
     assert run(*(places.get(argument, argument) for argument in arguments)) == code
     shown = capsys.readouterr()
     assert message in " ".join(shown.err.replace("│", " ").split())
     assert "Traceback" not in shown.err
     if code == 1:
         assert shown.err.strip().count("\n") == 0
-    assert not (tmp_path / "run" / "model.joblib").exists()
+    assert not (tmp_path / "run" / "model.ferkit").exists()
 
 
 def test_debug_raises_the_error(tmp_path):
@@ -256,7 +258,7 @@ def test_debug_raises_the_error(tmp_path):
 def test_predict_skips_unreadable_images_with_drop_errors(finished, pictures, capsys):
     Image.fromarray(np.full((60, 60), 40_000, np.uint16)).save(pictures / "16bit.png")
     (pictures / "notes.pdf").write_text("no picture")
-    model = finished / "model.joblib"
+    model = finished / "model.ferkit"
     assert run("predict", model, pictures, "--json") == 1
     assert "16bit.png (expected 8-bit pixels, got mode" in " ".join(capsys.readouterr().err.split())
     assert run("predict", model, pictures, "--json", "--drop-errors") == 0
@@ -304,7 +306,7 @@ def test_ctrl_c_saves_the_model_so_far(csv, tmp_path, quick, capsys):
     with ctrl_c("cnn_small", after=2):
         assert run("train", csv, "--backbone", "cnn_small", "--epochs", 9, "--out", tmp_path / "a") == 1
     assert "Interrupted after 2 epochs" in capsys.readouterr().out
-    assert len(joblib.load(tmp_path / "a/model.joblib").history_) == 2
+    assert len(load(tmp_path / "a/model.ferkit").history_) == 2
     assert json.loads((tmp_path / "a/settings.json").read_text())["interrupted"] is True
     assert (tmp_path / "a/report.json").exists()
 
@@ -332,7 +334,8 @@ def test_an_interrupted_training_is_resumed(csv, tmp_path, quick, one_thread, mo
         assert epochs[-1]["epoch"] == 3
     assert resumed["parameters"] == expected["parameters"]
     assert resumed["data"] == expected["data"] == str(csv)
-    assert (out / "predictions.json").read_text() == (other / "predictions.json").read_text()
+    reports = [Run.read(folder).read_report() for folder in (out, other)]
+    np.testing.assert_array_equal(reports[0].y_proba, reports[1].y_proba)
     assert not (out / ".unfinished").exists()
     assert run("train", "--resume", out) == 2
     assert "Expected a directory with an unfinished training" in capsys.readouterr().err
@@ -364,7 +367,7 @@ def test_demo(tmp_path, capsys):
     history = json.loads((tmp_path / "demo/settings.json").read_text())["history"]
     assert history[-1]["valid_accuracy"] == pytest.approx(report["PublicTest"]["accuracy"])
     assert all(epoch["valid_loss"] for epoch in history), "the learning curve shows validation too"
-    assert str(tmp_path / "demo/model.joblib") in capsys.readouterr().out
+    assert str(tmp_path / "demo/model.ferkit") in capsys.readouterr().out
 
 
 # comparing networks
@@ -416,12 +419,12 @@ def test_compare_says_what_its_intervals_do_not_cover(compared, csv, capsys):
 
 def test_compare_skips_finished_runs(compared, csv, quick, capsys):
     out, options = compared
-    before = (out / "cnn_small" / "model.joblib").stat().st_mtime_ns
+    before = (out / "cnn_small" / "model.ferkit").stat().st_mtime_ns
     assert run("compare", csv, "--backbones", "cnn_small", "--out", out, *options, "--seed", 1) == 2
     assert "--force" in capsys.readouterr().err
     assert run("compare", csv, "--backbones", "cnn_small", "--input-size", 32, "--out", out, *options) == 0
     assert run("compare", csv, "--backbones", "cnn_small,timm/resnet10t", "--out", out, *options) == 0
-    assert (out / "cnn_small" / "model.joblib").stat().st_mtime_ns == before
+    assert (out / "cnn_small" / "model.ferkit").stat().st_mtime_ns == before
     names = {entry["name"] for entry in json.loads((out / "comparison.json").read_text())}
     assert names == {"cnn_small", "timm_resnet10t", "cnn_small-32"}
 
@@ -436,8 +439,8 @@ def test_ctrl_c_in_the_first_epoch_stops_everything(compared, csv, tmp_path, qui
         patch.setattr(FERClassifier, "fit", press_ctrl_c)
         arguments = ("--backbones", "cnn_small,vgg_fer", "--out", out, *options, "--seed", 1, "--force")
         assert run("compare", csv, *arguments) != 0
-    assert not (out / "vgg_fer" / "model.joblib").exists()
-    for name in ("model.joblib", "settings.json", "report.json"):
+    assert not (out / "vgg_fer" / "model.ferkit").exists()
+    for name in ("model.ferkit", "settings.json", "report.json"):
         assert (out / "cnn_small" / name).read_bytes() == (earlier / "cnn_small" / name).read_bytes()
     names = {entry["name"] for entry in json.loads((out / "comparison.json").read_text())}
     assert names & {"cnn_small", "timm_resnet10t"} == {"timm_resnet10t"}, "the other has settings not asked for"
@@ -448,9 +451,9 @@ def test_compare_continues_after_an_interruption(csv, tmp_path, quick):
     with ctrl_c("cnn", after=1):
         assert run(*arguments) == 1
     assert (tmp_path / "comparison.md").is_file()
-    before = (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns
+    before = (tmp_path / "cnn_small" / "model.ferkit").stat().st_mtime_ns
     assert run(*arguments) == 0
-    assert (tmp_path / "cnn_small" / "model.joblib").stat().st_mtime_ns == before
+    assert (tmp_path / "cnn_small" / "model.ferkit").stat().st_mtime_ns == before
     runs = json.loads((tmp_path / "comparison.json").read_text())
     assert [(run["epochs"]) for run in runs] == [2, 2]
 
@@ -485,7 +488,7 @@ def test_a_kill_at_any_moment_leaves_no_score_of_other_settings(csv, tmp_path, q
         )  # fmt: skip
 
     def results(out):
-        return (out / "cnn_small" / "model.joblib").read_bytes(), json.loads((out / "comparison.json").read_text())[0]
+        return (out / "cnn_small" / "model.ferkit").read_bytes(), json.loads((out / "comparison.json").read_text())[0]
 
     out, expected = tmp_path / "out", {}
     assert compare(out, 1) == 0
@@ -560,12 +563,12 @@ def test_backbones_shows_the_layers_of_a_network(tmp_path, capsys):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_commands_do_not_change_the_state_of_matplotlib(arguments, csv, tmp_path, pyplot_state):
-    before = pyplot_state()
+def test_commands_change_no_global_state(arguments, csv, tmp_path, pyplot_state):
+    before = read_state()
     places = {"DATA": csv, "OUT": tmp_path / "out", "OUT.png": tmp_path / "out.png"}
     assert run(*(places.get(argument, argument) for argument in arguments)) == 0
     assert list(tmp_path.rglob("*.png"))
-    assert pyplot_state() == before
+    compare(before, read_state())
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from time import process_time
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -171,9 +172,13 @@ def test_ordinary_rows_are_never_parsed_slowly():
     assert measure([f" {row}\r\n".replace(" ", "\t") for row in rows]) < slowest / 2
 
 
-def test_memory_stays_near_the_output():
+@pytest.mark.parametrize("make", [list, pl.Series, lambda rows: pd.Series(rows, dtype="string[pyarrow]")])
+def test_memory_stays_near_the_output(make):
     image = np.random.default_rng(0).integers(0, 256, 2304, dtype=np.uint8)
-    rows = [spell(image)] * 2000
+    try:
+        rows = make([spell(image)] * 2000)
+    except ImportError as error:
+        pytest.skip(str(error))
     tracemalloc.start()
     pixels = PixelParser().fit_transform(rows)
     peak = tracemalloc.get_traced_memory()[1]

@@ -1,14 +1,13 @@
 import json
 from itertools import count
 
-import joblib
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 from sklearn.base import clone
 
-from ferkit import FERClassifier
+from ferkit import FERClassifier, load
 from ferkit.backbones import CNN
 from ferkit.datasets import make_faces
 from ferkit.display import ComparisonDisplay
@@ -55,7 +54,7 @@ def test_finished_runs_are_compared_without_predicting_again(runs, data):
     for run, report in zip(runs, reports, strict=True):
         assert report.to_dict() == run.scores
         test = data.usage == "PublicTest"
-        np.testing.assert_array_equal(report.y_pred, joblib.load(run.path / "model.joblib").predict(data.data[test]))
+        np.testing.assert_array_equal(report.y_pred, load(run.path / "model.ferkit").predict(data.data[test]))
     assert compare_reports(*reports).n == 14
 
 
@@ -69,7 +68,7 @@ def test_a_run_records_its_parameters_and_data(runs):
 def test_the_model_is_fitted_in_place_and_saved(data, tmp_path):
     model = build()
     run = train_run(model, data, str(tmp_path))
-    assert (joblib.load(run.path / "model.joblib").predict(data.data) == model.predict(data.data)).all()
+    assert (load(run.path / "model.ferkit").predict(data.data) == model.predict(data.data)).all()
     assert run.settings["data"] is None
 
 
@@ -79,7 +78,7 @@ def test_every_epoch_is_scored_on_the_test_images(runs, data):
     assert run.settings["history"][0]["valid_accuracy"] == pytest.approx(run.scores["accuracy"])
     X, y = data.data[data.usage == "Training"], data.target_names[data.target][data.usage == "Training"]
     plain = build().fit(X, y)
-    assert (joblib.load(run.path / "model.joblib").predict_proba(X) == plain.predict_proba(X)).all()
+    assert (load(run.path / "model.ferkit").predict_proba(X) == plain.predict_proba(X)).all()
     assert run.reports["Training"]["accuracy"] == plain.score(X, y)
 
 
@@ -97,10 +96,10 @@ def test_parameters_that_json_cannot_hold_are_recorded(data, tmp_path):
 
 
 def test_a_run_is_only_overwritten_with_force(runs, data):
-    before = (runs[0].path / "model.joblib").read_bytes()
+    before = (runs[0].path / "model.ferkit").read_bytes()
     with pytest.raises(FileExistsError, match="overwrite=True"):
         train_run(build(16), data, runs[0].path)
-    assert (runs[0].path / "model.joblib").read_bytes() == before
+    assert (runs[0].path / "model.ferkit").read_bytes() == before
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path):

@@ -5,43 +5,49 @@ import multiprocessing
 import pickle
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from PIL import Image
 from sklearn.base import clone
+from torchvision.transforms import v2
 
-N_THREADS = 8
+from ferkit import FERClassifier, NetworkFeatures, evaluate
+from ferkit.backbones import CNN
+
+N_THREADS = 16
 
 
 @pytest.fixture
 def short_switches():
-    """Threads take turns as often as they can."""
+    """Let threads take turns as often as they can."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(interval)
 
 
-def predict_at_once(model, X):
-    """Probabilities of ``N_THREADS`` threads that start at the same moment."""
+def call_at_once(function):
+    """Results of ``N_THREADS`` threads that call a function at the same moment."""
     barrier = threading.Barrier(N_THREADS)
 
-    def predict(_):
+    def call(_):
         barrier.wait()
-        return model.predict_proba(X)
+        return function()
 
     with ThreadPoolExecutor(N_THREADS) as threads:
-        return list(threads.map(predict, range(N_THREADS)))
+        return list(threads.map(call, range(N_THREADS)))
 
 
 @pytest.fixture(scope="module")
 def dense(faces):
     """A network of many layers: switching them to evaluation mode takes long."""
-    from ferkit import FERClassifier
-
     return FERClassifier("densenet121", max_epochs=1, random_state=0).fit(faces.data[:14], faces.target[:14])
 
 
@@ -52,9 +58,108 @@ def test_first_predictions_in_threads_equal_serial_ones(tries, dense, faces, one
     for _ in range(tries):
         model = pickle.loads(saved)
         before = {name: value.clone() for name, value in model.network_.named_buffers()}
-        for proba in predict_at_once(model, faces.data[:2]):
+        for proba in call_at_once(lambda model=model: model.predict_proba(faces.data[:2])):
             np.testing.assert_array_equal(proba, expected)
         assert all(value.equal(before[name]) for name, value in model.network_.named_buffers())
+
+
+def mirror(images):
+    return [images, images.flip(3)]
+
+
+MODES = {
+    "no views": {"tta": None},
+    "mirror images": {"tta": "flip"},
+    "ten crops": {"tta": "ten_crop"},
+    "random views": {"tta": 3},
+    "views of a callable": {"tta": mirror},
+    "small batches": {"tta": 3, "batch_size": 7},
+    "bfloat16": {"precision": "bfloat16"},
+    "explicit device": {"device": "cpu"},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_threads_predict_like_one_after_parameters_change(mode, fitted, faces, one_thread, short_switches):
+    X, saved = faces.data[:20], pickle.dumps(fitted)
+    expected = pickle.loads(saved).set_params(**MODES[mode]).predict_proba(X)
+    for _ in range(3):
+        model = pickle.loads(saved).set_params(**MODES[mode])
+        for proba in call_at_once(lambda model=model: model.predict_proba(X)):
+            np.testing.assert_array_equal(proba, expected)
+
+
+def test_threads_draw_the_same_views_with_augmentation_of_others(tiny, faces, one_thread, short_switches):
+    model = tiny(augment=v2.RandomRotation(30), tta=4).fit(faces.data, faces.target)
+    expected, stream = model.predict_proba(faces.data[:20]), torch.get_rng_state()
+    for proba in call_at_once(lambda: model.predict_proba(faces.data[:20])):
+        np.testing.assert_array_equal(proba, expected)
+    assert torch.get_rng_state().equal(stream)
+
+
+def save_images(images, folder, size):
+    paths = [folder / f"{number}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).resize((size, size)).save(path)
+    return paths
+
+
+FORMS = {
+    "float32": lambda images, _: images / np.float32(255),
+    "a stack": lambda images, _: images,
+    "a frame": lambda images, _: pd.DataFrame(images.reshape(len(images), -1)),
+    "a tensor": lambda images, _: torch.from_numpy(images)[:, None],
+    "PIL images": lambda images, _: list(map(Image.fromarray, images)),
+    "files": lambda images, folder: save_images(images, folder, 48),
+    "large files": lambda images, folder: save_images(images, folder, 200),
+    "bytes": lambda images, folder: [path.read_bytes() for path in save_images(images, folder, 48)],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_threads_predict_images_in_every_form(form, fitted, faces, tmp_path, one_thread, short_switches):
+    X = FORMS[form](faces.images[:20], tmp_path)
+    model = pickle.loads(pickle.dumps(fitted)).set_params(batch_size=8)
+    expected = model.predict_proba(X)
+    for proba in call_at_once(lambda: model.predict_proba(X)):
+        np.testing.assert_array_equal(proba, expected)
+
+
+class Slow(CNN):
+    """A network that takes long to move, and counts how often it moves."""
+
+    n_moves = 0
+
+    def _apply(self, *args, **kwargs):
+        Slow.n_moves += 1
+        time.sleep(0.01)
+        return super()._apply(*args, **kwargs)
+
+
+def test_threads_wait_while_one_moves_the_network(faces, one_thread):
+    model = FERClassifier(Slow, backbone_params={"widths": (8,)}, max_epochs=1).fit(faces.data, faces.target)
+    model.set_params(device="cpu")
+    Slow.n_moves = 0
+    call_at_once(lambda: model.predict(faces.data[:2]))
+    assert Slow.n_moves == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_threads_compute_the_same_features(precision, fitted, faces, one_thread, short_switches):
+    features = NetworkFeatures(fitted, batch_size=8, precision=precision).fit(faces.data)
+    expected = features.transform(faces.data[:20])
+    for rows in call_at_once(lambda: features.transform(faces.data[:20])):
+        np.testing.assert_array_equal(rows, expected)
+
+
+def test_threads_evaluate_alike(fitted, faces, one_thread, short_switches):
+    def score():
+        return evaluate(fitted, faces.data, faces.target_names[faces.target], X_train=faces.data[:50])
+
+    expected = score()
+    for report in call_at_once(score):
+        np.testing.assert_array_equal(report.y_proba, expected.y_proba)
+        assert {**report.to_dict(), "seconds_per_face": 0} == {**expected.to_dict(), "seconds_per_face": 0}
 
 
 def test_a_fitted_module_is_in_evaluation_mode(dense, tiny, faces):
@@ -72,7 +177,7 @@ def test_read_only_images_do_not_change_the_warning_filters(fitted, faces, one_t
     expected, filters = fitted.predict_proba(faces.data[:2]), list(warnings.filters)
     try:
         for _ in range(50):
-            for proba in predict_at_once(fitted, X):
+            for proba in call_at_once(lambda: fitted.predict_proba(X)):
                 np.testing.assert_array_equal(proba, expected)
             assert warnings.filters == filters
     finally:
@@ -108,14 +213,14 @@ def _predict(model, X):
     return model.predict_proba(X)
 
 
-@pytest.mark.parametrize("method", ["spawn", "loky"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "loky"])
 def test_worker_processes_predict_the_same(method, fitted, faces, one_thread):
     expected = fitted.predict_proba(faces.data)
     if method == "loky":
         with joblib.parallel_config("loky", inner_max_num_threads=1, max_nbytes=1000):  # maps arrays, read-only
             got = joblib.Parallel(2)(joblib.delayed(_predict)(fitted, faces.data) for _ in range(2))
     else:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as workers:
+        with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as workers:
             got = [workers.submit(_predict, fitted, faces.data).result()]
     for proba in got:
         np.testing.assert_allclose(proba, expected, atol=1e-5)

@@ -224,12 +224,8 @@ def test_files_that_hold_no_weights(content, message, tiny, faces, tmp_path, cap
     assert "run" not in capsys.readouterr().out
 
 
-def test_safetensors_and_timm_are_extras(tiny, faces, tmp_path, monkeypatch):
-    for module in ("timm", "safetensors", "safetensors.torch"):
-        monkeypatch.setitem(sys.modules, module, None)
-    (tmp_path / "faces.safetensors").touch()
-    with pytest.raises(ImportError, match=r"ferkit\[timm\]"):
-        tiny(weights=tmp_path / "faces.safetensors").fit(faces.data, faces.target)
+def test_timm_is_an_extra(tiny, faces, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
     for params in ({"backbone": "resnet50v2"}, {"backbone": "timm/resnet10t"}):
         with pytest.raises(ImportError, match=r"ferkit\[timm\]"):
             tiny(**params).fit(faces.data, faces.target)

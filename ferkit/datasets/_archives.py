@@ -17,6 +17,11 @@ from .._files import IMAGE_SUFFIXES
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+MOST_IMAGE_BYTES = 1_000_000_000  # of the images in a tar, which are read at once
+MOST_HEADER_BYTES = 1_000_000  # of the types of tar headers that tarfile reads at once
+READ_TYPES = (
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+)  # fmt: skip
 # Errors of the readers of archives and tables for damaged data. zipfile raises RuntimeError for encrypted files.
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
@@ -49,25 +54,65 @@ def list_archive(open_file, stack):
     file = stack.enter_context(open_file())
     is_zip = file.read(4) in ZIP_MAGICS
     file.seek(0)
-    if is_zip:
-        archive = stack.enter_context(zipfile.ZipFile(file))
-        files = (info for info in archive.infolist() if not info.filename.endswith("/"))
-        members = {info.filename: partial(archive.open, info) for info in files}
-    elif tarfile.is_tarfile(file):
-        file.seek(0)
-        archive = stack.enter_context(tarfile.open(fileobj=file))  # noqa: SIM115
-        # A compressed tar can only be read forwards, so its images, which are many and small, are read at once.
-        members = {
-            member.name: partial(BytesIO, archive.extractfile(member).read())
-            if is_image(member.name)
-            else partial(archive.extractfile, member)
-            for member in archive
-            if member.isfile()
-        }
-    else:
-        return None
+    try:
+        if is_zip:
+            members = _list_zip(stack.enter_context(zipfile.ZipFile(file)))
+        elif tarfile.is_tarfile(file):
+            file.seek(0)
+            members = _list_tar(stack.enter_context(tarfile.open(fileobj=file, tarinfo=_TarInfo)))  # noqa: SIM115
+        else:
+            return None
+    except (*DAMAGE, OSError, MemoryError):
+        raise
+    except Exception as error:  # for damaged headers, zipfile and tarfile raise many kinds of errors
+        raise tarfile.TarError(f"{type(error).__name__}: {error}") from error
     members = {posixpath.normpath(name): member for name, member in members.items()}
     return {name: member for name, member in members.items() if _is_visible(name)}
+
+
+def _list_zip(archive):
+    return {
+        info.filename: partial(_open_member, archive, info)
+        for info in archive.infolist()
+        if not info.filename.endswith("/")
+    }
+
+
+def _open_member(archive, info):
+    try:
+        return archive.open(info)
+    except ValueError as error:  # a position before the start of the archive
+        raise zipfile.BadZipFile(str(error)) from error
+
+
+def _list_tar(archive):
+    members, size = {}, 0
+    for member in archive:
+        if not member.isfile():
+            continue
+        if is_image(member.name):
+            # A compressed tar can only be read forwards, so its images, which are many and small, are read at once.
+            size += member.size
+            if size > MOST_IMAGE_BYTES:
+                raise tarfile.TarError(
+                    f"its images have more than {MOST_IMAGE_BYTES:,} bytes: extract it, load the folder"
+                )
+            members[member.name] = partial(BytesIO, archive.extractfile(member).read())
+        else:
+            members[member.name] = partial(archive.extractfile, member)
+    # The checksum of a compressed tar comes after its last member.
+    while archive.fileobj.read(2**20):
+        pass
+    return members
+
+
+class _TarInfo(tarfile.TarInfo):
+    """A header that cannot fill the memory."""
+
+    def _proc_member(self, archive):
+        if self.type in READ_TYPES and self.size > MOST_HEADER_BYTES:
+            raise tarfile.HeaderError(f"a header has {self.size:,} bytes")
+        return super()._proc_member(archive)  # type: ignore[misc] # not documented
 
 
 def list_nested(members, stack, unread):

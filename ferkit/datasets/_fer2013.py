@@ -177,13 +177,12 @@ def load_fer2013(
         warnings.warn(f"Skipped files in {path} that cannot be read: {skipped}. Replace or remove them.", stacklevel=2)
 
     assert faces is not None  # otherwise, something was unread
-    data, target, usages, origin, faults = faces
-    first = next((f", the first: {where} {reason}" for where, reason in faults.items()), "")
+    data, target, usages, origin, n_bad, first_bad = faces
+    first = f", the first: {first_bad}" if n_bad else ""
     if not len(data):
         raise ValueError(f"Expected faces in {path}, got none that can be loaded{first}")
-    if faults:
-        total = len(faults) + len(data)
-        warnings.warn(f"Left out {len(faults):,} of the {total:,} faces in {path}{first}", stacklevel=2)
+    if n_bad:
+        warnings.warn(f"Left out {n_bad:,} of the {n_bad + len(data):,} faces in {path}{first}", stacklevel=2)
     if return_X_y:
         return data, target
     bunch = make_bunch(data, target, usages, image_shape=(FACE_SIDE, FACE_SIDE), descr=DESCR.format(source=path.name))
@@ -231,13 +230,13 @@ def _read_best_table(tables, members, path, wanted, decode, errors, unread):
 
 
 def _read_images(members, names, path, wanted, errors, verbose):
-    """Return (data, target, usage, origin, faults) of the faces in image files."""
+    """Return (data, target, usage, origin, number of bad images, description of the first one) of image files."""
     faces = _place_images(names)
     check_held(Counter(usage for _, _, usage in faces), wanted, path)
     faces = [face for face in faces if not wanted or face[2] in wanted]
     data = np.empty((len(faces), N_PIXELS), np.uint8)
     kept: list[tuple] = []
-    faults: dict[str, str] = {}
+    bad: list[str] = []
     images = decode_images([members[name] for name, _, _ in faces], (FACE_SIDE, FACE_SIDE, 1))
     if verbose:
         from rich.progress import track
@@ -249,12 +248,19 @@ def _read_images(members, names, path, wanted, errors, verbose):
                 raise ValueError(
                     f'Image {name} cannot be read ({image}): remove it, or load with errors="drop"'
                 ) from image
-            faults[f"Image {name}"] = f"cannot be read ({image})"
+            bad.append(f"Image {name} cannot be read ({image})")
         else:
             data[len(kept)] = image
             kept.append((code, usage, name))
     target, usages, origin = zip(*kept, strict=True) if kept else ((), (), ())
-    return data[: len(kept)], np.array(target, np.int64), np.array(usages, USAGE_DTYPE), np.array(origin), faults
+    return (
+        data[: len(kept)],
+        np.array(target, np.int64),
+        np.array(usages, USAGE_DTYPE),
+        np.array(origin),
+        len(bad),
+        "".join(bad[:1]),
+    )
 
 
 def _advise(folders, suffix):

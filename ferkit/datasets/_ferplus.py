@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import Bunch
 
+from ._archives import DAMAGE
 from ._base import make_bunch
 from ._fer2013 import load_fer2013
+from ._tables import read_cells
 from ._vocabulary import FERPLUS_EMOTIONS, NAME_CODES
 
 __all__ = ["load_ferplus"]
@@ -186,20 +188,27 @@ def _read_votes(path):
     if not path.is_file():
         raise FileNotFoundError(f"Found no file at {path.absolute()}: expected fer2013new.csv from {PAGE}.")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding_errors="replace")
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        if not (records := read_cells(partial(open, path, "rb"))):
+            raise EOFError("it has no rows")
+    except DAMAGE as error:
         raise ValueError(f"{path} is empty or damaged ({error}): download it again from {PAGE}.") from error
-    table.columns = table.columns.str.strip()
-    if missing := [column for column in VOTE_COLUMNS if column not in table]:
+    names, *rows = records
+    names = [name.strip() for name in names]
+    if missing := [column for column in VOTE_COLUMNS if column not in names]:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}: pass fer2013new.csv from {PAGE}.")
-    votes = table[[*CHOICES]].apply(lambda column: column.str.strip().map(COUNTS))
-    if len(bad := np.flatnonzero(votes.isna().any(axis=1))):
-        found = ", ".join(map(str, table.loc[bad[0], [*CHOICES]]))
-        raise ValueError(
-            f"Expected ten numbers from 0 to 10 in row {bad[0]} of {path}, got {found}: download it again."
-        )
-    usage, name = (table[column].str.strip().to_numpy(str) for column in ("Usage", "Image name"))
-    return votes.to_numpy(np.int64), usage, name != ""
+    places = [names.index(column) for column in VOTE_COLUMNS]
+    usages, named, votes = [], [], []
+    for position, row in enumerate(rows):
+        usage, name, *cells = (row[place].strip() if place < len(row) else "" for place in places)
+        usages.append(usage)
+        named.append(name != "")
+        votes.append([COUNTS.get(cell) for cell in cells])
+        if None in votes[-1]:
+            raise ValueError(
+                f"Expected ten numbers from 0 to 10 in row {position} of {path}, got {', '.join(cells)}: download it "
+                "again."
+            )
+    return np.array(votes, np.int64).reshape(-1, len(CHOICES)), np.array(usages, dtype=str), np.array(named, dtype=bool)
 
 
 def _find_majority(votes):

@@ -1,10 +1,11 @@
 """Build a net that is ready to train from the parameters of a classifier."""
 
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from math import inf
 from numbers import Integral
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from ._progress import ProgressBar
 from ._schedules import build_schedule
 from ._selection import KeepEpoch, keep_best, record_score
 from ._transfer import (
-    build_with_head,
+    NetworkBuilder,
     choose_head,
     find_head,
     find_output,
@@ -37,8 +38,8 @@ MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epoch
 _PATIENCE = 10  # epochs, of early_stopping=True
 
 _NET_SETTINGS = (
-    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment", "mixup", "ema_decay",
-    "tta", "pixel_range",
+    "max_epochs", "batch_size", "micro_batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment",
+    "mixup", "ema_decay", "tta", "pixel_range",
 )  # fmt: skip
 # parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
@@ -66,7 +67,7 @@ def resolve_settings(params):
     settings.lr = float(settings.lr)
     if settings.weight_decay == "auto":
         settings.weight_decay = optimizer.weight_decay
-    if not all(isinstance(size, Integral) and size > 0 for size in settings.head):
+    if not all(isinstance(size, Integral) and int(size) > 0 for size in settings.head):
         raise ValueError(f"Expected positive sizes of hidden layers in head, got {settings.head}: pass such as (256,).")
     if settings.frozen_epochs == "all":
         settings.frozen_epochs = inf
@@ -104,14 +105,14 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     state, mean, std = read_start(settings, rows, image_shape[2], weight)
     build_params = {"in_channels": len(mean), **(settings.backbone_params or {})}
     mean, std = match_channels(mean, std, build_params["in_channels"])
-    build = partial(settings.backbone.build, **build_params)
+    build = NetworkBuilder(settings.backbone_name, settings.backbone.build, build_params)
     input_size = None if settings.input_size is None else check_size(settings.input_size, "input_size")
     fine_tunes = state is not None or settings.frozen_epochs or settings.backbone_lr_scale != 1
     with _explained(settings.backbone_name):
         output = find_output(build, (len(mean), *(input_size or image_shape[:2]))) if settings.head else None
         head = find_head(build) if fine_tunes else set()
     if output is not None:
-        build = partial(build_with_head, build, output, tuple(map(int, settings.head)))
+        build = replace(build, output=output, head=tuple(map(int, settings.head)))
     params = {
         "module": FERModule,
         "module__build": build,
@@ -130,7 +131,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
-    callbacks = _callbacks(settings, params["max_epochs"], steps, valid, score, checkpoint)
+    callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score, checkpoint)
     with _explained(settings.backbone_name):
         net = FERNet(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
@@ -203,7 +204,7 @@ def _check_net_params(net_params):
 
 def _optimizer_params(settings, net_params):
     """Return skorch's parameters for the optimizer and the loss, except those that ``net_params`` sets."""
-    params = {}
+    params: dict[str, Any] = {}
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
         params |= {"optimizer": optimizer.build, "optimizer__weight_decay": settings.weight_decay}
@@ -217,7 +218,7 @@ def _optimizer_params(settings, net_params):
     return params
 
 
-def _callbacks(settings, epochs, steps, valid, score, checkpoint):
+def _callbacks(settings, epochs, steps, width, valid, score, checkpoint):
     callbacks, scores = [], ["train_loss", "train_accuracy"]
     if valid is not None:
         scores += ["valid_loss", "valid_accuracy"]
@@ -231,8 +232,15 @@ def _callbacks(settings, epochs, steps, valid, score, checkpoint):
         callbacks.append(("progress", ProgressBar()))
     callbacks.append(("last_epoch", KeepEpoch()))  # after all scores of the epoch, and before callbacks that may end it
     own = _check_callbacks(settings.callbacks or [])
-    # these replace the optimizer, which the schedule must know
+    # these build the network again, with an optimizer that the schedule must know
     first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
+    lost = next((name for name in ("weights", "frozen_epochs") if getattr(settings, name)), None)
+    if first and lost:
+        name = (first[0][1] if isinstance(first[0], tuple) else first[0]).param_name
+        raise ValueError(
+            f"Expected no InputShapeSetter with {lost}=, got one in `callbacks`: it builds the network again without "
+            f'{lost}. Pass the size yourself, as in backbone_params={{"{name}": {width}}}, and leave the callback out.'
+        )
     callbacks = [*first, *callbacks, *(entry for entry in own if entry not in first)]
     if settings.early_stopping or settings.keep_best:  # after all others, because it may end the epoch for them
         is_switch = isinstance(settings.early_stopping, (bool, np.bool_))

@@ -167,7 +167,7 @@ class Checkpoint(Callback):
         state["history"] = [
             {name: value for name, value in row.items() if isinstance(value, _SCALARS)} for row in net.history
         ]
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         return _to_json(state, "state", tensors), tensors
 
     def _write(self):

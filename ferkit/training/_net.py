@@ -7,6 +7,7 @@ which on 48×48 images costs more than the network; here losses leave the device
 from collections import OrderedDict
 from contextlib import nullcontext, suppress
 from copy import deepcopy
+from itertools import pairwise
 from traceback import walk_tb
 
 import numpy as np
@@ -61,6 +62,7 @@ class FERNet(NeuralNetClassifier):
         rate_scales=None,
         frozen_epochs=0,
         cache_features=True,
+        micro_batch_size=None,
         generator=None,
         processes=None,
         image_shape=None,
@@ -76,6 +78,7 @@ class FERNet(NeuralNetClassifier):
         self.rate_scales = rate_scales
         self.frozen_epochs = frozen_epochs
         self.cache_features = cache_features
+        self.micro_batch_size = micro_batch_size
         self.generator = generator
         self.processes = processes
         self.image_shape = image_shape
@@ -349,15 +352,19 @@ class FERNet(NeuralNetClassifier):
 
     def _find_batch_size(self, batch):
         """Say which batch size fits into the memory of the device, by trying smaller and smaller parts of a batch."""
-        n = size = len(_unpack(batch)[1])
-        fits = False
+        n, fits = len(_unpack(batch)[1]), False
+        size = min(n, self.micro_batch_size or n)
         while size > 2 and not fits:  # a lone image is used twice
             size = max(size // 2, 2)
             self.optimizer_.zero_grad()
             with suppress(torch.OutOfMemoryError):
                 self.train_step_single(_map_nested(torch.Tensor, lambda part, end=size: part[:end], batch))
                 fits = True
-        advice = f"pass batch_size={size}" if fits else "pass a smaller input_size or another backbone"
+        advice = (
+            f"pass batch_size={size}, or micro_batch_size={size} to keep steps of the same number of images"
+            if fits
+            else "pass a smaller input_size or another backbone"
+        )
         return f"Expected memory for a batch of {n} images on {self.device!r}, got too little: {advice}."
 
     def _scaled_step(self, batch, **fit_params):
@@ -381,18 +388,32 @@ class FERNet(NeuralNetClassifier):
             # the batch is in random order, so its reverse is a random partner for each image
             share = self.mixup_rng_.beta(self.mixup, self.mixup)
             images = torch.lerp(images.flip(0), images, share)
-        with self.autocast():
-            outputs = self.train_forward_(images)
-        outputs = [logits.float() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        loss = sum(
-            (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)
-            for head, logits in enumerate(outputs)
-        )
-        (self.scaler_.scale(loss) if self.scaler_ else loss).backward()
-        logits = outputs[0].detach()
+        targets = [(share, y, weight)]
+        if share != 1.0:
+            targets.append((1 - share, y.flip(0), None if weight is None else weight.flip(0)))
+        loss, logits = 0.0, []
+        for part in self._split_batch(len(images)):
+            with self.autocast():
+                outputs = self.train_forward_(images[part])
+            outputs = [scores.float() for scores in (outputs if isinstance(outputs, tuple) else (outputs,))]
+            part_loss = sum(
+                (AUXILIARY_WEIGHT if head else 1.0) * self._loss(scores, targets, part)
+                for head, scores in enumerate(outputs)
+            ) * (len(outputs[0]) / len(images))
+            (self.scaler_.scale(part_loss) if self.scaler_ else part_loss).backward()  # adds to the gradients
+            loss += part_loss.detach()
+            logits.append(outputs[0].detach())
+        logits = torch.cat(logits)
         return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
 
-    def _loss(self, logits, y, weight, share):
+    def _split_batch(self, n_images):
+        """Return slices of equal size of at most ``micro_batch_size`` images, but of at least two for batch norm."""
+        n_parts = min(-(-n_images // (self.micro_batch_size or n_images)), n_images // 2)
+        return [slice(*edges) for edges in pairwise(n_images * part // n_parts for part in range(n_parts + 1))]
+
+    def _loss(self, logits, targets, part):
+        """Return the mean loss of a part of the batch; ``targets`` are shares, labels and weights of the batch."""
+
         def mean_loss(y, weight):
             losses = self.criterion_(logits, y)
             if weight is None:
@@ -404,10 +425,7 @@ class FERNet(NeuralNetClassifier):
                 )
             return (losses * weight).mean()
 
-        loss = mean_loss(y, weight)
-        if share == 1.0:
-            return loss
-        return share * loss + (1 - share) * mean_loss(y.flip(0), None if weight is None else weight.flip(0))
+        return sum(share * mean_loss(y[part], None if weight is None else weight[part]) for share, y, weight in targets)
 
     # validation and prediction
 

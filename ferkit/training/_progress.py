@@ -3,6 +3,7 @@
 import logging
 import sys
 from multiprocessing import parent_process
+from typing import Any
 
 from skorch.callbacks import Callback
 
@@ -16,6 +17,9 @@ class ProgressBar(Callback):
     "ferkit" if logging is set up for messages of level INFO, otherwise on standard output. Worker processes show
     nothing.
     """
+
+    bar_: Any
+    task_: Any
 
     def on_train_begin(self, net, **kwargs):
         self.bar_, self.first_, self.is_shown_ = None, len(net.history), parent_process() is None

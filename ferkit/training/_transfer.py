@@ -1,8 +1,9 @@
 """Transfer learning: starting weights, the head, frozen layers and epochs, and learning rates by layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from itertools import pairwise, takewhile
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file
 from skorch.helper import predefined_split
 from torch import nn
 
-from .._files import ImageFiles
+from .._files import ImageFiles, find_shipped_model, read_stored_zip
 from .._images import BYTES, UNIT, pixel_range, pixel_statistics
 from ..backbones._inspect import build_meta
 from ._data import Batches, resolve_batch_size
@@ -37,6 +39,8 @@ def read_start(settings, rows, channels, row_weight):
         return None, *own
     if isinstance(weights, PathLike) or "." in weights:
         return read_weights(weights), *own
+    if shipped := find_shipped_model(weights):
+        return read_weights(shipped), *own
     if backbone.pretrained is None:
         raise ValueError(
             f"There are no published weights for the backbone {settings.backbone_name!r}, got weights={weights!r}: "
@@ -101,15 +105,14 @@ def load_weights(network, head, state):
 
 
 def read_weights(path):
-    """Read the state dict in a .pth, .pt or .safetensors file, without running anything in it."""
+    """Read the state dict in a .pth, .pt, .safetensors or .ferkit file, without running anything in it."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file of weights at {path.absolute()}, got none: check the path.")
-    load = partial(torch.load, map_location="cpu", weights_only=True)
-    if path.suffix.lower() == ".safetensors":
-        load = load_file
+    readers = {".safetensors": load_file, ".ferkit": _read_ferkit}
+    read = readers.get(path.suffix.lower(), partial(torch.load, map_location="cpu", weights_only=True))
     try:
-        state = load(path)
+        state = read(path)
     except Exception as error:  # each format has its own; torch's message advises an unsafe way to load
         raise ValueError(
             f"Expected a state dict that can be read safely, got {path}, which is damaged or holds other objects: save "
@@ -121,6 +124,15 @@ def read_weights(path):
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"Expected a state dict in {path}, got other objects: save network.state_dict().")
     return state
+
+
+def _read_ferkit(path):
+    """Return the weights of the only network in a file of `ferkit.save`."""
+    state = load_tensors(read_stored_zip(path.read_bytes())["weights.safetensors"])
+    networks = {name.partition(".network_.")[0] for name in state if ".network_." in name}
+    if len(networks) != 1:
+        raise ValueError(f"Expected one network, got {len(networks)}.")
+    return {name.partition(".network_.")[2]: tensor for name, tensor in state.items() if ".network_." in name}
 
 
 # the head
@@ -158,18 +170,30 @@ def find_output(build, image_shape, **arguments):
     return layers[0]
 
 
-def build_with_head(
-    build: Callable[..., nn.Module], output: str, sizes: Sequence[int], *, num_classes: int, **build_params: Any
-):
-    """Build a network with hidden layers of these sizes before its layer ``output``."""
-    network = build(num_classes=num_classes, **build_params)
-    last: Any = network.get_submodule(output)
-    is_linear = isinstance(last, nn.Linear)
-    make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
-    widths = [last.in_features if is_linear else last.in_channels, *sizes]
-    hidden = [part for pair in pairwise(widths) for part in (make(*pair), nn.ReLU(), nn.Dropout(0.0))]
-    network.set_submodule(output, nn.Sequential(*hidden, make(widths[-1], num_classes)))
-    return network
+@dataclass(frozen=True)
+class NetworkBuilder:
+    """Builder of a backbone with hidden layers of the sizes ``head`` before its layer ``output``.
+
+    ``name`` is the backbone as the user named it. Files without code contain it in place of ``build``.
+    """
+
+    name: str | Callable[..., nn.Module]
+    build: Callable[..., nn.Module]
+    params: dict[str, Any]
+    output: str | None = None
+    head: tuple[int, ...] = ()
+
+    def __call__(self, *, num_classes: int, **more: Any) -> nn.Module:
+        network = self.build(num_classes=num_classes, **{**self.params, **more})
+        if self.output is None:
+            return network
+        last: Any = network.get_submodule(self.output)
+        is_linear = isinstance(last, nn.Linear)
+        make: Callable[..., nn.Module] = nn.Linear if is_linear else partial(nn.Conv2d, kernel_size=1)
+        widths = [last.in_features if is_linear else last.in_channels, *self.head]
+        hidden = [part for pair in pairwise(widths) for part in (make(*pair), nn.ReLU(), nn.Dropout(0.0))]
+        network.set_submodule(self.output, nn.Sequential(*hidden, make(widths[-1], num_classes)))
+        return network
 
 
 @torch.no_grad()
@@ -242,7 +266,7 @@ def find_frozen(network, layers):
         owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
         modules = [name for name in owners if not any(network.get_submodule(name).children())]  # not those around them
     else:
-        modules = list(layers or ())
+        modules = list(dict.fromkeys(layers or ()))
         known = [name for name, _ in network.named_modules() if name]
         for name in modules:
             if name not in known:
