@@ -1,4 +1,4 @@
-.PHONY: help demo test test-all test-min coverage lint soak mutate bench bench-all docs dist clean
+.PHONY: help demo test test-all test-min survive coverage lint soak fuzz mutate bench bench-all docs dist clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -24,6 +24,9 @@ test-all: .venv/.test lint ## the slow tests too
 test-min: BIN = .venv-min/bin
 test-min: .venv-min/.test ## run the tests with the oldest supported dependencies, in .venv-min
 	$(PYTEST) -m "not slow"
+
+survive: .venv/.test ## kill trainings at 112 random moments and check that they end with the same weights
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m slow -k survive $(ARGS) tests/test_checkpoint.py
 
 coverage: .venv/.test ## run the tests and print which lines and branches they miss
 	$(PYTEST) -m "not slow" --cov

@@ -84,14 +84,15 @@ class Checkpoint(Callback):
         return len(net.history)
 
     def begin(self, net):
-        """Restore the state when a training continues; otherwise save its start.
+        """Restore the state when a training continues; otherwise try to save it.
 
-        The start is saved because a full disk, or a state that cannot be saved, should raise before hours of training.
+        A full disk, or a state that cannot be saved, should raise before hours of training and not after an epoch.
         """
         if self.state is None:
             if not net.history:
                 self.pending = self._collect(net)
                 self._write()
+                self.path.unlink()  # nothing is trained yet that could be lost
             return
         unknown = sorted({type(callback).__name__ for _, callback in net.callbacks_ if not _is_continued(callback)})
         if unknown:

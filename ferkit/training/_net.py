@@ -352,15 +352,19 @@ class FERNet(NeuralNetClassifier):
 
     def _find_batch_size(self, batch):
         """Say which batch size fits into the memory of the device, by trying smaller and smaller parts of a batch."""
-        n = size = len(_unpack(batch)[1])
-        fits = False
+        n, fits = len(_unpack(batch)[1]), False
+        size = min(n, self.micro_batch_size or n)
         while size > 2 and not fits:  # a lone image is used twice
             size = max(size // 2, 2)
             self.optimizer_.zero_grad()
             with suppress(torch.OutOfMemoryError):
                 self.train_step_single(_map_nested(torch.Tensor, lambda part, end=size: part[:end], batch))
                 fits = True
-        advice = f"pass batch_size={size}" if fits else "pass a smaller input_size or another backbone"
+        advice = (
+            f"pass batch_size={size}, or micro_batch_size={size} to keep steps of the same number of images"
+            if fits
+            else "pass a smaller input_size or another backbone"
+        )
         return f"Expected memory for a batch of {n} images on {self.device!r}, got too little: {advice}."
 
     def _scaled_step(self, batch, **fit_params):
