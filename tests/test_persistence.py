@@ -463,7 +463,7 @@ HOSTILE = {
     "classes without end": lambda c: edit(c, lambda w: set_in(w, [*NETWORK, 4, 1, "dict", 0, 1], 5 * 10**7)),
     "two networks with the same weights": lambda c: edit(c, lambda w: w["objects"].append(w["objects"][0])),
     "long texts": lambda c: edit(c, lambda w: set_in(w, [*CLASSES, "values"], ["x" * 100_000, *map(str, range(1000))])),
-    "a precision that is another function": lambda c: edit(c, lambda w: set_in(w, [*SETTINGS, 5, 1], "load")),
+    "a precision that is another function": lambda c: edit(c, lambda w: set_in(w, [*SETTINGS, 6, 1], "load")),
     "control characters": lambda c: edit(c, lambda w: set_in(w, [*CLASSES, "values", 0], "\x1b[2J")),
     "a network of an earlier object": lambda c: edit(
         c, lambda w: set_in(w, ["objects", 0, "fitted", "net_"], {"dict": []})

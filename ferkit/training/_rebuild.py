@@ -19,8 +19,8 @@ from ._net import FERNet
 from ._transfer import NetworkBuilder
 
 _SETTINGS = (
-    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "mixup", "ema_decay", "tta",
-    "pixel_range", "rate_scales", "image_shape", "device",
+    "max_epochs", "batch_size", "micro_batch_size", "lr", "frozen_epochs", "cache_features", "precision", "mixup",
+    "ema_decay", "tta", "pixel_range", "rate_scales", "image_shape", "device",
 )  # fmt: skip
 
 
@@ -95,7 +95,8 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
     """
     module = described["module"]
     optimizer = described["optimizer"]
-    settings = {name: described["settings"][name] for name in _SETTINGS}
+    # files of earlier versions do not contain all
+    settings = {name: described["settings"][name] for name in _SETTINGS if name in described["settings"]}
     if settings["precision"] not in ("auto", "float32", "bfloat16", "float16"):
         raise ValueError(f"Expected the name of a precision, got {settings['precision']!r}.")
     if any(not name.startswith(("optimizer__", "criterion__")) for name in described["arguments"]):
