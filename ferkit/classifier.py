@@ -129,7 +129,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     micro_batch_size : int or None, default=None
         Maximum number of images that pass through the network at once in training, to need less memory. The gradients
         of the parts of a batch are added up before each step. The steps stay the same, except that batch norm uses the
-        statistics of each part. None passes the whole batch.
+        statistics of each part. None passes the whole batch. Not available with ``device="accelerate"``.
     optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
         "auto" is the optimizer recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"

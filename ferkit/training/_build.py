@@ -60,6 +60,11 @@ def resolve_settings(params):
     if settings.optimizer == "auto":
         settings.optimizer = recommended.optimizer
     optimizer = OPTIMIZERS[settings.optimizer]
+    if settings.micro_batch_size and settings.device == "accelerate":  # shares may have different numbers of parts
+        raise ValueError(
+            f'Expected micro_batch_size=None with device="accelerate", got {settings.micro_batch_size}: reduce '
+            "batch_size, of which each process gets its share."
+        )
     if settings.lr == "auto":
         settings.lr = recommended.lr / OPTIMIZERS[recommended.optimizer].lr_scale * optimizer.lr_scale
         if settings.weights is not None and settings.frozen_epochs != "all":
