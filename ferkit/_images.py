@@ -270,11 +270,11 @@ def _decode(images, image_shape):
         shape = tuple(own if side == -1 else side for side, own in zip(check_shape(image_shape), shape, strict=True))
     rows = np.empty((len(images), int(np.prod(shape))), np.uint8)
     for row, image in enumerate(images):
+        if not hasattr(image, "getbands"):
+            rows[row] = ImageFiles(find_files([image]), shape, np.array([row]))[:]
+            continue
         try:
-            if hasattr(image, "getbands"):
-                rows[row] = convert_image(image.copy(), shape)
-            else:
-                rows[row] = check_files(find_files([image]), shape)[:][0]
+            rows[row] = convert_image(image.copy(), shape)
         except Exception as error:  # Pillow raises many kinds of errors for damaged images
             raise ValueError(f"Image {row} can't be converted ({error}): leave it out.") from error
     return rows, shape

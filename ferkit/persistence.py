@@ -60,7 +60,9 @@ _CLASSES = {
         "InstanceHardnessThreshold", "NearMiss", "NeighbourhoodCleaningRule", "OneSidedSelection",
         "RandomUnderSampler", "RepeatedEditedNearestNeighbours", "TomekLinks",
     ),
-    "sklearn.calibration": ("CalibratedClassifierCV", "_CalibratedClassifier", "_SigmoidCalibration"),
+    "sklearn.calibration": (
+        "CalibratedClassifierCV", "_CalibratedClassifier", "_SigmoidCalibration", "_TemperatureScaling"
+    ),
     "sklearn.compose": ("ColumnTransformer",),
     "sklearn.decomposition": ("FactorAnalysis", "FastICA", "IncrementalPCA", "PCA", "TruncatedSVD"),
     "sklearn.discriminant_analysis": ("LinearDiscriminantAnalysis", "QuadraticDiscriminantAnalysis"),
@@ -92,8 +94,8 @@ def save(model: BaseEstimator, path: str | PathLike, *, card: str = "", half: bo
     imbalanced-learn, fitted or not. The file is about as large as the weights. It is written completely or not at all.
 
     Samplers are saved without the images that they have seen, and networks without the momenta of their optimizer.
-    Other third-party estimators, as well as trees, nearest neighbors and `SVC`, are saved with skops. `load` then needs
-    their names in `trusted`.
+    Other third-party estimators, as well as trees, nearest neighbors, `SVC`, encoders and functions, are saved with
+    skops. `load` then needs their names in `trusted`.
 
     Parameters
     ----------
@@ -524,7 +526,7 @@ class _Reader:
 
     def __init__(self, tensors, members, trusted):
         self.tensors, self.members, self.trusted, self.objects, self.text_bytes = tensors, members, trusted, [], 0
-        # of each network, once: a file must not ask for many copies of its weights
+        # of each network, to be used once: a file must not ask for many copies of its weights
         self.weights: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
         for stored, tensor in tensors.items():
             place, found, name = stored.partition(".network_.")
@@ -654,9 +656,9 @@ class _Reader:
             value.augment_ = resolve_augment(value.augment, value.pixel_range_)
             described = self.decode(entry["net"])
             self._check_network(described["module"], value)
-            value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
             if len(value.classes_) != described["module"]["arguments"]["num_classes"]:
                 raise ValueError("it has another number of classes than its network")
+            value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
         elif "weights" in entry:
             self._check_network(value._described, value)
             value.network_ = rebuild_module(value._described, self.weights.pop(entry["weights"]), entry["head"])
@@ -682,7 +684,7 @@ class _Reader:
         own = ("num_classes", "mean", "std", "input_size", "dropout", "frozen_layers")  # others go to the backbone
         more = [(name, part) for name, part in arguments.items() if name not in own]
         for name, part in [*described["backbone_params"].items(), *more]:
-            values = part if isinstance(part, (list, tuple)) else [part]
+            values = part if isinstance(part, (list, tuple, np.ndarray)) else [part]
             is_plain = all(value is None or isinstance(value, (bool, int, float, np.number)) for value in values)
             if name.startswith("pretrained") or not is_plain:
                 raise _FileError(

@@ -177,8 +177,8 @@ def train_run(
 
     Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
     training unless ``early_stopping``, ``keep_best`` or ``lr_schedule="plateau"`` uses these scores. The score on the
-    test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
-    held-out Training images instead.
+    test set is then too high, which ``report.txt`` and ``report.html`` say; PrivateTest remains untouched. With
+    ``validation_fraction``, epochs are scored on held-out Training images instead.
 
     The directory then contains ``model.ferkit``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
@@ -255,7 +255,9 @@ def train_run(
     shutil.rmtree(files, ignore_errors=True)
     files.mkdir()
     _write_model(model, files)
-    settings = {"data": data_name, "tested_on": tested_on, "interrupted": bool(interrupts)}
+    is_selected = bool(watches_test and _selects(model))
+    settings = {"data": data_name, "tested_on": tested_on, "selected_on_test": is_selected}
+    settings |= {"interrupted": bool(interrupts)}
     settings |= {"parameters": parameters, **_describe_training(model)}
     write_text(files / SETTINGS, json.dumps(settings, indent=2, allow_nan=False) + "\n")
 
@@ -264,8 +266,16 @@ def train_run(
         "Training": evaluate(model, X_train, y[train], labels=labels),
         tested_on: evaluate(model, faces.data[test], y[test], labels=labels, X_train=X_train),
     }
-    write_text(files / "report.txt", "\n\n".join(f"{name}\n{report}" for name, report in reports.items()) + "\n")
-    reports[tested_on].to_html(files / "report.html", title=f"{model.backbone} on {tested_on}")
+    texts = [f"{name}\n{report}" for name, report in reports.items()]
+    title = f"{model.backbone} on {tested_on}"
+    if is_selected:
+        texts.append(
+            f"The training was selected on {tested_on}, which makes its score too high. Report the score on images "
+            "that chose nothing, such as PrivateTest."
+        )
+        title += f", selected on {tested_on}"
+    write_text(files / "report.txt", "\n\n".join(texts) + "\n")
+    reports[tested_on].to_html(files / "report.html", title=title)
     for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
         figure.savefig(files / f"{name}.png", dpi=120)
     scores = {name: report.to_dict() for name, report in reports.items()}
@@ -574,6 +584,13 @@ def _write_model(model, path):
     except TypeError as error:
         joblib.dump(model, path / PICKLED)
         warnings.warn(f"{error} The model is saved as {PICKLED}.", stacklevel=3)
+
+
+def _selects(model):
+    """Return whether the scores of validation images change the training."""
+    schedule = model.lr_schedule if isinstance(model.lr_schedule, dict) else {"name": model.lr_schedule}
+    watches = schedule.get("name") == "plateau" and not schedule.get("monitor", "valid_loss").startswith("train")
+    return model.early_stopping or model.keep_best or watches
 
 
 def _plain_parameters(model):

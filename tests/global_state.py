@@ -69,7 +69,8 @@ STATE = {
     "environment": lambda: {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
     "signals": lambda: {number: signal.getsignal(number) for number in signal.valid_signals()},
     "imports": lambda: (list(sys.path), list(sys.meta_path), list(sys.path_hooks)),
-    "interpreter": lambda: (sys.getrecursionlimit(), sys.getswitchinterval(), sys.stdout, sys.stderr, sys.excepthook),
+    "interpreter": lambda: (sys.getrecursionlimit(), sys.getswitchinterval(), sys.stdout, sys.stderr),
+    "uncaught exceptions": lambda: (sys.excepthook, threading.excepthook, sys.unraisablehook),
     "processes": lambda: multiprocessing.get_start_method(allow_none=True),
     "temporary files": lambda: tempfile.tempdir,
     "threads": lambda: {thread.name for thread in threading.enumerate() if not thread.daemon},
@@ -81,5 +82,6 @@ def read_state():
 
 
 def compare(before, after, allowed=()):
-    different = [name for name in STATE if before[name] != after[name] and name not in allowed]
-    assert {name: before[name] for name in different} == {name: after[name] for name in different}
+    changed = [name for name in STATE if before[name] != after[name] and name not in allowed]
+    values = "".join(f"\n{name}: {before[name]!r:.2000}\nnow {after[name]!r:.2000}" for name in changed)
+    assert not changed, f"Expected no change of the state of the process, got other values of {changed}:{values}"

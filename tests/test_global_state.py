@@ -35,6 +35,8 @@ from ferkit import (
     datasets,
     display,
     evaluate,
+    models,
+    persistence,
     report,
     runs,
 )
@@ -142,6 +144,9 @@ CALLS = {
     "evaluate": lambda g: evaluate(g.model, g.X, g.y, X_train=g.X),
     "save": lambda g: ferkit.save(g.model, g.folder / "again.ferkit"),
     "load": lambda g: ferkit.load(g.folder / "model.ferkit").predict(g.X),
+    "load_model": lambda g: ferkit.load_model().predict(g.X),
+    "list_models": lambda g: models.list_models(),
+    "read_model_card": lambda g: models.read_model_card(),
     "read_card": lambda g: ferkit.read_card(g.folder / "model.ferkit"),
     # backbones
     "CNN": lambda g: build(backbones.CNN),
@@ -210,7 +215,7 @@ DISPLAYS = {
 
 def list_public_names():
     """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
-    for module in (ferkit, backbones, datasets, display, report, runs):
+    for module in (ferkit, backbones, datasets, display, models, persistence, report, runs):
         for name in module.__all__:
             value = getattr(module, name)
             yield name

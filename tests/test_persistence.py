@@ -85,7 +85,9 @@ CLASSIFIERS = {
     "best epoch": {"validation_fraction": 0.2, "keep_best": True, "tta": "ten_crop", "max_epochs": 2},
     "augmenter": {"augment": ImageAugmenter(rotation=5), "tta": 2, "random_state": np.random.RandomState(0)},
     "input size": {"input_size": (24, 32), "class_weight": {"happy": 0.5}},
+    "numbers of NumPy": {"backbone_params": {"widths": np.array([8, 16])}, "batch_size": np.int64(64)},
     "registered": {"backbone": "own_net_of_the_tests", "backbone_params": None},
+    "regnet": {"backbone": "regnet_y_400mf", "backbone_params": None},
     "mnasnet": {"backbone": "mnasnet0_5", "backbone_params": None},
 }
 MODELS = {
@@ -458,6 +460,7 @@ HOSTILE = {
             set_in(w, PARAMS, {"dict": [["in_channels", 1], ["depth", 10**8]]}),
         ),
     ),
+    "classes without end": lambda c: edit(c, lambda w: set_in(w, [*NETWORK, 4, 1, "dict", 0, 1], 5 * 10**7)),
     "two networks with the same weights": lambda c: edit(c, lambda w: w["objects"].append(w["objects"][0])),
     "long texts": lambda c: edit(c, lambda w: set_in(w, [*CLASSES, "values"], ["x" * 100_000, *map(str, range(1000))])),
     "a precision that is another function": lambda c: edit(c, lambda w: set_in(w, [*SETTINGS, 5, 1], "load")),

@@ -82,6 +82,25 @@ def test_every_epoch_is_scored_on_the_test_images(runs, data):
     assert run.reports["Training"]["accuracy"] == plain.score(X, y)
 
 
+@pytest.mark.parametrize(
+    ("params", "is_selected"),
+    [
+        ({"keep_best": True}, True),
+        ({"early_stopping": 1}, True),
+        ({"lr_schedule": "plateau"}, True),
+        ({"lr_schedule": {"name": "plateau", "monitor": "train_loss"}}, False),
+        ({"keep_best": True, "validation_fraction": 0.25}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_report_says_that_the_test_images_chose_the_training(params, is_selected, data, tmp_path):
+    run = train_run(build(**params), data, tmp_path)
+    assert run.settings["selected_on_test"] == is_selected
+    assert ("selected on PublicTest, which makes its score too high" in str(run)) == is_selected
+    assert ("selected on PublicTest" in (tmp_path / "report.html").read_text()) == is_selected
+
+
 def test_validation_fraction_holds_back_training_images(data, tmp_path):
     history = train_run(build(validation_fraction=0.25), data, tmp_path).settings["history"]
     right = history[0]["valid_accuracy"] * 28  # a quarter of the Training images

@@ -17,6 +17,7 @@ from .._files import IMAGE_SUFFIXES
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+LARGEST_IMAGE = 100_000_000  # bytes
 MOST_IMAGE_BYTES = 1_000_000_000  # of the images in a tar, which are read at once
 MOST_HEADER_BYTES = 1_000_000  # of the types of tar headers that tarfile reads at once
 READ_TYPES = (
@@ -57,11 +58,12 @@ def list_archive(open_file, stack):
     try:
         if is_zip:
             members = _list_zip(stack.enter_context(zipfile.ZipFile(file)))
-        elif tarfile.is_tarfile(file):
-            file.seek(0)
-            members = _list_tar(stack.enter_context(tarfile.open(fileobj=file, tarinfo=_TarInfo)))  # noqa: SIM115
         else:
-            return None
+            try:
+                archive = tarfile.open(fileobj=file, tarinfo=_TarInfo)  # noqa: SIM115
+            except tarfile.ReadError:
+                return None
+            members = _list_tar(stack.enter_context(archive))
     except (*DAMAGE, OSError, MemoryError):
         raise
     except Exception as error:  # for damaged headers, zipfile and tarfile raise many kinds of errors
@@ -71,18 +73,18 @@ def list_archive(open_file, stack):
 
 
 def _list_zip(archive):
-    return {
-        info.filename: partial(_open_member, archive, info)
-        for info in archive.infolist()
-        if not info.filename.endswith("/")
-    }
+    files = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    if any(info.header_offset < 0 for info in files):
+        raise zipfile.BadZipFile("a file in it begins before its start")
+    return {info.filename: partial(_open_member, archive, info) for info in files}
 
 
 def _open_member(archive, info):
-    try:
+    if not is_image(info.filename):
         return archive.open(info)
-    except ValueError as error:  # a position before the start of the archive
-        raise zipfile.BadZipFile(str(error)) from error
+    if info.file_size > LARGEST_IMAGE:
+        raise zipfile.BadZipFile(f"an image of more than {LARGEST_IMAGE:,} bytes")
+    return BytesIO(archive.read(info))  # all of it, because the checksum is verified at the end
 
 
 def _list_tar(archive):

@@ -211,7 +211,8 @@ def _describe_miss(path, members):
     if len(members) == 1:
         ((name, open_file),) = members.items()
         columns = ", ".join(map(repr, read_header(open_file)))
-        return f"{name} has no 'pixels' column: {f'its columns are {columns[:200]}' if columns else 'it is empty'}."
+        where = name if name == path.name else f"{name} in {path}"
+        return f"{where} has no 'pixels' column: {f'its columns are {columns[:200]}' if columns else 'it is empty'}."
     return (
         f"Expected a CSV with a 'pixels' column or images as <split>/<emotion>/<file> in {path}, got "
         f"{shorten(sorted(members), 5) or 'no files'}."

@@ -24,7 +24,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 BUFFER = 250_000  # bytes read at a time; more would not stay in the cache
 N_ROWS = 340  # rows parsed at a time; the text of a whole table is about four times the size of its pixels
 N_PIXELS = FACE_SIDE**2
-LONGEST_ROW = 10_000_000  # bytes; a face has 10 kB, but a small damaged or hostile file may contain a row of gigabytes
+LONGEST_ROW = 1_000_000  # bytes; a face has 10 kB, but a small damaged or hostile file may contain one of gigabytes
 USAGE_DTYPE = np.array(USAGES).dtype
 
 
@@ -137,7 +137,7 @@ def _too_long():
 
 
 def read_table(open_file, name, columns, path, wanted, decode, errors):
-    """Return (data, target, usage, origin, number of bad rows, description of the first one) of the faces in a table."""
+    """Return (data, target, usage, origin, number of bad rows, description of the first one) of a table."""
     of = "" if name == path.name else f" of {name}"
     only_usage = "Training" if posixpath.basename(name).lower().split(".")[0] == "train" else "Test"
     held: Counter = Counter()

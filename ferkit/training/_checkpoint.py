@@ -211,7 +211,7 @@ def open_checkpoint(directory, every, *, seed, settings, data):
         part.unlink(missing_ok=True)
     facts = {name: _describe(value) for name, value in settings.items()}
     facts |= {name: _fingerprint(value) for name, value in data.items()}
-    versions = {"ferkit": version("ferkit"), "torch": torch.__version__}
+    versions: dict[str, str | int] = {"ferkit": version("ferkit"), "torch": torch.__version__}
     if settings["device"] == "cpu":
         versions["threads"] = torch.get_num_threads()  # sums are rounded differently by another number
     if not path.exists():

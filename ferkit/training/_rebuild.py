@@ -10,6 +10,7 @@ import torch
 from skorch.history import History
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from ..backbones import resolve_backbone
 from ..backbones._registry import OPTIMIZERS
@@ -147,7 +148,13 @@ def _builder(described):
 
 def _check_tensors(make, tensors):
     with torch.device("meta"), _limited_parameters(100 + 4 * len(tensors)):
-        module = make()
+        try:
+            module = make()
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta tensor" not in str(error):
+                raise
+            with _RangesOnCPU():
+                module = make()
     expected = module.state_dict()
     # tables that are not among the weights can be large, such as the attention masks of an image of any size
     if sum(part.nbytes for part in module.buffers()) > 2**28 + sum(part.nbytes for part in tensors.values()):
@@ -163,6 +170,14 @@ def _check_tensors(make, tensors):
             )
         if tensor.isnan().any():
             raise ValueError(f"Expected finite weights, got nan in {name}.")
+
+
+class _RangesOnCPU(TorchFunctionMode):
+    """Within the meta device, compute ranges and lists on the CPU, because RegNet reads the widths of its layers."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        here = {"device": "cpu"} if func in (torch.arange, torch.tensor) else {}
+        return func(*args, **(here | (kwargs or {})))
 
 
 @contextmanager
