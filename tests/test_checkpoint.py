@@ -178,7 +178,7 @@ def stop(monkeypatch):
 
 def train(mode, data, folder, seed=0, **params):
     if mode == "no seed":
-        np.random.seed(seed)  # noqa: NPY002 # random_state=None draws from it
+        np.random.seed(int(seed))  # noqa: NPY002 # random_state=None draws from it
     return fit(build(**MODES[mode], **params), data, mode, folder)
 
 
@@ -223,21 +223,21 @@ def survive(mode, data, folder, kills, seed=0):
     expected = train(mode, data, folder)
     while counts["kills"] < kills:
         directory = folder / f"checkpoint{counts['trainings']}"
-        again = partial(train, mode, data, folder, checkpoint=directory)
-        done, number = False, 0
+        done = False
         while not done:
-            before = set(directory.glob(".*.part"))
+            # once an epoch is saved, the seed is that of the checkpoint
+            again = partial(train, mode, data, folder, (directory / NAME).exists(), checkpoint=directory)
+            parts = set(directory.glob(".*.part"))
             if rng.random() < 0.3:
-                done = wait(start(partial(again, seed=number), WRITING[rng.choice([*WRITING])]))
+                done = wait(start(again, WRITING[rng.choice([*WRITING])]))
             else:
-                pid = start(partial(again, seed=number))
+                pid = start(again)
                 time.sleep(rng.uniform(0, seconds))
                 os.kill(pid, signal.SIGKILL)
                 done = wait(pid)
             counts["kills"] += not done
-            counts["while writing"] += bool(set(directory.glob(".*.part")) - before)
-            number += 1
-        assert_equal(again(seed=number), expected)
+            counts["while writing"] += bool(set(directory.glob(".*.part")) - parts)
+        assert_equal(train(mode, data, folder, seed=1, checkpoint=directory), expected)
         counts["trainings"] += 1
     return counts
 

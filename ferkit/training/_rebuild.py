@@ -125,7 +125,7 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
         {"batches": [], **{"dur" if name == "seconds" else name: value for name, value in row.items()}}
         for row in history
     )
-    net.interrupted_, net.best_epoch_ = False, None
+    net.stopped_by_, net.best_epoch_ = None, None
     return net.release()
 
 
