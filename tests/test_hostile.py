@@ -88,11 +88,20 @@ def test_images_are_turned_upright(pixels, orientation, kind):
 
 
 def test_damaged_exif_does_not_matter():
-    for data in (b"Exif\0\0no tags at all", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03"):
-        file = encode(COLOR, "JPEG", exif=data)
+    tags = exif(3)
+    tags[0x011A] = 72.0
+    turned = tags.tobytes().replace(b"\x01\x1a\0\x05", b"\x01\x01\0\x05")  # a height that is a fraction
+    for data, is_turned in (
+        (turned, True),
+        (b"Exif\0\0no tags at all", False),
+        (b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03", False),
+    ):
+        file = encode(SMOOTH, "JPEG", exif=data)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's
-            np.testing.assert_array_equal(decode([file], (30, 20, 3))[0], Image.open(io.BytesIO(file)))
+            image = Image.open(io.BytesIO(file))
+            image = image.transpose(Image.Transpose.ROTATE_180) if is_turned else image
+            np.testing.assert_array_equal(decode([file], (15, 9, 3))[0], read_slowly(image, (15, 9, 3)))
             assert ImageResizer(8).fit([file]).image_shape_ == (30, 20, 3)
 
 
@@ -273,22 +282,23 @@ def test_a_flipped_bit_in_a_compressed_tar_is_noticed(form, compress, tmp_path):
     assert n_refused > 50
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "GIF", "BMP"])
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_flipped_bit_in_a_zipped_image_is_noticed(method, kind, tmp_path):
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_flipped_bit_in_a_zipped_image_is_noticed(method, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 48, 48), dtype=np.uint8)
+    frames = list(map(Image.fromarray, images))  # Pillow needs only the first
     file, path, random = io.BytesIO(), tmp_path / "faces.zip", Random(0)
-    with zipfile.ZipFile(file, "w", method) as archive:
-        archive.writestr(f"happy/1.{kind}", encode(GRAY, kind))
-        archive.writestr(f"sad/2.{kind}", encode(GRAY.T.copy(), kind))
-    path.write_bytes(file.getvalue())
-    expected = dict(zip("34", load_fer2013(path).data, strict=True))  # by FER2013's codes of happy and sad
-    for _ in range(150):
-        damaged = bytearray(file.getvalue())
-        damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)
+    with zipfile.ZipFile(file, "w", method, compresslevel=1) as archive:
+        archive.writestr("happy/1.gif", encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    packed = file.getvalue()
+    path.write_bytes(packed)
+    expected = load_fer2013(path).data
+    assert len(packed) > 100_000
+    for _ in range(60):
+        damaged = bytearray(packed)
+        damaged[random.randrange(900, 2500)] ^= 1 << random.randrange(8)
         path.write_bytes(damaged)
         with contextlib.suppress(ValueError):
-            for pixels, code in zip(*load_fer2013(path, return_X_y=True), strict=True):
-                np.testing.assert_array_equal(pixels, expected[str(code)])
+            np.testing.assert_array_equal(load_fer2013(path).data, expected)
 
 
 def test_a_bomb_in_place_of_a_zipped_image_is_refused(tmp_path):
@@ -367,7 +377,7 @@ def test_bad_rows_do_not_fill_the_memory(tmp_path):
         with pytest.warns(UserWarning, match="Left out 20,000 of the 20,003 faces in .*, the first: Row 3 "):
             assert np.array_equal(load_fer2013(path, errors="drop").data, pixels)
 
-    assert peak_memory(load) < 3e6
+    assert peak_memory(load) < 2e6
 
 
 def test_a_large_table_of_carriage_returns_is_read(tmp_path):
@@ -432,10 +442,13 @@ def test_a_damaged_gzip_of_votes_is_named(votes):
                 np.testing.assert_array_equal(loaded.votes, expected.votes)
 
 
-def test_rows_of_votes_that_are_too_long_and_columns_that_occur_twice(votes):
+def test_odd_tables_of_votes_are_refused_or_read_by_the_first_column_of_each_name(votes):
     path, faces = votes
     expected = load_ferplus(path, fer2013=faces)
     lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1].replace(",", "\0,", 1), *lines[2:]]))
+    with pytest.raises(ValueError, match="Expected the rows of fer2013 to match"):
+        load_ferplus(path, fer2013=faces)
     forms = [
         [lines[0], *(f"{line},7,8" for line in lines[1:])],
         [lines[0] + ", Usage,fear", *(f"{line},Test,9" for line in lines[1:])],

@@ -208,7 +208,8 @@ def _read_votes(path):
                 f"Expected ten numbers from 0 to 10 in row {position} of {path}, got {', '.join(cells)}: download it "
                 "again."
             )
-    return np.array(votes, np.int64).reshape(-1, len(CHOICES)), np.array(usages, dtype=str), np.array(named, dtype=bool)
+    # as objects, because NumPy's strings ignore NULs at their end
+    return np.array(votes, np.int64).reshape(-1, len(CHOICES)), np.array(usages, dtype=object), np.array(named, bool)
 
 
 def _find_majority(votes):
