@@ -1,4 +1,4 @@
-.PHONY: help demo test test-all test-min coverage lint bench bench-all docs dist clean
+.PHONY: help demo test test-all test-min survive coverage lint soak fuzz mutate bench bench-all docs dist clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -25,6 +25,9 @@ test-min: BIN = .venv-min/bin
 test-min: .venv-min/.test ## run the tests with the oldest supported dependencies, in .venv-min
 	$(PYTEST) -m "not slow"
 
+survive: .venv/.test ## kill trainings at more than 100 random moments and compare the weights
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m slow -k survive $(ARGS) tests/test_checkpoint.py
+
 coverage: .venv/.test ## run the tests and print which lines and branches they miss
 	$(PYTEST) -m "not slow" --cov
 
@@ -33,6 +36,18 @@ lint: .venv/.test ## check style, format, the directions of imports and type hin
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
+
+soak: .venv/.test ## fit 1,000 times and check that memory, tensors, files and threads do not grow
+	OMP_NUM_THREADS=1 $(BIN)/python tests/test_leaks.py 500
+
+# TARGETS are pixels, tables, votes, archives, images and models; ARGS are further arguments, such as ARGS="--first 7".
+MINUTES ?= 1
+fuzz: .venv/.test ## compare what ferkit reads from damaged and hostile files with slow references, MINUTES=1 or INPUTS=… each
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(TARGETS) $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES)) $(ARGS)
+
+mutate: .venv/.mutate ## change the code of loaders and parsers in many small ways and list the changes that no test notices
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m mutmut run $(ARGS)
+	$(BIN)/python -m mutmut results
 
 bench: .venv/.core ## measure speed: loading, training, prediction, grid search
 	for name in loading training prediction grid_search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -52,7 +67,7 @@ dist: .venv/.dist ## build wheel and sdist in dist/, and try the wheel in a fres
 	cd $$outside && venv/bin/python -I smoke.py && venv/bin/ferkit --version && venv/bin/ferkit --help
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-min demo dist docs/_build docs/auto_examples docs/generated .coverage*
+	rm -rf .venv .venv-min demo dist mutants docs/_build docs/auto_examples docs/generated .coverage*
 
 .venv/.core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -65,6 +80,10 @@ clean: ## remove the environments and everything that was built
 
 .venv/.test: .venv/.core
 	$(BIN)/pip install --quiet --editable '.[test,lint,tools]'
+	touch $@
+
+.venv/.mutate: .venv/.test
+	$(BIN)/pip install --quiet --editable '.[mutate]'
 	touch $@
 
 .venv/.dist:

@@ -21,7 +21,9 @@ CONTAINS = {
     "_images": "shapes and pixel ranges",
     "_files": "image files",
     "_metrics": "scores",
-    "_validation": "labels, probabilities",
+    "_held_out": "validation images",
+    "_targets": "labels, soft targets",
+    "_validation": "checks",
 }
 
 

@@ -14,6 +14,7 @@ from ferkit.display import AugmentationDisplay
 
 train = sample_faces(800, random_state=0)
 test = sample_faces(700, usage="PublicTest", random_state=0)
+y, y_test = train.target_names[train.target], test.target_names[test.target]
 
 # %%
 # The figure shows each change separately and all of them together.
@@ -34,7 +35,7 @@ AugmentationDisplay.from_estimator(
 # to the accuracy on unseen faces.
 for name, augment in {"without": None, "with": ImageAugmenter(rotation=5, translation=0.05)}.items():
     model = FERClassifier("cnn_small", augment=augment, max_epochs=20, batch_size=64, random_state=0)
-    model.fit(train.data, train.target)
-    print(f"{name:8} {model.score(train.data, train.target):.0%} of the training faces", end=", ")
-    print(f"{model.score(test.data, test.target):.0%} of unseen ones")
+    model.fit(train.data, y)
+    print(f"{name:8} {model.score(train.data, y):.0%} of the training faces", end=", ")
+    print(f"{model.score(test.data, y_test):.0%} of unseen ones")
 plt.show()

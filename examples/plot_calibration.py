@@ -17,8 +17,9 @@ from ferkit.datasets import sample_faces
 from ferkit.display import ReliabilityDisplay
 
 faces = sample_faces(1700, random_state=0)
-X, X_others, y, y_others = train_test_split(faces.data, faces.target, train_size=1200, random_state=0)
 test = sample_faces(1000, usage="PublicTest", random_state=0)
+y, y_test = faces.target_names[faces.target], test.target_names[test.target]
+X, X_others, y, y_others = train_test_split(faces.data, y, train_size=1200, random_state=0)
 model = FERClassifier("cnn_small", label_smoothing=0.3, max_epochs=12, batch_size=128, random_state=0)
 model.fit(X, y)
 
@@ -26,14 +27,14 @@ model.fit(X, y)
 # ``FrozenEstimator`` keeps the network unchanged, so only the calibration is fitted.
 calibrated = CalibratedClassifierCV(FrozenEstimator(model)).fit(X_others, y_others)
 for name, each in {"as trained": model, "calibrated": calibrated}.items():
-    report = evaluate(each, test.data, test.target)
+    report = evaluate(each, test.data, y_test)
     print(f"{name:10} accuracy {report.accuracy:.1%}, calibration error {report.calibration_error:.3f}")
 
 # %%
 # As trained, the network is underconfident: the accuracy is higher than the confidence.
-ReliabilityDisplay.from_estimator(model, test.data, test.target)
+ReliabilityDisplay.from_estimator(model, test.data, y_test)
 
 # %%
 # After calibration, confidence and accuracy are closer to each other.
-ReliabilityDisplay.from_estimator(calibrated, test.data, test.target)
+ReliabilityDisplay.from_estimator(calibrated, test.data, y_test)
 plt.show()

@@ -42,7 +42,7 @@ model = FERClassifier(
     early_stopping=8,
     callbacks=[Movement()],
     random_state=0,
-).fit(faces.data, faces.target)
+).fit(faces.data, faces.target_names[faces.target])
 print(f"stopped after {len(model.history_)} of 60 epochs")
 print("movement of the head:", [round(row["movement"], 2) for row in model.history_[1:]][:5], "…")
 

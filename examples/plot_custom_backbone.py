@@ -42,8 +42,8 @@ class Dilated(nn.Module):
 train = sample_faces(960, random_state=0)
 test = sample_faces(240, usage="PublicTest", random_state=0)
 model = FERClassifier(Dilated, backbone_params={"width": 32}, augment=None, lr=1e-2, max_epochs=10, batch_size=64)
-model.fit(train.data, train.target)
-print(f"{model.score(test.data, test.target):.0%} of unseen faces")
+model.fit(train.data, train.target_names[train.target])
+print(f"{model.score(test.data, test.target_names[test.target]):.0%} of unseen faces")
 
 # %%
 # Register the class with a name, a learning rate and a reference. It then works like all other backbones.

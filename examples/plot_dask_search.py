@@ -19,12 +19,13 @@ from ferkit import FERClassifier
 from ferkit.datasets import sample_faces
 
 faces = sample_faces(900, random_state=0)
+y = faces.target_names[faces.target]
 
 # %%
 # The faces and the rows of each fold are sent to every worker once. Every worker keeps its copy, so the search goes on
 # if a worker is lost.
 dask.config.set({"distributed.scheduler.active-memory-manager.start": False})
-splits = list(StratifiedKFold(3).split(faces.data, faces.target))
+splits = list(StratifiedKFold(3).split(faces.data, y))
 search = GridSearchCV(
     FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0),
     {"lr": [1e-3, 3e-3, 1e-2]},
@@ -35,9 +36,9 @@ if __name__ == "__main__":
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster),
-        joblib.parallel_backend("dask", scatter=[faces.data, faces.target, *chain(*splits)]),
+        joblib.parallel_backend("dask", scatter=[faces.data, y, *chain(*splits)]),
     ):
-        search.fit(faces.data, faces.target)
+        search.fit(faces.data, y)
     print(search.best_params_)
 
 # %%

@@ -16,6 +16,7 @@ from ferkit.datasets import sample_faces
 
 train = sample_faces(1600, random_state=0)
 test = sample_faces(400, usage="PublicTest", random_state=0)
+y, y_test = train.target_names[train.target], test.target_names[test.target]
 
 # %%
 # The members differ in network, input size or random seed.
@@ -34,9 +35,7 @@ models = {
     "voting": VotingClassifier(members, voting="soft"),
     "stacking": StackingClassifier(members, LogisticRegression(max_iter=1000), cv=3, stack_method="predict_proba"),
 }
-reports = {
-    name: evaluate(model.fit(train.data, train.target), test.data, test.target) for name, model in models.items()
-}
+reports = {name: evaluate(model.fit(train.data, y), test.data, y_test) for name, model in models.items()}
 for name, report in reports.items():
     print(f"{name:10} {report.accuracy:.1%}")
 

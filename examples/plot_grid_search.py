@@ -18,7 +18,7 @@ faces = sample_faces(1200, random_state=0)
 # %%
 model = FERClassifier("cnn_small", augment=ImageAugmenter(), max_epochs=8, batch_size=32, random_state=0)
 grid = {"lr": [1e-3, 3e-3, 1e-2], "augment__rotation": [0, 10, 30]}
-search = GridSearchCV(model, grid, cv=2).fit(faces.data, faces.target)
+search = GridSearchCV(model, grid, cv=2).fit(faces.data, faces.target_names[faces.target])
 print(search.best_params_)
 
 # %%

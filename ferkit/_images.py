@@ -94,7 +94,7 @@ def _is_checked(estimator, X):
 
 def _check_width(estimator, rows):
     """Say what to do with rows of another length. In a frame, scikit-learn names the columns that are missing."""
-    n_pixels, shape = estimator.n_features_in_, getattr(rows, "shape", ())
+    n_pixels, shape = estimator.n_features_in_, tuple(getattr(rows, "shape", ()))
     if shape == estimator.image_shape_[:2] != (1, n_pixels):
         raise ValueError(f"Expected a stack of images, got one image of shape {_text(shape)}: pass image[None].")
     if len(shape) == 2 and shape[0] and shape[1] != n_pixels and not hasattr(rows, "columns"):
@@ -160,7 +160,7 @@ def unpack(X):
 
 def _unpack_table(X, names):
     column = unpack(X[names[0]]) if len(names) == 1 else None
-    if isinstance(column, list) or np.ndim(column) > 1:
+    if isinstance(column, list) or (column is not None and np.ndim(column) > 1):
         return column
     if hasattr(X, "columns") and not hasattr(X, "column_names"):
         return X
@@ -439,7 +439,7 @@ def check_shape(image_shape):
 def check_size(size, name):
     """Return (height, width) of a parameter that is a pair, or an int for a square."""
     pair = (size, size) if isinstance(size, Integral) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
+    if len(pair) != 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in pair):
         raise ValueError(f"{name} must be a positive int or (height, width), got {size!r}.")
     return tuple(map(int, pair))
 
@@ -520,6 +520,6 @@ def number_rows(rows):
     -------
     numbers : ndarray of shape (n,) and dtype int64
     """
-    numbers = {}
+    numbers: dict[bytes, int] = {}
     digests = (blake2b(row, digest_size=16).digest() for row in rows)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)

@@ -23,7 +23,7 @@ def parse_pixels(rows, n_pixels, *, errors="raise"):
     Parameters
     ----------
     rows : list of str or of bytes, length n
-        The strings.
+        The strings. Or another sized object whose slices are such lists.
     n_pixels : int
         Number of values in each row.
     errors : {"raise", "drop"}, default="raise"
@@ -98,10 +98,10 @@ def _scan(rows, n_pixels):
     """Return the values as an array (len(rows), n_pixels), or None if anything is unusual."""
     try:
         # two blanks before the first value and one after the last
-        text = b" ".join((b" ", *rows, b"")) if isinstance(rows[0], bytes) else f"  {' '.join(rows)} ".encode("ascii")
+        joined = b" ".join((b" ", *rows, b"")) if isinstance(rows[0], bytes) else f"  {' '.join(rows)} ".encode("ascii")
     except (TypeError, UnicodeEncodeError):
         return None
-    text = np.frombuffer(text, np.uint8)
+    text = np.frombuffer(joined, np.uint8)
     digits = text - 48  # characters below "0" wrap around to more than 9
     is_digit = digits < 10
     plain = np.count_nonzero(is_digit) + np.count_nonzero(text == 32)
@@ -132,9 +132,10 @@ def _scan(rows, n_pixels):
 
 def common_count(rows, image_shape=None):
     """Return the most common number of values in the first rows that makes an image of `image_shape`, or a square."""
+    rows = rows[:_HEAD]
     if not rows:
         raise ValueError("Expected at least one row of pixel values, got none.")
-    lengths = (len(_split(row)) for row in rows[:_HEAD] if isinstance(row, (str, bytes)))
+    lengths = (len(_split(row)) for row in rows if isinstance(row, (str, bytes)))
     counts = Counter(length for length in lengths if length and _fits(length, image_shape))
     if not counts:
         try:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-__all__ = ["check_labels", "check_proba", "match_labels"]
+__all__ = ["check_labels", "check_proba"]
 
 
 def check_labels(y: ArrayLike, labels: Any, *same_length: Any) -> np.ndarray:
@@ -30,22 +30,3 @@ def check_proba(y_proba: ArrayLike, labels: Any) -> np.ndarray:
     if not ((y_proba >= 0) & (y_proba <= 1 + 1e-6)).all():  # rounding lets float32 exceed 1
         raise ValueError("Expected probabilities from 0 to 1, got other values: pass the output of predict_proba.")
     return y_proba
-
-
-def match_labels(names, target, classes):
-    """Return ``target``, positions in ``names`` or a share for each of them, as positions in or shares of ``classes``.
-
-    Names are those of validation labels, and all of them must be among ``classes``.
-    """
-    position = {label: column for column, label in enumerate(classes.tolist())}
-    if unknown := [name for name in names.tolist() if name not in position]:
-        raise ValueError(
-            f"Expected labels in y_val that are in y too, {classes.tolist()}, got {unknown}: use the same names in "
-            "both, and leave out images of other classes."
-        )
-    columns = np.array([position[name] for name in names.tolist()])
-    if target.ndim == 1:
-        return columns[target]
-    shares = np.zeros((len(target), len(classes)), dtype=target.dtype)
-    shares[:, columns] = target
-    return shares

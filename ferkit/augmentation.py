@@ -86,7 +86,8 @@ class ImageAugmenter(BaseSampler):
     >>> from ferkit import ImageAugmenter
     >>> from ferkit.datasets import make_faces
     >>> faces = make_faces(100, random_state=0)
-    >>> X_more, y_more = ImageAugmenter(n_copies=2, random_state=0).fit_resample(faces.data, faces.target)
+    >>> y = faces.target_names[faces.target]
+    >>> X_more, y_more = ImageAugmenter(n_copies=2, random_state=0).fit_resample(faces.data, y)
     >>> X_more.shape, X_more.dtype, y_more.shape
     ((300, 2304), dtype('uint8'), (300,))
     """

@@ -2,6 +2,7 @@
 
 import warnings
 from copy import copy, deepcopy
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from numbers import Integral, Real
@@ -15,22 +16,25 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer_names
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state, column_or_1d, compute_sample_weight
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from ._images import Images, check_images, match_range, number_rows, pixel_range
+from ._held_out import check_validation_source, hold_back
+from ._images import Images, check_images, match_range, pixel_range
 from ._metrics import score_probabilities
-from ._validation import check_labels, match_labels
+from ._targets import check_soft_targets, encode_labels, is_soft, match_labels, most_probable, weigh_rows
+from ._validation import check_labels
 from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
 from .training import (
+    DIVERGED,
     SCHEDULES,
     ImageSet,
     Processes,
     build_net,
+    open_checkpoint,
     resolve_batch_size,
     resolve_device,
     resolve_precision,
@@ -122,6 +126,10 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Maximum number of images per batch; the batches of an epoch have equal size. "auto" is the power of two near
         twice the square root of the number of training images, from 8 to 256, because few images need many small
         steps. At predict, "auto" is 256.
+    micro_batch_size : int or None, default=None
+        Maximum number of images that pass through the network at once in training, to need less memory. The gradients
+        of the parts of a batch are added up before each step. The steps stay the same, except that batch norm uses the
+        statistics of each part. None passes the whole batch. Not available with ``device="accelerate"``.
     optimizer : {"auto", "sgd", "adam", "adamw"}, default="auto"
         "auto" is the optimizer recommended for the backbone. "sgd" has Nesterov momentum 0.9.
     lr : float or "auto", default="auto"
@@ -181,6 +189,16 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         Determines weights, batches, augmentation and the validation split. Results repeat on the same machine with the
         same number of threads, in worker processes too. Fits in several threads of one process run one after the other,
         because they share PyTorch's random stream.
+    checkpoint : str or path, default=None
+        Directory in which `fit` saves the complete state of the training, in one file that no code runs from. If the
+        file exists, `fit` continues the training, and the result is the same as without an interruption: bit by bit on
+        a CPU with the same number of threads. Other parameters or data raise an error that lists the differences. The
+        result of a complete training is loaded without training again. Give each training its own directory, and
+        delete the file to start anew. The state of ``callbacks`` is not saved, except that of skorch's EarlyStopping,
+        EpochScoring and LRScheduler. Needs a single process.
+    checkpoint_every : int or timedelta, default=1
+        Number of epochs between checkpoints, or the time: ``timedelta(minutes=5)`` saves after the first epoch that
+        ends at least five minutes after the last checkpoint. Ctrl-C saves the last complete epoch in any case.
     verbose : int, default=0
         1 shows a progress bar over epochs and batches in a terminal, and one line per epoch elsewhere. If Python's
         logging is set up for level INFO, the logger "ferkit" gets these lines; otherwise they are printed.
@@ -259,6 +277,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "micro_batch_size": [Interval(Integral, 2, None, closed="left"), None],
         "optimizer": [StrOptions({"auto", *OPTIMIZERS})],
         "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [StrOptions({*SCHEDULES}), dict, callable, None],
@@ -274,6 +293,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
         "random_state": ["random_state"],
+        "checkpoint": [str, PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left"), timedelta],
         "verbose": ["verbose"],
     }
 
@@ -298,6 +319,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         validation_fraction=0,
         max_epochs=24,
         batch_size="auto",
+        micro_batch_size=None,
         optimizer="auto",
         lr="auto",
         lr_schedule="onecycle",
@@ -313,6 +335,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         device="auto",
         precision="auto",
         random_state=None,
+        checkpoint=None,
+        checkpoint_every=1,
         verbose=0,
     ):
         self.backbone = backbone
@@ -333,6 +357,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.validation_fraction = validation_fraction
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.micro_batch_size = micro_batch_size
         self.optimizer = optimizer
         self.lr = lr
         self.lr_schedule = lr_schedule
@@ -348,6 +373,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.precision = precision
         self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.verbose = verbose
 
     # torchvision's transforms have a `get_params` that is not scikit-learn's, which therefore must not call it
@@ -439,35 +466,46 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         ------
         ValueError
             If the images, labels or parameters are not usable, or if training diverges.
+            If training diverges or Ctrl-C interrupts it, the estimator keeps the weights of the last complete epoch.
+            If there is none, it is not fitted.
+        OSError
+            If ``checkpoint`` cannot be written to when training starts. Later, this gives a warning, and the training
+            goes on.
         KeyboardInterrupt
-            After Ctrl-C. The estimator keeps what it learned if at least one epoch was complete, and is not fitted
-            otherwise.
+            After Ctrl-C.
         """
         for fitted in ("net_", "history_", "best_epoch_"):
             self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
-        self._check_validation_source(X_val, y_val, sample_weight_val)
-        soft = _is_soft(y)
-        classes, target = _check_soft_targets(y) if soft else (np.empty(0), y)
-        rows, target, sample_weight = self._check_training_data(X, target, sample_weight, reset=True, soft=soft)
-        self.classes_, target = (classes, target) if soft else _encode_labels(target)
+        check_validation_source(self, X_val, y_val, sample_weight_val)
+        rows, self.classes_, target, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Expected at least two classes in y, got one class: {self.classes_[0]}.")
         self.pixel_range_ = pixel_range(rows)
         held_back = None if X_val is None else self._check_validation_data(X_val, y_val, sample_weight_val)
         seed, device = self._draw_seed(), resolve_device(self.device)
-        weight = self._weigh_rows(target, sample_weight)
+        weight = weigh_rows(target, self.classes_, self.class_weight, sample_weight)
         if weight is not None:
             weight /= weight.mean()
+        checkpoint = self._open_checkpoint(seed, device, rows, target, sample_weight, held_back or (None, None, None))
+        if checkpoint:
+            seed = checkpoint.head["seed"]
         if self.validation_fraction:
-            train, valid = self._split(rows, target, seed)
+            train, valid = hold_back(rows, target, self.validation_fraction, seed)
             held_back = rows.take(valid, axis=0), target[valid], None
             rows, target = rows.take(train, axis=0), target[train]
             weight = None if weight is None else weight[train]
-        valid, score = self._build_validation(*held_back, device) if held_back else (None, None)
+        valid, score = self._build_validation(*held_back, device=device) if held_back else (None, None)
         settings = self._resolve_settings()
         with seeded(seed, device):
             net = build_net(
-                settings, rows, self.image_shape_, len(self.classes_), weight=weight, valid=valid, score=score
+                settings,
+                rows,
+                self.image_shape_,
+                len(self.classes_),
+                weight=weight,
+                valid=valid,
+                score=score,
+                checkpoint=checkpoint,
             )
             steps = net.max_epochs * -(-len(rows) // resolve_batch_size(net.batch_size, len(rows)))
             if steps < _FEW_STEPS:
@@ -478,7 +516,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
                     stacklevel=2,
                 )
             self._train(net, rows, target, weight, seed)
-        return self._keep(net.end_schedule())
+        return self._keep(net.end_schedule(), checkpoint.explain() if checkpoint else "")
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -516,19 +554,20 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             )
         if first and classes is None:
             raise ValueError("Expected `classes` in the first call to partial_fit, got None: pass all labels.")
-        rows, labels, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
+        y = column_or_1d(y, warn=True)
+        rows, names, target, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
         classes = np.unique(np.asarray(self.classes_ if classes is None else classes))
         if not first and not np.array_equal(classes, self.classes_):
             raise ValueError(f"Expected the classes of the first call, {self.classes_}, got classes={classes}.")
-        unknown = np.setdiff1d(labels, classes)
+        unknown = np.setdiff1d(names, classes)
         if len(unknown):
             raise ValueError(f"Expected labels in y that are among the classes {classes}, got {unknown}.")
         if first:
             self.classes_, self.pixel_range_ = classes, pixel_range(rows)
         else:
             rows = match_range(rows, self.pixel_range_)
-        target = np.searchsorted(self.classes_, labels)
-        weight = self._weigh_rows(target, sample_weight)
+        target = np.searchsorted(self.classes_, names)[target]
+        weight = weigh_rows(target, self.classes_, self.class_weight, sample_weight)
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
             if first:
@@ -540,66 +579,51 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             net.max_epochs, net.ema_decay = 1, None
             try:
                 self._train(net, rows, target, weight, seed)
-                if net.interrupted_:
-                    raise KeyboardInterrupt
+                if net.stopped_by_:
+                    raise net.stopped_by_(DIVERGED)
             except BaseException:
                 if state is not None:
                     net.set_state(state)
                 raise
         return self._keep(net)
 
-    def _check_training_data(self, X, y, sample_weight, *, reset, soft=False):
+    def _check_training_data(self, X, y, sample_weight, *, reset):
+        """Return rows, classes, targets as positions in or shares of the classes, and weights or None.
+
+        Images of weight 0 are left out, and with them the classes of which there are no others.
+        """
+        soft = is_soft(y)
+        classes, y = check_soft_targets(y) if soft else (None, y)
         rows, _ = check_images(self, X, reset=reset, lazy=True)
         if not soft:
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
         check_consistent_length(rows, y)
-        if sample_weight is None:
-            return rows, y, None
-        sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
-        used = sample_weight > 0
-        if not used.any():  # scikit-learn before 1.9 accepts this
-            raise ValueError("Expected a non-zero weight in `sample_weight`, got zeros: pass None for equal ones.")
-        if used.all():
-            return rows, y, sample_weight
-        return rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
-
-    def _check_validation_source(self, X_val, y_val, sample_weight_val):
-        """Raise unless there is at most one source of validation images, and one if a parameter needs them."""
-        if X_val is None:
-            if y_val is not None or sample_weight_val is not None:
-                raise ValueError("Expected X_val with y_val and sample_weight_val, got no X_val: pass the images too.")
-            needs = next((name for name in ("early_stopping", "keep_best") if getattr(self, name)), None)
-            if needs and not self.validation_fraction:
-                raise ValueError(
-                    f"Expected validation images for {needs}={getattr(self, needs)}, got none: pass "
-                    "validation_fraction=0.1, or X_val and y_val to fit."
-                )
-        elif y_val is None:
-            raise ValueError("Expected y_val with X_val, got None: pass the labels of the validation images.")
-        elif self.validation_fraction:
-            raise ValueError(
-                f"Expected one source of validation images, got X_val and validation_fraction="
-                f"{self.validation_fraction}: set validation_fraction=0 to validate on X_val."
-            )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+            used = sample_weight > 0
+            if not used.any():  # scikit-learn before 1.9 accepts this
+                raise ValueError("Expected a non-zero weight in `sample_weight`, got zeros: pass None for equal ones.")
+            if not used.all():
+                rows, y, sample_weight = rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
+        if not soft:
+            classes, y = encode_labels(y)
+        return rows, classes, y, sample_weight
 
     def _check_validation_data(self, X, y, sample_weight):
         """Return validation images, their targets as positions in or shares of ``classes_``, and weights or None."""
-        soft = _is_soft(y)
         try:
-            names, target = _check_soft_targets(y) if soft else (np.empty(0), y)
-            rows, target, weight = self._check_training_data(X, target, sample_weight, reset=False, soft=soft)
+            rows, names, target, weight = self._check_training_data(X, y, sample_weight, reset=False)
         except ValueError as error:
             raise ValueError(
                 f"The validation data are not usable: {error} In a pipeline, X_val must be transformed like X, for "
                 "instance by pipeline[:-1].transform(X_val)."
             ) from error
-        names, target = (names, target) if soft else _encode_labels(target)
         if weight is not None:
             weight = (weight / weight.mean()).astype(np.float32)
         return match_range(rows, self.pixel_range_), match_labels(names, target, self.classes_), weight
 
-    def _build_validation(self, rows, y, weight, device):
+    def _build_validation(self, rows, y, weight, *, device):
         """Return validation images as a set, and the function that scores their probabilities, or None."""
         score = None
         if self.scoring not in ("accuracy", "loss"):
@@ -607,39 +631,27 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             score = partial(score_probabilities, self.scoring, rows, labels, weight, self.classes_)
         return ImageSet.from_rows(rows, self.image_shape_, y, weight, device=device), score
 
-    def _weigh_rows(self, y, sample_weight):
-        """Return sample and class weights as one weight per row, or None."""
-        if self.class_weight is None and sample_weight is None:
-            return None
-        weight = 1.0 if sample_weight is None else sample_weight
-        if self.class_weight is not None:
-            weight = weight * _class_weights(self.class_weight, self.classes_, y)
-        if not weight.any():
-            raise ValueError("Expected a class_weight above 0 for a class in y, got 0 for all: pass None.")
-        if not weight.max() < np.finfo(np.float32).max:
-            raise ValueError(
-                f"Expected weights that float32 can hold, got {weight.max():g}: divide them by their mean."
-            )
-        return weight.astype(np.float32)
-
     def _draw_seed(self):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         return Processes().agree(seed) if self.device == "accelerate" else seed
 
-    def _split(self, rows, y, seed):
-        """Return the rows to train on and to hold back. Copies of one image stay together."""
-        y = y if y.ndim == 1 else y.argmax(axis=1)
-        group = number_rows(rows if isinstance(rows, np.ndarray) else rows.identities())
-        first = np.unique(group, return_index=True)[1]
-        try:
-            parts = train_test_split(
-                np.arange(len(first)), test_size=self.validation_fraction, stratify=y[first], random_state=seed
+    def _open_checkpoint(self, seed, device, rows, y, weight, held_back):
+        """Return the checkpoint of this training, or None."""
+        if self.checkpoint is None:
+            return None
+        if self.device == "accelerate":
+            raise ValueError(
+                'Expected a training in one process for `checkpoint`, got device="accelerate": pass checkpoint=None or '
+                'device="auto".'
             )
-        except ValueError as error:
-            raise ValueError(f"validation_fraction={self.validation_fraction} can't be held back: {error}") from error
-        if len(first) == len(rows):
-            return parts
-        return [np.flatnonzero(np.isin(group, part)) for part in parts]
+        excluded = ("checkpoint", "checkpoint_every", "device", "precision", "verbose")
+        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in excluded}
+        settings["device"] = torch.device(device).type
+        settings["precision"] = str(resolve_precision(self.precision, device)).removeprefix("torch.")
+        settings["classes"] = self.classes_.tolist()
+        names = ("X", "y", "sample_weight", "X_val", "y_val", "sample_weight_val")
+        data = dict(zip(names, (rows, y, weight, *held_back), strict=True))
+        return open_checkpoint(self.checkpoint, self.checkpoint_every, seed=seed, settings=settings, data=data)
 
     def _resolve_settings(self, **changes):
         """Resolve "auto" in all parameters, and note the values in fitted attributes."""
@@ -657,20 +669,23 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             net.partial_fit(ImageSet.from_rows(rows, self.image_shape_, y, weight, device=net.device))
             if net.processes:
                 net.processes.send([*net.module_.parameters(), *net.module_.buffers()])
-            net.check_weights()
             self.batch_size_ = resolve_batch_size(net.batch_size, len(rows))
         finally:
             if progress:
                 progress.stop()
             net.release()
 
-    def _keep(self, net):
+    def _keep(self, net, advice=""):
         """Store a trained net. Until this call, the estimator is unchanged."""
         self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
-        if net.interrupted_:
-            raise KeyboardInterrupt
+        epochs = f"{len(self.history_)} of {net.max_epochs}"
+        kept = f"The estimator keeps the weights of epoch {self.best_epoch_ or len(self.history_)}."
+        if net.stopped_by_ is KeyboardInterrupt:
+            raise KeyboardInterrupt(f"Training was interrupted after epoch {epochs}. {kept} {advice}".rstrip())
+        if net.stopped_by_:
+            raise ValueError(f"{DIVERGED} This was after epoch {epochs}. {kept}")
         return self
 
     # predicting
@@ -772,7 +787,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         -------
         float
         """
-        if _is_soft(y):
+        if is_soft(y):
             y = check_labels(most_probable(y), self.classes_)
         return super().score(X, y, sample_weight)
 
@@ -793,66 +808,6 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return hasattr(self, "net_")
 
 
-_MULTI_LABEL = (
-    "Expected one label per image or the share of each class, got several labels per image: train one network per "
-    "class with sklearn.multiclass.OneVsRestClassifier(FERClassifier()), or divide each row of 0 and 1 by its sum."
-)
-
-
-def _is_soft(y):
-    try:
-        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
-    except ValueError as error:  # lists of different lengths
-        raise ValueError(_MULTI_LABEL) from error
-    return len(shape) == 2 and shape[1] > 1
-
-
-def _encode_labels(y):
-    """Return (classes, index of each label in classes)."""
-    try:
-        return np.unique(y, return_inverse=True)
-    except TypeError as error:
-        raise ValueError(
-            f"Expected labels of one type in y, got several ({error}): use only strings or only numbers."
-        ) from error
-
-
-def _check_soft_targets(y):
-    """Return (classes, shares as float32) of soft targets."""
-    classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
-    y = check_array(y, dtype=np.float32, input_name="y")
-    if np.isin(y, (0, 1)).all() and (y.sum(axis=1) != 1).any():
-        raise ValueError(_MULTI_LABEL)
-    if y.min() < 0 or np.abs(y.sum(axis=1) - 1).max() > 1e-3:
-        row = int(np.argmax((y.min(axis=1) < 0) | (np.abs(y.sum(axis=1) - 1) > 1e-3)))
-        raise ValueError(
-            f"Expected soft targets from 0 to 1 with a sum of 1 in each row, got {y[row]} in row {row}: divide each "
-            "row by its sum."
-        )
-    return classes, y
-
-
-def most_probable(y: ArrayLike) -> ArrayLike:
-    """Return the labels: ``y`` itself, or the first of the most probable classes of each soft target."""
-    if not _is_soft(y):
-        return y
-    classes, shares = _check_soft_targets(y)
-    return classes[shares.argmax(axis=1)]
-
-
-def _class_weights(class_weight, classes, y):
-    """Return the weight of each row by its class, or by the classes of its soft target."""
-    if y.ndim == 1:
-        return compute_sample_weight(class_weight, classes[y])
-    if class_weight == "balanced":
-        counts = y.sum(axis=0, dtype=np.float64)
-        occurs = counts > 0
-        return y[:, occurs] @ (len(y) / (occurs.sum() * counts[occurs]))
-    if unknown := [label for label in class_weight if label not in classes.tolist()]:
-        raise ValueError(f"Expected labels in class_weight among the classes {classes.tolist()}, got {unknown}.")
-    return y @ np.array([class_weight.get(label, 1) for label in classes.tolist()])
-
-
 def _epoch(row):
     keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
     known = {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys}
@@ -860,6 +815,6 @@ def _epoch(row):
     recorded = {
         key: float(value)
         for key, value in row.items()
-        if isinstance(value, Real) and not isinstance(value, bool) and key not in skorchs and key[:6] != "event_"
+        if not isinstance(value, bool) and isinstance(value, Real) and key not in skorchs and key[:6] != "event_"
     }
     return known | {"epoch": row["epoch"]} | recorded

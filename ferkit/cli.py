@@ -30,11 +30,13 @@ app = typer.Typer(
     "traceback of an error.",
 )
 
+DRAWN = "5,000 drawn faces"
+
 TestData = Annotated[Path, Argument(help="CSV file, archive or image folder.")]
 _MODELS = "fer2013-small, a run, a .ferkit file, or a .joblib file, which can run code"
 Model = Annotated[str, Argument(help=f"The model: {_MODELS}.")]
 Out = Annotated[Path, Option("--out", file_okay=False, help="Directory for models, reports, figures, settings.")]
-Force = Annotated[bool, Option("--force", help="Overwrite an existing run.")]
+Force = Annotated[bool, Option("--force", help="Overwrite an existing run, or discard an unfinished training.")]
 Drop = Annotated[bool, Option("--drop-errors", help="Skip invalid rows and unreadable images.")]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
@@ -67,7 +69,11 @@ class Training:
     more: Annotated[
         list[str] | None,
         Option(
-            "--set", metavar="NAME=VALUE", help="Any other parameter of FERClassifier, such as --set lr_schedule=null."
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other parameter of FERClassifier, such as --set lr_schedule=null. The parameters keep_best, "
+            "early_stopping and lr_schedule=plateau select on the test images, which makes the score too high; with "
+            "--validation they select on training images.",
         ),
     ] = None
     drop_errors: Drop = False
@@ -109,8 +115,8 @@ class Training:
         """Return faces and the name of the data."""
         if self.data is not None:
             return _load(self.data, self.drop_errors), str(self.data)
-        typer.echo("Using 5,000 drawn faces. For real ones: ferkit train fer2013.csv")
-        return ferkit.datasets.make_faces(5000, proportions="fer2013", random_state=0), "5,000 drawn faces"
+        typer.echo(f"Using {DRAWN}. For real ones: ferkit train fer2013.csv")
+        return ferkit.datasets.make_faces(5000, proportions="fer2013", random_state=0), DRAWN
 
 
 def _with_shared_options(command):
@@ -168,10 +174,24 @@ def _options(
 @_with_shared_options
 def train(
     options: Training,
+    context: typer.Context,
     out_dir: Out = Path("run"),
     backbone: Annotated[str, Option(help="Network to train; `ferkit backbones` lists them.")] = "cnn",
+    resume: Annotated[
+        Path | None,
+        Option(
+            metavar="RUN",
+            exists=True,
+            file_okay=False,
+            help="Continue the training in this directory that was stopped. Its options and data are used again; give "
+            "DATA if the data have moved.",
+        ),
+    ] = None,
 ) -> None:
     """Train on the Training images and report on PublicTest, Validation, Test, or a held-out tenth of Training."""
+    if resume:
+        _resume(options, context, resume)
+        return
     model = options.build(backbone)
     _check_overwrite(out_dir, options.force)
     faces, name = options.load()
@@ -200,14 +220,15 @@ def compare(
             if (run := ferkit.runs.Run.read(folder)).matches(model, name):
                 skipped += [folder] if run.is_finished else []
                 continue
-        _check_overwrite(folder, options.force)
+        if not ferkit.runs.can_resume(folder, model, name):
+            _check_overwrite(folder, options.force)
     try:
         for folder, model in models.items():
             if folder in skipped:
                 typer.echo(f"{folder} is already trained.")
                 continue
             try:
-                _train(model, faces, name, folder)
+                _train(model, faces, name, folder, resume=ferkit.runs.can_resume(folder, model, name))
             except Exception as error:  # such as a network too deep for the images; the others can still be trained
                 failed.append(folder)
                 _print_error(error, f"{folder}: ")
@@ -357,9 +378,11 @@ def _as_bad_usage(parameter):
 
 
 def _check_overwrite(out_dir, force):
-    if ferkit.runs.find_model(out_dir).exists() and not force:
+    found = ferkit.runs.find_training(out_dir)
+    if found and not force:
+        more = f" To continue the training: ferkit train --resume {out_dir}" if "unfinished" in found else ""
         raise typer.BadParameter(
-            f"{out_dir} already contains a run: choose another directory, or add --force.", param_hint="--out"
+            f"{out_dir} already contains {found}: choose another directory, or add --force.{more}", param_hint="--out"
         )
 
 
@@ -378,16 +401,37 @@ def _load(data, drop_errors, usage=None):
     return ferkit.datasets.load_fer2013(data, usage=usage, errors="drop" if drop_errors else "raise", verbose=1)
 
 
-def _train(model, faces, name, out_dir):
+def _resume(options, context, path):
+    """Continue an unfinished training."""
+    known = ("resume", "data", "drop_errors")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name)
+        if parameter.name not in known and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"--resume uses the options of the run: leave {parameter.opts[0]} out.")
+    with _as_bad_usage("--resume"):
+        model, name = ferkit.runs.read_unfinished(path)
+    if options.data is None and name != DRAWN:
+        if name is None or not Path(name).exists():
+            raise typer.BadParameter(f"Expected the data of the run, got no file {name}: add DATA, their path.")
+        options.data = Path(name)
+    faces, _ = options.load()
+    _train(model.set_params(verbose=1), faces, name, path, resume=True)
+
+
+def _train(model, faces, name, out_dir, resume=False):
     """Train into a directory and print the result."""
     train, test, tested_on = ferkit.runs.split_rows(faces)
     with _as_bad_usage("--out"):
         ferkit.runs.make_directory(out_dir)
     typer.echo(f"Training {model.backbone} on {len(train):,} images, testing on {len(test):,} ({tested_on}).")
     try:
-        run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True)
+        run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True, resume=resume)
     except KeyboardInterrupt:
-        if not getattr(model, "history_", None) or (run := ferkit.runs.Run.read(out_dir)).reports is None:
+        if ferkit.runs.find_training(out_dir) == "an unfinished training":
+            typer.echo(f"Training was interrupted. To continue: ferkit train --resume {out_dir}")
+        if not getattr(model, "history_", None) or not (out_dir / ferkit.runs.SETTINGS).exists():
+            raise
+        if (run := ferkit.runs.Run.read(out_dir)).is_finished:  # an earlier one, which is kept
             raise
         typer.echo(f"Interrupted after {len(model.history_)} epochs: the model so far is saved and scored.")
     model_path, report_path = ferkit.runs.find_model(out_dir), out_dir / "report.html"

@@ -7,9 +7,12 @@ the format of skops, which `load` only reads if they are trusted.
 
 import json
 import math
+import os
 import re
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
@@ -26,7 +29,7 @@ from safetensors.torch import save as save_tensors
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
-from ._files import read_stored_zip, write_atomically
+from ._files import is_file, read_stored_zip, write_atomically
 from .augmentation import resolve_augment
 from .backbones import list_backbones
 from .classifier import FERClassifier
@@ -38,9 +41,13 @@ FORMAT = 1  # of this version; older ones can be read
 _OBJECTS, _TENSORS, _CARD = "ferkit.json", "weights.safetensors", "README.md"
 _PACKAGES = ("ferkit", "torch", "scikit-learn", "imbalanced-learn", "numpy")
 _LARGEST = 4096  # pixels per side; no image of a face needs more, and a file must not ask for all of the memory
+_LONGEST = 2**24  # bytes of JSON; decoding takes up to 50 times as many
+_LONGEST_TEXT = 2**28  # bytes of all text arrays, which can be the square of what they take in the file
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # codes that a terminal may obey
 
 # Loading imports only these modules and builds only objects of these classes; `trusted` adds to the list. Predictions
-# of these classes run no compiled code that relies on consistent arrays, as trees, libsvm and nearest neighbors do.
+# of these classes run no compiled code that relies on consistent arrays, as trees, libsvm, nearest neighbors and
+# OneHotEncoder do, and call no function that a file can choose.
 _CLASSES = {
     "ferkit": ("FERClassifier", "ImageAugmenter", "ImageNormalizer", "ImageResizer", "NetworkFeatures", "PixelParser"),
     "imblearn.pipeline": ("Pipeline",),
@@ -53,7 +60,9 @@ _CLASSES = {
         "InstanceHardnessThreshold", "NearMiss", "NeighbourhoodCleaningRule", "OneSidedSelection",
         "RandomUnderSampler", "RepeatedEditedNearestNeighbours", "TomekLinks",
     ),
-    "sklearn.calibration": ("CalibratedClassifierCV", "_CalibratedClassifier", "_SigmoidCalibration"),
+    "sklearn.calibration": (
+        "CalibratedClassifierCV", "_CalibratedClassifier", "_SigmoidCalibration", "_TemperatureScaling"
+    ),
     "sklearn.compose": ("ColumnTransformer",),
     "sklearn.decomposition": ("FactorAnalysis", "FastICA", "IncrementalPCA", "PCA", "TruncatedSVD"),
     "sklearn.discriminant_analysis": ("LinearDiscriminantAnalysis", "QuadraticDiscriminantAnalysis"),
@@ -61,7 +70,6 @@ _CLASSES = {
     "sklearn.ensemble": ("BaggingClassifier", "StackingClassifier", "VotingClassifier"),
     "sklearn.feature_selection": ("SelectKBest", "SelectPercentile", "VarianceThreshold"),
     "sklearn.frozen": ("FrozenEstimator",),
-    "sklearn.impute": ("SimpleImputer",),
     "sklearn.kernel_approximation": ("Nystroem", "RBFSampler"),
     "sklearn.linear_model": (
         "LogisticRegression", "LogisticRegressionCV", "RidgeClassifier", "RidgeClassifierCV"
@@ -71,8 +79,7 @@ _CLASSES = {
     "sklearn.pipeline": ("FeatureUnion", "Pipeline"),
     "sklearn.preprocessing": (
         "Binarizer", "FunctionTransformer", "LabelBinarizer", "LabelEncoder", "MaxAbsScaler", "MinMaxScaler",
-        "Normalizer", "OneHotEncoder", "OrdinalEncoder", "PolynomialFeatures", "PowerTransformer",
-        "QuantileTransformer", "RobustScaler", "StandardScaler",
+        "Normalizer", "PowerTransformer", "QuantileTransformer", "RobustScaler", "StandardScaler",
     ),
     "sklearn.svm": ("LinearSVC",),
 }  # fmt: skip
@@ -87,8 +94,8 @@ def save(model: BaseEstimator, path: str | PathLike, *, card: str = "", half: bo
     imbalanced-learn, fitted or not. The file is about as large as the weights. It is written completely or not at all.
 
     Samplers are saved without the images that they have seen, and networks without the momenta of their optimizer.
-    Other third-party estimators, as well as trees, nearest neighbors and `SVC`, are saved with skops. `load` then needs
-    their names in `trusted`.
+    Other third-party estimators, as well as trees, nearest neighbors, `SVC`, encoders and functions, are saved with
+    skops. `load` then needs their names in `trusted`.
 
     Parameters
     ----------
@@ -160,8 +167,9 @@ def to_bytes(model: BaseEstimator, card: str = "", half: bool = False) -> bytes:
 def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
     """Load a model from a file that `save` has written.
 
-    The file may come from anybody: loading it runs no code from the file, and imports only modules on a fixed list. It
-    can still predict nonsense, or use much time and memory to predict.
+    The file may come from anybody: loading it runs no code from the file, and imports only modules on a fixed list. The
+    model can still predict nonsense, or use much time and memory to predict. ``n_jobs`` of its parts is reduced to the
+    number of CPUs.
 
     Parameters
     ----------
@@ -169,7 +177,8 @@ def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
         The file.
     trusted : list of str, default=()
         Names of further classes and functions that may be imported and called, such as ``"sklearn.svm.SVC"``, and of
-        backbones that may get text arguments, such as ``"timm/resnet18"``. Only trust names that you know.
+        backbones that may get text arguments, such as ``"timm/resnet18"``. Only trust names that you know, and only in
+        files of people you trust: arrays that do not fit each other can crash compiled code, such as that of ``SVC``.
 
     Returns
     -------
@@ -220,12 +229,13 @@ def from_bytes(content: bytes, name: str = "the file", trusted: Iterable[str] = 
             raise ValueError(f"it contains a {type(model).__name__} in place of a model")
         return model
     except _FileError as error:
-        raise error.kind(f"{name} can't be loaded: {error}") from error.__cause__
-    except (OSError, ImportError):
+        raise error.kind(f"{name} can't be loaded: {_plain(error)}") from error.__cause__
+    except ImportError:
         raise
     except (Exception, RecursionError) as error:  # a damaged file can fail anywhere
         raise ValueError(
-            f"Expected a file that ferkit.save has written, got {name}, which is damaged or of another kind: {error}"
+            f"Expected a file that ferkit.save has written, got {name}, which is damaged or of another kind: "
+            f"{_plain(error)}"
         ) from error
 
 
@@ -258,9 +268,14 @@ def read_card(path: str | PathLike) -> str:
     """
     path = Path(path)
     try:
-        return read_stored_zip(path.read_bytes())[_CARD].decode()
+        return _CONTROL.sub("?", read_stored_zip(path.read_bytes())[_CARD].decode())
     except (zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise ValueError(f"Expected a file that ferkit.save has written, got {path}: {error}") from error
+        raise ValueError(f"Expected a file that ferkit.save has written, got {path}: {_plain(error)}") from error
+
+
+def _plain(error):
+    """Return the message of an error without the control codes that a file may have put into it, and not too long."""
+    return _CONTROL.sub("?", str(error))[:2000]
 
 
 class _FileError(Exception):
@@ -288,7 +303,9 @@ class _Writer:
     def encode(self, value: Any, place: str) -> Any:
         """Return the JSON value of an object; ``place`` is an expression for it, for errors and names of tensors."""
         kind = type(value)
-        if value is None or kind in (bool, int, str):
+        if kind is str:
+            return _check_text(value, place)
+        if value is None or kind in (bool, int):
             return value
         if kind is float:
             return value if math.isfinite(value) else {"float": repr(value)}
@@ -299,20 +316,20 @@ class _Writer:
         if kind in (dict, Bunch):
             pairs = [[self.encode(key, place), self.encode(part, f"{place}[{key!r}]")] for key, part in value.items()]
             return {kind.__name__.lower(): pairs}
+        if kind is timedelta:
+            return {"timedelta": value.total_seconds()}
         if kind is slice:
             return {"slice": self.encode([value.start, value.stop, value.step], place)}
-        if isinstance(value, np.generic) and value.dtype.kind in "biufU":
+        if isinstance(value, np.generic) and value.dtype.kind in "biufU" and not isinstance(value, np.longdouble):
             return {"scalar": [value.dtype.str, self.encode(value.item(), place)]}
         if isinstance(value, (np.ndarray, torch.Tensor)):
             return self._once(value, lambda: self._encode_array(value, place))
-        if isinstance(value, np.dtype):
+        if isinstance(value, np.dtype) and value.kind in "biufO":
             return {"dtype": value.str}
-        if kind is type and issubclass(value, np.generic):
+        if kind is type and issubclass(value, np.generic) and np.dtype(value).kind in "biufO":
             return {"type": np.dtype(value).str}
         if kind is np.random.RandomState:
             return {"randomstate": self.encode(value.get_state(legacy=False), place)}
-        if isinstance(value, PurePath):
-            return {"path": str(value)}
         if isinstance(value, BaseEstimator) or _is_listed(_CLASSES, _name(kind)):
             return self._once(value, lambda: self._encode_object(value, place))
         if isinstance(value, (type, FunctionType)) or type(value).__name__ == "ArrayFunctionDispatcher":
@@ -341,7 +358,7 @@ class _Writer:
     def _encode_object(self, value, place):
         name = _name(type(value))
         entry = {"class": name}
-        if not _is_listed(_CLASSES, name):
+        if not _is_listed(_CLASSES, name) or _needs_trust(value):
             entry["skops"] = f"{len(self.objects)}.skops"
             self.members[entry["skops"]] = _dump_by_skops(value, place)
         elif name.startswith("imblearn.") and hasattr(value, "fit_resample"):
@@ -368,13 +385,39 @@ class _Writer:
         return {"object": len(self.objects) - 1}
 
     def _encode_weights(self, state, place):
-        if self.half:
-            state = {name: part.half() if part.is_floating_point() else part for name, part in state.items()}
-        return {name: self.encode(tensor, f"{place}.network_.{name}")["tensor"] for name, tensor in state.items()}
+        for name, tensor in state.items():
+            half = self.half and tensor.is_floating_point()
+            self._encode_array(tensor.half() if half else tensor, f"{place}.network_.{name}")
+        return place
 
     def _encode_params(self, value, place):
         params = value.get_params(deep=False)
-        return {name: self.encode(part, f"{place}.{name}") for name, part in params.items()}
+        return {
+            name: {"path": str(part)} if isinstance(part, PurePath) else self.encode(part, f"{place}.{name}")
+            for name, part in params.items()
+        }
+
+
+def _check_text(text, place):
+    """Return a text unless it could be the name of an image, which a network would read, or control a terminal."""
+    if is_file(text) or _CONTROL.search(text):
+        raise TypeError(
+            f"Expected text that is no name of an image and has no control characters, got {text[:100]!r} at {place}: "
+            "rename it."
+        )
+    return text
+
+
+def _needs_trust(value):
+    """Return whether an estimator on the list can do harm: call functions, or fill a sparse matrix out of bounds."""
+    kind = type(value).__name__
+    if kind == "FunctionTransformer":  # without functions, it is the "passthrough" of a fitted ColumnTransformer
+        return value.func is not None or value.inverse_func is not None
+    if kind == "OneVsRestClassifier" and hasattr(value, "estimators_"):
+        is_multiclass = value.label_binarizer_.y_type_ == "multiclass"
+        # scikit-learn does not check the number of predictions of others
+        return not (is_multiclass or all(type(estimator) is FERClassifier for estimator in value.estimators_))
+    return False
 
 
 def _unsupported(value, place):
@@ -452,6 +495,8 @@ def _write_card(model, card):
 
 
 def _read_json(content):
+    if len(content) > _LONGEST:
+        raise ValueError(f"its {_OBJECTS} is larger than {_LONGEST:,} bytes")
     written = json.loads(content)
     if not isinstance(written, dict) or type(written.get("format")) is not int:
         raise ValueError(f"its {_OBJECTS} has no format number")
@@ -464,27 +509,35 @@ def _read_json(content):
     return written
 
 
-def _find_names(value: Any) -> Iterator[str]:
-    """Yield the names of all classes and functions in an encoded value."""
-    if isinstance(value, dict):
-        yield from (value[tag] for tag in ("class", "name") if isinstance(value.get(tag), str))
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
-            yield from _find_names(part)
+def _find_names(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the kind ("class" or "name" of a function) and the name of all objects in an encoded value."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            yield from ((tag, value[tag]) for tag in ("class", "name") if isinstance(value.get(tag), str))
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
 
 
 class _Reader:
     """Decode what a `_Writer` has encoded."""
 
     def __init__(self, tensors, members, trusted):
-        self.tensors, self.members, self.trusted, self.objects = tensors, members, trusted, []
+        self.tensors, self.members, self.trusted, self.objects, self.text_bytes = tensors, members, trusted, [], 0
+        # of each network, to be used once: a file must not ask for many copies of its weights
+        self.weights: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+        for stored, tensor in tensors.items():
+            place, found, name = stored.partition(".network_.")
+            if found:
+                self.weights[place][name] = tensor
 
     def read(self, written: dict) -> Any:
         unknown = sorted(
             name
-            for name in set(_find_names([written["objects"], written["model"]]))
-            if name not in self.trusted and not _is_listed(_CLASSES, name) and not _is_listed(_FUNCTIONS, name)
+            for tag, name in set(_find_names([written["objects"], written["model"]]))
+            if name not in self.trusted and not _is_listed(_CLASSES if tag == "class" else _FUNCTIONS, name)
         )
         if unknown:
             raise _FileError(
@@ -500,6 +553,8 @@ class _Reader:
     def decode(self, code: Any) -> Any:
         if isinstance(code, list):
             return [self.decode(part) for part in code]
+        if isinstance(code, str):
+            return _check_text(code, "a place in the file")
         if not isinstance(code, dict):
             return code
         ((tag, value),) = code.items()
@@ -512,10 +567,16 @@ class _Reader:
         return tuple(self.decode(parts))
 
     def _decode_dict(self, pairs):
-        return {self.decode(key): self.decode(part) for key, part in pairs}
+        decoded = {self.decode(key): self.decode(part) for key, part in pairs}
+        if is_file(decoded):
+            raise ValueError("it contains the path of an image")
+        return decoded
 
     def _decode_bunch(self, pairs):
         return Bunch(**self._decode_dict(pairs))
+
+    def _decode_timedelta(self, seconds):
+        return timedelta(seconds=seconds)
 
     def _decode_slice(self, parts):
         return slice(*self.decode(parts))
@@ -526,21 +587,27 @@ class _Reader:
         values = self.decode(code["values"])
         array = np.empty(len(values), dtype=object)
         array[:] = values
-        return (array.astype(str) if code["kind"] == "U" else array).reshape(code["shape"])
+        if code["kind"] == "U":
+            self.text_bytes += 4 * len(values) * max(map(len, values), default=0)
+            if self.text_bytes > _LONGEST_TEXT:
+                raise ValueError("it contains arrays of too long texts")
+            array = array.astype(str)
+        return array.reshape(code["shape"])
 
     def _decode_transposed(self, code):
         return self.decode(code).T
 
     def _decode_scalar(self, code):
         dtype, value = code
-        return self._decode_type(dtype)(self.decode(value))
+        value = self.decode(value)
+        return np.str_(value) if isinstance(value, str) else self._decode_type(dtype)(value)
 
     def _decode_tensor(self, name):
         return self.tensors[name]
 
     def _decode_dtype(self, text):
         dtype = np.dtype(text)
-        if dtype.kind not in "biufUO" or dtype.itemsize > 1000:
+        if dtype.kind not in "biufO":
             raise ValueError(f"it contains the unusual type {text}")
         return dtype
 
@@ -548,12 +615,11 @@ class _Reader:
         return self._decode_dtype(text).type
 
     def _decode_randomstate(self, state):
-        random_state = np.random.RandomState()
-        random_state.set_state(self.decode(state))
+        random_state, state = np.random.RandomState(), self.decode(state)
+        if not 0 <= state["state"]["pos"] <= len(state["state"]["key"]):  # NumPy would read other memory
+            raise ValueError("it contains a random state without end")
+        random_state.set_state(state)
         return random_state
-
-    def _decode_path(self, text):
-        return Path(text)
 
     def _decode_object(self, index):
         return self.objects[index]
@@ -564,39 +630,44 @@ class _Reader:
 
     def _build(self, entry):
         name = entry["class"]
-        if not _is_listed(_CLASSES, name):
+        if "skops" in entry:
             return self._load_by_skops(name, self.members[entry["skops"]])
+        if not _is_listed(_CLASSES, name):
+            raise ValueError(f"it contains {name} in another form than ferkit.save writes")
         kind = self._decode_name(name)
-        if "state" in entry:
-            value = kind.__new__(kind)
+        if "state" in entry and not name.startswith("ferkit."):
+            value, params = kind.__new__(kind), {}
             state = {attribute: self.decode(code) for attribute, code in entry["state"].items()}
-            value.__setstate__(state) if hasattr(value, "__setstate__") else vars(value).update(state)
-            return value
-        value = kind(**{parameter: self.decode(code) for parameter, code in entry["params"].items()})
+        else:
+            params = {
+                parameter: Path(code["path"]) if isinstance(code, dict) and "path" in code else self.decode(code)
+                for parameter, code in entry["params"].items()
+            }
+            value = kind(**params)
+            state = {attribute: self.decode(code) for attribute, code in entry.get("fitted", {}).items()}
+        for attribute in state:
+            if hasattr(kind, attribute) or attribute in (*params, *_REBUILT) or attribute.startswith("__"):
+                raise ValueError(f"it sets the attribute {attribute}")
+        value.__setstate__(state) if hasattr(value, "__setstate__") else vars(value).update(state)
+        _check_attributes(value)
         if name.startswith("ferkit."):
             value._validate_params()
-        for attribute, code in entry.get("fitted", {}).items():
-            if hasattr(kind, attribute) or attribute in entry["params"] or attribute.startswith("__"):
-                raise ValueError(f"it sets the attribute {attribute}")
-            setattr(value, attribute, self.decode(code))
         if "net" in entry:
             value.augment_ = resolve_augment(value.augment, value.pixel_range_)
             described = self.decode(entry["net"])
             self._check_network(described["module"], value)
-            value.net_ = rebuild_net(described, self._find_weights(entry), value.augment_, value.history_)
             if len(value.classes_) != described["module"]["arguments"]["num_classes"]:
                 raise ValueError("it has another number of classes than its network")
+            value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
         elif "weights" in entry:
             self._check_network(value._described, value)
-            value.network_ = rebuild_module(value._described, self._find_weights(entry), entry["head"])
+            value.network_ = rebuild_module(value._described, self.weights.pop(entry["weights"]), entry["head"])
         return value
-
-    def _find_weights(self, entry):
-        return {name: self.tensors[stored] for name, stored in entry["weights"].items()}
 
     def _check_network(self, described, value):
         """Raise unless the images are of a usual size, and the network can be built without reading other files."""
-        shape, size = value.image_shape_, np.ravel(described["arguments"]["input_size"] or 1)
+        arguments = described["arguments"]
+        shape, size = value.image_shape_, np.ravel(arguments["input_size"] or 1)
         if len(shape) != 3 or shape[2] not in (1, 3) or not all(0 < side <= _LARGEST for side in (*shape[:2], *size)):
             raise ValueError(f"Expected images of at most {_LARGEST} pixels per side, got {shape} and {size}")
         if value.n_features_in_ != math.prod(shape):
@@ -610,16 +681,26 @@ class _Reader:
                 f"It needs the backbone {backbone!r}, which is not registered: first call "
                 f"ferkit.backbones.register_backbone({backbone!r}, …) with its class.",
             )
-        for name, value in described["backbone_params"].items():
-            values = value if isinstance(value, (list, tuple)) else [value]
-            if name == "pretrained" or any(isinstance(part, str) or not np.isscalar(part or 0) for part in values):
+        own = ("num_classes", "mean", "std", "input_size", "dropout", "frozen_layers")  # others go to the backbone
+        more = [(name, part) for name, part in arguments.items() if name not in own]
+        for name, part in [*described["backbone_params"].items(), *more]:
+            values = part if isinstance(part, (list, tuple, np.ndarray)) else [part]
+            is_plain = all(value is None or isinstance(value, (bool, int, float, np.number)) for value in values)
+            if name.startswith("pretrained") or not is_plain:
                 raise _FileError(
                     TypeError,
-                    f"It builds {backbone} with {name}={value!r}. Text and flags of this kind can make a network read "
+                    f"It builds {backbone} with {name}={part!r}. Text and flags of this kind can make a network read "
                     f"or download other files. If you trust it, pass trusted=[{backbone!r}].",
                 )
+            if sum(abs(value or 0) for value in values) > 2**16:  # a number of layers, for which lists are made
+                raise ValueError(f"it builds {backbone} with {name}={part!r}, which is too large")
 
     def _load_by_skops(self, name, content):
+        if name not in self.trusted:
+            raise _FileError(
+                TypeError,
+                f"It contains {name}, which ferkit does not trust in this form. If you do, pass trusted=[{name!r}].",
+            )
         skops = _import_skops(f"Loading {name}")
         unknown = [kind for kind in skops.get_untrusted_types(data=content) if kind not in self.trusted]
         if unknown:
@@ -630,3 +711,19 @@ class _Reader:
         if _name(type(value)) != name:
             raise ValueError(f"it contains a {_name(type(value))} in place of {name}")
         return value
+
+
+def _check_attributes(value):
+    """Raise if attributes would let predictions use all memory, start many processes or call any method."""
+    attributes = vars(value)
+    for name in ("image_shape_", "size", "_size"):
+        if np.prod(np.abs(attributes.get(name, 1)), dtype=float) > 3 * _LARGEST**2:
+            raise ValueError(f"it has images of the size {attributes[name]}")
+    for name in ("stack_method", "stack_method_"):
+        methods = attributes.get(name, [])
+        if not {*np.ravel(methods).tolist()} <= {"auto", "predict", "predict_proba", "decision_function"}:
+            raise ValueError(f"it calls the methods {methods}")
+    if attributes.get("n_jobs"):
+        value.n_jobs = min(value.n_jobs, os.cpu_count() or 1)
+    if _needs_trust(value):
+        raise ValueError(f"it contains a {type(value).__name__} in another form than ferkit.save writes")

@@ -24,8 +24,9 @@ from tabulate import tabulate
 from ._files import find_files
 from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
 from ._metrics import bin_confidence, calibration_error, rank_confusions
+from ._targets import most_probable
 from ._validation import check_labels, check_proba
-from .classifier import FERClassifier, most_probable
+from .classifier import FERClassifier
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
 
@@ -228,7 +229,7 @@ class Report:
         y_proba : array-like of shape (n, n_classes), default=None
             Probability of each class.
         classes : array-like of shape (n_classes,), default=None
-            Labels of the columns of ``y_proba``. Required with ``y_proba``.
+            Labels of the columns of ``y_proba``, which are ``model.classes_``. Required with ``y_proba``.
         seconds_per_face : float, default=None
             Time per prediction.
         in_training : array-like of bool, of shape (n,), default=None
@@ -260,6 +261,12 @@ class Report:
         if y_proba is not None:
             known = np.atleast_1d(np.asarray(classes))
             y_proba = check_proba(y_proba, known)
+            best = y_proba.argmax(axis=1)
+            if not np.array_equal(known[best], y_pred) and np.array_equal(np.sort(known)[best], y_pred):
+                raise ValueError(
+                    f"Expected `classes` in the order of the columns of y_proba, got {known.tolist()}, with which the "
+                    "most probable class is not the predicted one: pass classes=model.classes_, which is sorted."
+                )
             # top_k_accuracy_score refuses labels that the model does not know
             best_2 = known[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())

@@ -3,12 +3,13 @@
 import json
 import os
 import platform
+import shutil
 import warnings
 from collections.abc import Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -23,6 +24,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
 from ._files import decode_images, write_atomically
+from .augmentation import ImageAugmenter
 from .backbones import summarize
 from .classifier import FERClassifier
 from .datasets._vocabulary import EMOTIONS
@@ -36,7 +38,7 @@ from .display import (
 )
 from .display._base import new_axes, offscreen
 from .models import list_models, load_model
-from .persistence import load, to_bytes
+from .persistence import load, save
 from .report import Report, evaluate
 from .transformers import PixelParser
 
@@ -45,6 +47,9 @@ __all__ = ["Run", "compare_runs", "train_run"]
 MODEL, SETTINGS, REPORT, PREDICTIONS = "model.ferkit", "settings.json", "report.json", "predictions.json"
 _PICKLES = (".joblib", ".pkl", ".pickle")
 PICKLED = "model.joblib"  # in place of MODEL if the model contains code
+# A training works in this subdirectory of a run until it is complete. It holds its checkpoint, its settings, and the
+# files of the run, which are moved to the run at the end.
+UNFINISHED, CHECKPOINT, TRAINING, FILES = ".unfinished", "checkpoint.safetensors", "training.json", "files"
 TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
 
 _PACKAGES = (
@@ -101,6 +106,7 @@ class Run:
         Run
         """
         path = Path(path)
+        _move_files(path)
         if not (path / SETTINGS).is_file():
             raise FileNotFoundError(f"Expected the directory of a run, got {path} without a {SETTINGS}: use train_run.")
         settings = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
@@ -156,7 +162,13 @@ class Run:
 
 
 def train_run(
-    model: FERClassifier, faces: Bunch, path: str | PathLike, *, data_name: str | None = None, overwrite: bool = False
+    model: FERClassifier,
+    faces: Bunch,
+    path: str | PathLike,
+    *,
+    data_name: str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
 ) -> Run:
     """Train a classifier, score it, and write everything about it to a directory.
 
@@ -165,12 +177,16 @@ def train_run(
 
     Every epoch is scored on the test set, so that the learning curve shows both lines. This does not change the
     training unless ``early_stopping``, ``keep_best`` or ``lr_schedule="plateau"`` uses these scores. The score on the
-    test set is then too high; PrivateTest remains untouched. With ``validation_fraction``, epochs are scored on
-    held-out Training images instead.
+    test set is then too high, which ``report.txt`` and ``report.html`` say; PrivateTest remains untouched. With
+    ``validation_fraction``, epochs are scored on held-out Training images instead.
 
     The directory then contains ``model.ferkit``, ``settings.json``, the scores as ``report.txt``, ``report.html`` and
     ``report.json``, the predictions on the test set as ``predictions.json``, and figures. ``report.json`` is written
     last. If it exists, the run is complete, and all files belong to the same training.
+
+    Until it is complete, a training only writes to the hidden subdirectory ``.unfinished``. An earlier run in the
+    directory stays as it was if the training fails or is stopped. Unless the model has its own ``checkpoint``, or
+    trains in several processes, its checkpoints are in this subdirectory too, and ``resume=True`` continues it.
 
     Parameters
     ----------
@@ -183,7 +199,9 @@ def train_run(
     data_name : str, default=None
         Name of the data in the settings. Only runs with the same name can be compared.
     overwrite : bool, default=False
-        Whether to replace a run in the directory.
+        Whether to replace a run in the directory, or discard an unfinished training.
+    resume : bool, default=False
+        Whether to continue the unfinished training in the directory, if there is one.
 
     Returns
     -------
@@ -192,9 +210,10 @@ def train_run(
     Raises
     ------
     FileExistsError
-        If the directory contains a run and ``overwrite`` is False.
+        If the directory contains a run, or an unfinished training, and neither ``overwrite`` nor ``resume`` is True.
     KeyboardInterrupt
-        After Ctrl-C. If at least one epoch is complete, the run is first written and marked as interrupted.
+        After Ctrl-C. If at least one epoch is complete, the run is first written and marked as interrupted, unless the
+        directory contains a finished one.
 
     Examples
     --------
@@ -210,39 +229,61 @@ def train_run(
     """
     path = Path(path)
     train, test, tested_on = split_rows(faces)
-    if find_model(path).exists() and not overwrite:
+    unfinished = path / UNFINISHED
+    found = find_training(path)
+    if found == "a run" and not overwrite:
         raise FileExistsError(f"Expected a directory without a run, got {path}: choose another or pass overwrite=True.")
+    if found == "an unfinished training" and not overwrite and not resume:
+        raise FileExistsError(
+            f"Expected a directory without an unfinished training, got {path}: pass resume=True to continue it, or "
+            "overwrite=True to discard it."
+        )
     make_directory(path)
+    if not resume:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(exist_ok=True)
     parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
     known = test[np.isin(faces.target[test], faces.target[train])]  # the loss of other classes would be infinite
     watches_test = len(known) and not model.validation_fraction
-    interrupt = None
-    try:
+    write_text(unfinished / TRAINING, json.dumps({"data": data_name, "parameters": parameters}, indent=2) + "\n")
+    with _saved_in(model, unfinished) as interrupts:
         model.fit(X_train, y[train], **({"X_val": faces.data[known], "y_val": y[known]} if watches_test else {}))
-    except KeyboardInterrupt as error:
-        if not getattr(model, "history_", None):
-            raise
-        interrupt = error
-    (path / REPORT).unlink(missing_ok=True)  # an earlier run in this directory is no longer complete
-    _write_model(model, path)
-    settings = {"data": data_name, "tested_on": tested_on, "interrupted": interrupt is not None}
+    if interrupts and (path / SETTINGS).is_file() and Run.read(path).is_finished:
+        raise interrupts[0]
+
+    files = unfinished / FILES
+    shutil.rmtree(files, ignore_errors=True)
+    files.mkdir()
+    _write_model(model, files)
+    is_selected = bool(watches_test and _selects(model))
+    settings = {"data": data_name, "tested_on": tested_on, "selected_on_test": is_selected}
+    settings |= {"interrupted": bool(interrupts)}
     settings |= {"parameters": parameters, **_describe_training(model)}
-    write_text(path / SETTINGS, json.dumps(settings, indent=2, allow_nan=False) + "\n")
+    write_text(files / SETTINGS, json.dumps(settings, indent=2, allow_nan=False) + "\n")
 
     labels = order_labels(model, faces)
     reports = {
         "Training": evaluate(model, X_train, y[train], labels=labels),
         tested_on: evaluate(model, faces.data[test], y[test], labels=labels, X_train=X_train),
     }
-    write_text(path / "report.txt", "\n\n".join(f"{name}\n{report}" for name, report in reports.items()) + "\n")
-    reports[tested_on].to_html(path / "report.html", title=f"{model.backbone} on {tested_on}")
+    texts = [f"{name}\n{report}" for name, report in reports.items()]
+    title = f"{model.backbone} on {tested_on}"
+    if is_selected:
+        texts.append(
+            f"The training was selected on {tested_on}, which makes its score too high. Report the score on images "
+            "that chose nothing, such as PrivateTest."
+        )
+        title += f", selected on {tested_on}"
+    write_text(files / "report.txt", "\n\n".join(texts) + "\n")
+    reports[tested_on].to_html(files / "report.html", title=title)
     for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
-        figure.savefig(path / f"{name}.png", dpi=120)
+        figure.savefig(files / f"{name}.png", dpi=120)
     scores = {name: report.to_dict() for name, report in reports.items()}
-    write_text(path / PREDICTIONS, reports[tested_on].to_json())
-    write_text(path / REPORT, json.dumps(scores, indent=2, allow_nan=False) + "\n")
-    if interrupt is not None:
-        raise interrupt
+    write_text(files / PREDICTIONS, reports[tested_on].to_json())
+    write_text(files / REPORT, json.dumps(scores, indent=2, allow_nan=False) + "\n")
+    _move_files(path)
+    if interrupts:
+        raise interrupts[0]
     return Run.read(path)
 
 
@@ -460,29 +501,103 @@ def order_labels(model, faces):
 
 def write_text(path, text):
     """Write a text file so that it never exists in part, even if the process is killed."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, text.encode())
+
+
+@contextmanager
+def _saved_in(model, directory):
+    """Save the training meanwhile in a directory. Yield a list that then holds a KeyboardInterrupt with usable weights.
+
+    A training that fails before its first checkpoint leaves nothing to continue, so the directory is removed.
+    """
+    given = model.checkpoint
+    interrupts: list[KeyboardInterrupt] = []
+    if given is None and model.device != "accelerate":
+        model.checkpoint = directory
+    try:
+        yield interrupts
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and getattr(model, "history_", None):
+            interrupts.append(error)
+            return
+        if not (directory / CHECKPOINT).exists():
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+    finally:
+        model.checkpoint = given
+
+
+def find_training(path: Path) -> str | None:
+    """Return what a directory contains: "a run", "an unfinished training" or None."""
+    _move_files(path)
+    if (path / UNFINISHED / CHECKPOINT).exists():
+        return "an unfinished training"
+    return "a run" if find_model(path).exists() else None
+
+
+def read_unfinished(path: Path) -> tuple[FERClassifier, str | None]:
+    """Return the classifier of the unfinished training in a directory, not fitted, and the name of its data."""
+    if find_training(path) != "an unfinished training":
+        raise ValueError(f"Expected a directory with an unfinished training, got {path}: choose another.")
+    training = json.loads((path / UNFINISHED / TRAINING).read_text(encoding="utf-8"))
+    params = training["parameters"]
+    augment = {name.removeprefix("augment__"): params.pop(name) for name in [*params] if name.startswith("augment__")}
+    if augment:
+        params["augment"] = ImageAugmenter(**augment)
+    return FERClassifier(**params), training["data"]
+
+
+def can_resume(path: Path, model: FERClassifier, data_name: str | None) -> bool:
+    """Check whether a directory contains an unfinished training with the same parameters on the same data."""
+    if find_training(path) != "an unfinished training":
+        return False
+    training = json.loads((path / UNFINISHED / TRAINING).read_text(encoding="utf-8"))
+    return training == {"data": data_name, "parameters": _plain_parameters(model)}
+
+
+def _move_files(path):
+    """Move the files of a training to its run, if all are written. If the process is killed, the next call continues.
+
+    The report of an earlier run goes first and the new one comes last, because it says that a run is complete. The
+    settings describe the model, so the earlier ones go before the model is replaced.
+    """
+    unfinished, files = path / UNFINISHED, path / UNFINISHED / FILES
+    if not (files / REPORT).is_file():
+        return
+    if (files / SETTINGS).is_file():
+        (path / REPORT).unlink(missing_ok=True)
+        (path / SETTINGS).unlink(missing_ok=True)
+        if (files / MODEL).exists() or (files / PICKLED).exists():
+            find_model(path).unlink(missing_ok=True)  # it may have the other name
+        if not json.loads((files / SETTINGS).read_text(encoding="utf-8"))["interrupted"]:
+            (unfinished / CHECKPOINT).unlink(missing_ok=True)
+    last = [SETTINGS, REPORT]
+    for name in [*{file.name for file in files.iterdir()} - {*last}, *last]:
+        if (files / name).exists():
+            (files / name).replace(path / name)
+    shutil.rmtree(files if (unfinished / CHECKPOINT).exists() else unfinished)
 
 
 def _write_model(model, path):
-    """Replace the model, and with it the settings that describe it."""
     try:
-        name, content = MODEL, to_bytes(model)
+        save(model, path / MODEL)
     except TypeError as error:
-        buffer = BytesIO()
-        joblib.dump(model, buffer)
-        name, content = PICKLED, buffer.getvalue()
+        joblib.dump(model, path / PICKLED)
         warnings.warn(f"{error} The model is saved as {PICKLED}.", stacklevel=3)
-    (path / SETTINGS).unlink(missing_ok=True)
-    write_atomically(path / name, content)
-    (path / (MODEL if name == PICKLED else PICKLED)).unlink(missing_ok=True)
+
+
+def _selects(model):
+    """Return whether the scores of validation images change the training."""
+    schedule = model.lr_schedule if isinstance(model.lr_schedule, dict) else {"name": model.lr_schedule}
+    watches = schedule.get("name") == "plateau" and not schedule.get("monitor", "valid_loss").startswith("train")
+    return model.early_stopping or model.keep_best or watches
 
 
 def _plain_parameters(model):
     """Return the parameters that matter to the result as JSON types."""
     params = model.get_params()
-    del params["verbose"]
+    for name in ("verbose", "checkpoint", "checkpoint_every"):
+        del params[name]
     return json.loads(json.dumps(params, default=repr))
 
 
@@ -519,7 +634,7 @@ def _describe_training(model):
 def _draw_figures(model, faces, splits, reports):
     y, (train, test), (*_, report) = faces.target_names[faces.target], splits.values(), reports.values()
     displays: dict[str, Any] = {
-        "learning_curve": HistoryDisplay.from_estimator(model),
+        "history": HistoryDisplay.from_estimator(model),
         "class_distribution": ClassDistributionDisplay.from_targets(
             {name: y[rows] for name, rows in splits.items()}, labels=report.labels
         ),

@@ -149,20 +149,40 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
 
 def _strings(X):
-    """Return a column of strings, in any of its forms, as a list."""
+    """Return a column of strings, in any of its forms, as something whose slices are lists."""
     if isinstance(X, str):
         raise ValueError("Expected a list or column of pixel strings, got a single string: put it in a list.")
     if not hasattr(X, "__len__"):
         raise ValueError(f"Expected a list or column of pixel strings, got a {type(X).__name__}: put it in a list.")
-    if hasattr(X, "columns") or hasattr(X, "__array__"):
-        X = np.asarray(X, dtype=object)
-        if X.ndim not in (1, 2) or (X.ndim == 2 and X.shape[1] != 1):
-            raise ValueError(
-                f"Expected one column of pixel strings, got an array of shape {X.shape}: pass only the column with the "
-                "strings. Images that are already numbers do not need PixelParser."
-            )
-        X = X.ravel()
-    return list(X)
+    names = list(getattr(X, "column_names", getattr(X, "columns", [])))  # the former is PyArrow's
+    if len(names) == 1:
+        X = X[names[0]]
+    if not hasattr(X, "__array__"):
+        return list(X)
+    shape = tuple(X.shape) if hasattr(X, "shape") else (len(X),)
+    if shape[1:] not in ((), (1,)) or not shape:
+        raise ValueError(
+            f"Expected one column of pixel strings, got an array of shape {shape}: pass only the column with the "
+            "strings. Images that are already numbers do not need PixelParser."
+        )
+    return _Column(X)
+
+
+class _Column:
+    """A column of which only slices become Python strings. All strings would take four times the memory of the pixels.
+
+    NumPy's arrays of strings and Arrow, which pandas and polars use, keep strings outside of Python.
+    """
+
+    def __init__(self, column):
+        self._column = getattr(column, "iloc", column)  # slices of a Series are by label
+        self._length = len(column)
+
+    def __len__(self):
+        return self._length
+
+    def __getitem__(self, rows):
+        return np.asarray(self._column[rows], dtype=object).ravel().tolist()
 
 
 class _ImageTransformer(TransformerMixin, BaseEstimator):
@@ -482,11 +502,12 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     >>> from sklearn.svm import SVC
     >>> faces = make_faces(900, random_state=0)
     >>> expert = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0)
-    >>> expert.fit(faces.data[:700], faces.target[:700])
+    >>> y = faces.target_names[faces.target]
+    >>> expert.fit(faces.data[:700], y[:700])
     FERClassifier(...)
     >>> NetworkFeatures(expert).fit_transform(faces.data[:10]).shape
     (10, 128)
-    >>> is_happy = faces.target_names[faces.target] == "happy"
+    >>> is_happy = y == "happy"
     >>> model = make_pipeline(NetworkFeatures(expert), SVC()).fit(faces.data[:100], is_happy[:100])
     >>> model.score(faces.data[700:], is_happy[700:]) > 0.9
     True

@@ -48,7 +48,9 @@ def test_learns_drawn_faces():
 
 @pytest.mark.parametrize("backbone", [*list_backbones()[:6], "resnet18", "vgg11_bn", "googlenet", "timm/resnet10t"])
 def test_every_backbone_fits_and_predicts(backbone, tiny, faces):
-    model = tiny(backbone).fit(faces.data[:14], faces.target[:14])
+    # VGG has 129 million weights to copy
+    quick = {"optimizer": "sgd", "ema_decay": None, "tta": None} if backbone == "vgg11_bn" else {}
+    model = tiny(backbone, **quick).fit(faces.data[:14], faces.target[:14])
     proba = model.predict_proba(faces.data[:9])
     assert proba.shape == (9, 7)
     np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
@@ -77,6 +79,7 @@ def test_every_backbone_fits_and_predicts(backbone, tiny, faces):
         {"input_size": 64},
         {"input_size": (32, 40)},
         {"batch_size": 1, "ema_decay": 0.9},
+        {"micro_batch_size": 2},
     ],
     ids=str,
 )
@@ -94,6 +97,34 @@ def test_auto_uses_the_settings_of_the_backbone(tiny, faces):
     assert (large.lr, large.optimizer) == ("auto", "auto")
     assert large.optimizer_ == "adamw"
     assert tiny(optimizer="sgd").fit(faces.data[::20], faces.target[::20]).lr_ > large.lr_
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"mixup": 0.4, "class_weight": "balanced"}, {"precision": "float16"}, {"frozen_epochs": 1}],
+    ids=str,
+)
+def test_batches_in_parts_take_the_same_steps(params, tiny, faces):
+    sizes = []
+
+    class Plain(torch.nn.Sequential):  # without batch norm
+        def __init__(self, num_classes, in_channels):
+            layers = torch.nn.Conv2d(in_channels, 4, 5, stride=4), torch.nn.ReLU(), torch.nn.Flatten()
+            super().__init__(*layers, torch.nn.Linear(4 * 11 * 11, num_classes))
+
+        def forward(self, images):
+            sizes.append((self.training, len(images)))
+            return super().forward(images)
+
+    params = {"max_epochs": 3, "batch_size": 64, "precision": "float32", **params}
+    whole = tiny(Plain, **params).fit(faces.data, faces.target)
+    sizes.clear()
+    parts = tiny(Plain, micro_batch_size=16, **params).fit(faces.data, faces.target)
+    assert max(size for training, size in sizes[1:] if training) <= 16
+    np.testing.assert_allclose(parts.predict_proba(faces.data), whole.predict_proba(faces.data), atol=1e-3)
+    for row, expected in zip(parts.history_, whole.history_, strict=True):
+        assert row["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-3)
+        assert row["lr"] == expected["lr"]
 
 
 @pytest.mark.parametrize(("max_epochs", "mixup"), [(39, 0), (40, 0.2)])

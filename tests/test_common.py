@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from imblearn.utils.estimator_checks import parametrize_with_checks as parametrize_with_sampler_checks
-from sklearn.utils.estimator_checks import check_classifiers_train, check_estimator, parametrize_with_checks
+from sklearn.datasets import make_blobs
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, NetworkFeatures
 from ferkit.backbones import CNN
@@ -58,7 +60,9 @@ def test_sampler(estimator, check):
 
 
 def test_defaults_learn_a_few_hundred_rows():
-    check_classifiers_train("FERClassifier", FERClassifier(image_shape=LINE, augment=None))
+    X, y = make_blobs(300, random_state=0)  # the data and the accuracy of scikit-learn's check_classifiers_train
+    X = StandardScaler().fit_transform(X)
+    assert FERClassifier(image_shape=LINE, augment=None).fit(X, y).score(X, y) > 0.83
 
 
 @pytest.mark.slow

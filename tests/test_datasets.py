@@ -511,6 +511,19 @@ def test_a_truncated_table_is_only_replaced_by_an_equal_one(tmp_path):
         assert np.array_equal(load_fer2013(path).data, PIXELS)
 
 
+def test_a_file_that_is_no_table_does_not_hide_later_ones(tmp_path):
+    path = write(tmp_path / "fer.zip", pack_zip({"a.csv": '"no end', "b.csv": FULL}))
+    with pytest.warns(
+        UserWarning, match=r"^Skipped files in .*fer.zip that cannot be read: a.csv \(its quotes do not match"
+    ):
+        assert np.array_equal(load_fer2013(path).data, PIXELS)
+
+
+def test_only_files_named_as_tables_are_read_where_there_are_several(tmp_path):
+    path = write(tmp_path / "fer.zip", pack_zip({"notes.txt": FULL, "train.csv": table(["emotion", "pixels"])}))
+    assert set(load_fer2013(path).usage) == {"Training"}
+
+
 def test_a_bad_row_names_its_table_in_a_folder(tmp_path):
     position, text, reason = BAD_ROWS["a value short"]
     write(tmp_path / "fer" / "a.csv", text)

@@ -69,7 +69,7 @@ def test_loading_needs_no_network(monkeypatch):
 
 
 def test_an_unknown_name_is_an_error():
-    with pytest.raises(ValueError, match="Expected one of .*fer2013-small.*got 'fer2013-huge'"):
+    with pytest.raises(ValueError, match=r"Expected one of .*fer2013-small.*got 'fer2013-huge'"):
         load_model("fer2013-huge")
 
 

@@ -6,6 +6,7 @@
 import hashlib
 import io
 import json
+import os
 import pickle
 import struct
 import sys
@@ -21,14 +22,16 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from skorch.callbacks import Callback
 
@@ -64,6 +67,15 @@ class OwnNet(torch.nn.Sequential):
 
 
 register_backbone("own_net_of_the_tests", OwnNet)
+ARGUMENTS = []
+
+
+def build_and_note(num_classes, in_channels, **more):
+    ARGUMENTS.append(more)
+    return CNN(num_classes, in_channels, widths=(8, 16))
+
+
+register_backbone("noting_net_of_the_tests", build_and_note)
 
 CLASSIFIERS = {
     "default": {},
@@ -73,7 +85,9 @@ CLASSIFIERS = {
     "best epoch": {"validation_fraction": 0.2, "keep_best": True, "tta": "ten_crop", "max_epochs": 2},
     "augmenter": {"augment": ImageAugmenter(rotation=5), "tta": 2, "random_state": np.random.RandomState(0)},
     "input size": {"input_size": (24, 32), "class_weight": {"happy": 0.5}},
+    "numbers of NumPy": {"backbone_params": {"widths": np.array([8, 16])}, "batch_size": np.int64(64)},
     "registered": {"backbone": "own_net_of_the_tests", "backbone_params": None},
+    "regnet": {"backbone": "regnet_y_400mf", "backbone_params": None},
     "mnasnet": {"backbone": "mnasnet0_5", "backbone_params": None},
 }
 MODELS = {
@@ -93,9 +107,11 @@ MODELS = {
     "bagging": lambda: BaggingClassifier(small(), n_estimators=2, random_state=0),
     "calibrated": lambda: CalibratedClassifierCV(small(), cv=2),
     "one vs rest": lambda: OneVsRestClassifier(make_pipeline(SelectKBest(k=20), LogisticRegression())),
-    "features": lambda: make_pipeline(
-        NetworkFeatures(small().fit(*_faces())), PCA(5), FunctionTransformer(), LogisticRegression()
+    "several labels per image": lambda: OneVsRestClassifier(small()),
+    "columns": lambda: make_pipeline(
+        ColumnTransformer([("a", StandardScaler(), slice(0, 9)), ("b", "passthrough", [9])]), LogisticRegression()
     ),
+    "features": lambda: make_pipeline(NetworkFeatures(small().fit(*_faces())), PCA(5), LogisticRegression()),
 }
 
 
@@ -182,10 +198,13 @@ def test_pipelines_and_ensembles_come_back_as_they_were(name, data, tmp_path):
     X, y = data
     if name == "strings, resampled":
         X = [" ".join(map(str, row)) for row in X]
+    if name == "several labels per image":
+        y = np.c_[y == "happy", y == "sad"].astype(int)
     model = MODELS[name]().fit(X, y)
     ferkit.save(model, tmp_path / "m.ferkit")
     again = ferkit.load(tmp_path / "m.ferkit")
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert str(again) == str(model)
 
 
@@ -264,6 +283,29 @@ def test_other_estimators_need_trust(model, data, tmp_path):
     assert (again.predict(X) == pipeline.predict(X)).all()
 
 
+def test_estimators_that_can_crash_or_call_functions_need_trust(data, tmp_path):
+    pytest.importorskip("skops")
+    X, y = data[0], np.c_[data[1] == "happy", data[1] == "sad"].astype(int)
+    for model in (
+        OneHotEncoder().fit(X[:, :2]),
+        FunctionTransformer(np.log1p),
+        OneVsRestClassifier(LogisticRegression(max_iter=5)).fit(X[:, :20], y),
+    ):
+        ferkit.save(model, tmp_path / "m.ferkit")
+        with pytest.raises(TypeError, match=type(model).__name__):
+            ferkit.load(tmp_path / "m.ferkit")
+        kind = type(model)
+        module = kind.__module__.partition("._")[0]
+        assert str(ferkit.load(tmp_path / "m.ferkit", trusted=[f"{module}.{kind.__name__}"])) == str(model)
+
+
+def test_text_that_a_terminal_or_a_network_would_obey_is_not_saved(model, tmp_path):
+    for text in ("\x1b[2Jhappy", "happy.png"):
+        with pytest.raises(TypeError, match=r"rename it") as error:
+            ferkit.save(small(class_weight={text: 1}), tmp_path / "m.ferkit")
+        assert "\x1b" not in str(error.value)
+
+
 def test_a_class_of_the_user_needs_trust(data, load_bytes, tmp_path):
     model = FERClassifier(CNN, backbone_params={"widths": (8,)}, max_epochs=1, random_state=0).fit(*data)
     ferkit.save(model, tmp_path / "own.ferkit")
@@ -336,6 +378,14 @@ class Boom:
 
 NETWORK = ["objects", 0, "net", "dict", 0, 1, "dict"]  # place of the description of the module
 PARAMS = [*NETWORK, 1, 1]
+SETTINGS = ["objects", 0, "net", "dict", 3, 1, "dict"]
+MORE = ["objects", 0, "net", "dict", 6, 1, "dict"]  # arguments of the optimizer and the loss
+
+
+def append_in(written, path, value):
+    for key in path:
+        written = written[key]
+    written.append(value)
 
 
 def nested(depth):
@@ -348,6 +398,7 @@ def wrong_header(members):
     return {**members, "weights.safetensors": struct.pack("<Q", 2**60) + weights[8:]}
 
 
+CLASSES = ["objects", 0, "fitted", "classes_", "array"]
 HOSTILE = {
     "a pickle": lambda c: pickle.dumps(Boom()),
     "a pickle in place of the weights": lambda c: pack({**unpack(c), "weights.safetensors": pickle.dumps(Boom())}),
@@ -402,6 +453,21 @@ HOSTILE = {
     "an argument that downloads": lambda c: edit(
         c, lambda w: set_in(w, PARAMS, {"dict": [["in_channels", 1], ["pretrained", True]]})
     ),
+    "layers without end": lambda c: edit(
+        c,
+        lambda w: (
+            set_in(w, [*NETWORK, 0, 1], "timm/vit_tiny_patch16_224"),
+            set_in(w, PARAMS, {"dict": [["in_channels", 1], ["depth", 10**8]]}),
+        ),
+    ),
+    "classes without end": lambda c: edit(c, lambda w: set_in(w, [*NETWORK, 4, 1, "dict", 0, 1], 5 * 10**7)),
+    "two networks with the same weights": lambda c: edit(c, lambda w: w["objects"].append(w["objects"][0])),
+    "long texts": lambda c: edit(c, lambda w: set_in(w, [*CLASSES, "values"], ["x" * 100_000, *map(str, range(1000))])),
+    "a precision that is another function": lambda c: edit(c, lambda w: set_in(w, [*SETTINGS, 6, 1], "load")),
+    "control characters": lambda c: edit(c, lambda w: set_in(w, [*CLASSES, "values", 0], "\x1b[2J")),
+    "a network of an earlier object": lambda c: edit(
+        c, lambda w: set_in(w, ["objects", 0, "fitted", "net_"], {"dict": []})
+    ),
     "a hub": lambda c: edit(c, lambda w: set_in(w, [*NETWORK, 0, 1], "timm/hf-hub:someone/something")),
     "nan": lambda c: edit(c, tensors=lambda s: {name: part * torch.nan for name, part in s.items()}),
     "infinity": lambda c: edit(
@@ -427,6 +493,117 @@ def test_a_hostile_file_raises_an_error(name, content, load_bytes, tmp_path):
     finally:
         tracemalloc.stop()
     assert [path.name for path in tmp_path.iterdir()] == ["m.ferkit"]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        ([*NETWORK, 4, 1, "dict"], "checkpoint_path", "/etc/passwd"),
+        ([*NETWORK, 4, 1, "dict"], "pretrained", True),
+        (MORE, "module__checkpoint_path", "/etc/passwd"),
+        (MORE, "module__pretrained", True),
+        (MORE, "compile", True),
+    ],
+)
+def test_no_place_in_a_file_passes_arguments_to_a_network_unchecked(place, name, value, data, tmp_path, monkeypatch):
+    model = small(backbone="noting_net_of_the_tests", backbone_params=None).fit(*data)
+    ferkit.save(model, tmp_path / "m.ferkit")
+    content = edit((tmp_path / "m.ferkit").read_bytes(), lambda w: append_in(w, place, [name, value]))
+    (tmp_path / "m.ferkit").write_bytes(content)
+    ARGUMENTS.clear()
+    monkeypatch.setattr("torch.compile", lambda module, **_: ARGUMENTS.append({"compiled": True}) or module)
+    with pytest.raises(EXPECTED_ERRORS, match=r"m\.ferkit"):
+        ferkit.load(tmp_path / "m.ferkit")
+    assert not any(ARGUMENTS)
+
+
+def test_messages_about_a_hostile_file_do_not_control_the_terminal(content, load_bytes):
+    for change in (
+        lambda w: set_in(w, ["objects", 0, "class"], "evil\x1b[2J.Kind"),
+        lambda w: set_in(w, ["objects", 0, "fitted", "__\x1b[2J"], 1),
+        lambda w: (set_in(w, ["format"], 99), set_in(w, ["versions", "ferkit"], "\x1b[2J")),
+        lambda w: set_in(w, [*SETTINGS, 12, 1], "\x1b[2J"),
+    ):
+        with pytest.raises(EXPECTED_ERRORS) as error:
+            load_bytes(edit(content, change))
+        assert "\x1b" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def stacked(model, data, tmp_path_factory):
+    """Bytes of a file in which a network gets the labels that another estimator predicts, here "label"."""
+    X, y = data
+    stacking = StackingClassifier([("a", DummyClassifier().fit(X, y))], LogisticRegression(), cv="prefit").fit(X, y)
+    stacking.estimators_ = [DummyClassifier().fit(X, np.full(len(X), "label"))]
+    stacking.stack_method_, stacking.final_estimator_ = ["predict"], model
+    path = tmp_path_factory.mktemp("stacked") / "m.ferkit"
+    ferkit.save(stacking, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path", ["face.png", {"dict": [["bytes", None], ["path", "face"]]}, {"path": "face"}], ids=["text", "dict", "path"]
+)
+def test_labels_cannot_make_a_network_read_files(path, stacked, load_bytes):
+    load_bytes(stacked)
+    members = unpack(stacked)
+    text = members["ferkit.json"].decode().replace('"kind": "U"', '"kind": "O"')
+    members["ferkit.json"] = text.replace('"label"', json.dumps(path))
+    with pytest.raises(EXPECTED_ERRORS, match=r"m\.ferkit"):
+        load_bytes(pack(members))
+
+
+def find_entry(written, kind):
+    return next(entry for entry in written["objects"] if entry["class"].endswith(kind))
+
+
+STATES = {
+    "a method that trains": ("StackingClassifier", "stack_method_", ["fit_transform"]),
+    "a function in place of a method": ("DummyClassifier", "predict", {"type": "<f8"}),
+    "a function of the list": ("DummyClassifier", "predict", {"name": "sklearn.feature_selection.chi2"}),
+    "a huge image": ("DummyClassifier", "image_shape_", [10**6, 10**6, 1]),
+    "a random state without end": (
+        "DummyClassifier",
+        "random_state",
+        {
+            "randomstate": {
+                "dict": [
+                    ["bit_generator", "MT19937"],
+                    ["state", {"dict": [["key", [1] * 624], ["pos", 2**30]]}],
+                    ["has_gauss", 0],
+                    ["gauss", 0.0],
+                ]
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_hostile_state_raises_an_error(name, stacked, load_bytes):
+    kind, attribute, code = STATES[name]
+    with pytest.raises(EXPECTED_ERRORS, match=r"m\.ferkit"):
+        load_bytes(edit(stacked, lambda w: set_in(find_entry(w, kind), ["state", attribute], code)))
+
+
+def test_skops_reads_nothing_that_is_not_trusted(content, load_bytes, monkeypatch):
+    pytest.importorskip("skops")
+    monkeypatch.setattr("skops.io.get_untrusted_types", lambda **_: pytest.fail("skops has read the file"))
+    entry = {"class": "sklearn.feature_selection.chi2", "skops": "weights.safetensors"}
+    with pytest.raises(TypeError, match="chi2"):
+        load_bytes(edit(content, lambda w: w["objects"].insert(0, entry)))
+
+
+def test_a_file_cannot_start_many_processes(data, load_bytes, tmp_path):
+    X, y = data
+    model = BaggingClassifier(DummyClassifier(), n_estimators=2, n_jobs=10_000).fit(X[:, :5], y)
+    ferkit.save(model, tmp_path / "m.ferkit")
+    assert ferkit.load(tmp_path / "m.ferkit").n_jobs <= os.cpu_count()
+
+
+def test_a_model_from_a_machine_with_another_device_uses_the_cpu(content, load_bytes, model, data):
+    again = load_bytes(edit(content, lambda w: set_in(w, [*SETTINGS, 12, 1], "hpu")))
+    np.testing.assert_array_equal(again.predict(data[0]), model.predict(data[0]))
 
 
 def test_the_command_prints_an_error_for_a_hostile_file(content, tmp_path, capsys):

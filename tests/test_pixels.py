@@ -5,6 +5,7 @@ from time import process_time
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -171,9 +172,13 @@ def test_ordinary_rows_are_never_parsed_slowly():
     assert measure([f" {row}\r\n".replace(" ", "\t") for row in rows]) < slowest / 2
 
 
-def test_memory_stays_near_the_output():
+@pytest.mark.parametrize("make", [list, pl.Series, lambda rows: pd.Series(rows, dtype="string[pyarrow]")])
+def test_memory_stays_near_the_output(make):
     image = np.random.default_rng(0).integers(0, 256, 2304, dtype=np.uint8)
-    rows = [spell(image)] * 2000
+    try:
+        rows = make([spell(image)] * 2000)
+    except ImportError as error:
+        pytest.skip(str(error))
     tracemalloc.start()
     pixels = PixelParser().fit_transform(rows)
     peak = tracemalloc.get_traced_memory()[1]
@@ -196,6 +201,8 @@ def test_a_series_is_read_by_position():
     ("counts", "n_pixels"),
     [
         ([4, 9, 9], 9),
+        ([4, 4, 9], 4),
+        ([4, 9], 9),
         ([3, 4], 4),  # the truncated first row is the bad one
         ([12, 12, 4], 12),
         ([5, 5, 5, 4], 4),  # five values are no image
@@ -217,12 +224,19 @@ def test_the_first_rows_determine_the_number_of_pixels(counts, n_pixels):
         (["1 2", "3 4"], "Row 0 holds 2 pixel values, expected k² (gray) or 3k² (RGB), or image_shape"),
         (["", ""], "Row 0 is empty"),
         ([None], "Row 0 is None"),
-        ([], "Expected at least one row"),
+        ([], "Expected at least one row of pixel values, got none."),
     ],
 )
 def test_rows_without_pixels_are_refused(rows, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
         PixelParser().fit(rows)
+
+
+def test_only_rows_that_fit_the_given_shape_determine_the_number_of_pixels():
+    parser = PixelParser(image_shape=(2, -1))
+    assert parser.fit([spell(range(6)), spell(range(9)), spell(range(9))]).image_shape_ == (2, 3, 1)
+    with pytest.raises(ValueError, match=r"^Expected a row that fits image_shape=\(2, -1\)\.$"):
+        parser.fit([spell(range(9))])
 
 
 def test_rows_of_a_given_shape_need_not_be_square():

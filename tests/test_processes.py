@@ -79,7 +79,7 @@ def test_the_script_in_the_docs_runs(tmp_path):
     )
     faces = make_faces(50, as_frame=True, random_state=0)
     faces.frame.to_csv(tmp_path / "fer2013.csv", index=False)
-    launch(script, tmp_path)
+    launch(script.replace('device="accelerate"', 'device="accelerate", max_epochs=1'), tmp_path)
     assert joblib.load(tmp_path / "model.joblib").predict(faces.data).shape == (50,)
 
 
@@ -102,3 +102,9 @@ def test_two_processes_end_with_one_model(name, tmp_path):
         assert losses[0] == pytest.approx(losses[1], abs=1e-4)
     again = clone(model).set_params(device="auto", verbose=0).fit(faces.data, faces.target)
     assert again.predict(faces.data).shape == (96,)
+
+
+def test_batches_in_parts_are_refused():
+    faces = make_faces(14, random_state=0)
+    with pytest.raises(ValueError, match=r'micro_batch_size=None with device="accelerate", got 4: reduce batch_size'):
+        build("plain", device="accelerate", micro_batch_size=4).fit(faces.data, faces.target)

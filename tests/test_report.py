@@ -25,6 +25,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
 
 from ferkit import evaluate
+from ferkit.datasets import make_faces
 from ferkit.display import ClassDistributionDisplay, FacesDisplay, HistoryDisplay, PredictionsDisplay
 from ferkit.report import Report, compare_reports
 
@@ -166,6 +167,27 @@ def test_invalid_predictions_are_refused():
         Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.full((2, 2), np.nan), classes=["a", "b"])
     with pytest.raises(ValueError, match="Expected labels like 0, got 'a'"):
         Report.from_predictions(["a", "b"], ["a", "b"], labels=[0, 1])
+
+
+def test_names_in_the_order_of_the_data_set_name_the_right_rows():
+    faces = make_faces(210, proportions="fer2013", random_state=0)
+    names, y = faces.target_names, faces.target_names[faces.target]
+    assert names.tolist() != sorted(names), "a model sorts its classes"
+    model = GaussianNB(var_smoothing=10).fit(faces.data, y)
+    y_pred, y_proba = model.predict(faces.data), model.predict_proba(faces.data)
+    counts = dict(zip(names.tolist(), np.bincount(faces.target).tolist(), strict=True))
+    report = evaluate(model, faces.data, y, labels=names)
+    assert report.labels == [*counts]
+    assert report.to_frame()["support"].to_dict() == counts
+    np.testing.assert_array_equal(report.confusion, confusion_matrix(y, y_pred, labels=names))
+
+    ordered = Report.from_predictions(y, y_pred, labels=names, y_proba=y_proba, classes=model.classes_)
+    assert ordered.top_2_accuracy == pytest.approx(top_k_accuracy_score(y, y_proba, k=2))
+    with pytest.raises(ValueError, match=r"pass classes=model\.classes_"):
+        Report.from_predictions(y, y_pred, labels=names, y_proba=y_proba, classes=names)
+    columns = np.searchsorted(model.classes_, names)
+    moved = Report.from_predictions(y, y_pred, labels=names, y_proba=y_proba[:, columns], classes=names)
+    assert moved.top_2_accuracy == ordered.top_2_accuracy
 
 
 def test_averages_only_include_classes_that_occur():

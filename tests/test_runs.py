@@ -1,8 +1,11 @@
 import json
+from itertools import count
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
+from sklearn.base import clone
 
 from ferkit import FERClassifier, load
 from ferkit.backbones import CNN
@@ -79,6 +82,25 @@ def test_every_epoch_is_scored_on_the_test_images(runs, data):
     assert run.reports["Training"]["accuracy"] == plain.score(X, y)
 
 
+@pytest.mark.parametrize(
+    ("params", "is_selected"),
+    [
+        ({"keep_best": True}, True),
+        ({"early_stopping": 1}, True),
+        ({"lr_schedule": "plateau"}, True),
+        ({"lr_schedule": {"name": "plateau", "monitor": "train_loss"}}, False),
+        ({"keep_best": True, "validation_fraction": 0.25}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_report_says_that_the_test_images_chose_the_training(params, is_selected, data, tmp_path):
+    run = train_run(build(**params), data, tmp_path)
+    assert run.settings["selected_on_test"] == is_selected
+    assert ("selected on PublicTest, which makes its score too high" in str(run)) == is_selected
+    assert ("selected on PublicTest" in (tmp_path / "report.html").read_text()) == is_selected
+
+
 def test_validation_fraction_holds_back_training_images(data, tmp_path):
     history = train_run(build(validation_fraction=0.25), data, tmp_path).settings["history"]
     right = history[0]["valid_accuracy"] * 28  # a quarter of the Training images
@@ -129,3 +151,84 @@ def test_only_runs_on_the_same_images_are_compared(runs, data, tmp_path):
     assert not Run.read(other.path).is_finished
     with pytest.raises(ValueError, match="train it again"):
         compare_runs([other.path])
+
+
+def contents(path):
+    """Name and content of the files of a run, which a training must not change before it is complete."""
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """Function that lets the next training raise an error at the beginning of an epoch."""
+    randperm = torch.randperm
+
+    def arrange(epoch, error):
+        def draw(*args, **kwargs):
+            if next(epochs) == epoch:
+                monkeypatch.setattr(torch, "randperm", randperm)
+                raise error
+            return randperm(*args, **kwargs)
+
+        epochs = count(1)
+        monkeypatch.setattr(torch, "randperm", draw)
+
+    return arrange
+
+
+def test_a_training_that_is_not_completed_keeps_the_earlier_run(data, tmp_path, stop, monkeypatch):
+    earlier = train_run(build(), data, tmp_path)
+    before = contents(tmp_path)
+
+    def fail(error, **params):
+        with pytest.raises(error):
+            train_run(build(16, **params).set_params(max_epochs=3), data, tmp_path, overwrite=True)
+        assert contents(tmp_path) == before
+        assert Run.read(tmp_path) == earlier
+
+    for epoch in (1, 3):
+        for error in (KeyboardInterrupt, RuntimeError):
+            stop(epoch, error)
+            fail(error)
+    fail(ValueError, lr=1e30)
+    monkeypatch.setattr("ferkit.runs.evaluate", None)
+    fail(TypeError)
+
+
+def test_an_unfinished_training_is_continued(data, tmp_path, stop, one_thread):
+    model = build().set_params(max_epochs=4)
+    expected = train_run(clone(model), data, tmp_path / "expected")
+    stop(4, RuntimeError)
+    with pytest.raises(RuntimeError):
+        train_run(model, data, tmp_path)
+    with pytest.raises(FileExistsError, match="pass resume=True to continue it"):
+        train_run(model, data, tmp_path)
+    with pytest.raises(ValueError, match=r"lr: 'auto' then, 0\.1 now"):
+        train_run(clone(model).set_params(lr=0.1), data, tmp_path, resume=True)
+    run = train_run(model, data, tmp_path, resume=True)
+    assert model.checkpoint is None
+    assert model.history_[2]["epoch"] == 3
+    for name in ("report.json", "predictions.json"):
+        assert json.loads((run.path / name).read_text()).keys() == json.loads((expected.path / name).read_text()).keys()
+    assert [row["train_loss"] for row in run.settings["history"]] == [
+        row["train_loss"] for row in expected.settings["history"]
+    ]
+    np.testing.assert_array_equal(run.read_report().y_proba, expected.read_report().y_proba)
+    assert not (tmp_path / ".unfinished").exists()
+    assert run.matches(model)
+
+
+def test_a_training_that_fails_in_its_first_epoch_leaves_nothing_to_continue(data, tmp_path):
+    with pytest.raises(ValueError, match="diverged"):
+        train_run(build(lr=1e30).set_params(max_epochs=3), data, tmp_path)
+    assert not list(tmp_path.iterdir())
+    train_run(build(), data, tmp_path)
+
+
+def test_an_unfinished_training_is_discarded(data, tmp_path, stop):
+    stop(2, RuntimeError)
+    with pytest.raises(RuntimeError):
+        train_run(build().set_params(max_epochs=3), data, tmp_path)
+    run = train_run(build(16), data, tmp_path, overwrite=True)
+    assert run.matches(build(16))
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set()

@@ -139,7 +139,7 @@ def test_epochs_are_scored_without_cached_predictions(params, tiny, faces):
     assert all(0 <= score <= 1 for score in history[:, "f1_macro"])
 
 
-def test_skorch_sets_the_shape_of_the_input(tiny, faces):
+def test_skorch_sets_the_shape_of_the_input(tiny, faces, tmp_path):
     class Pooled(torch.nn.Sequential):
         def __init__(self, num_classes, in_channels, input_dim=1):
             linear = torch.nn.Linear(input_dim**2 * in_channels, num_classes)
@@ -150,6 +150,15 @@ def test_skorch_sets_the_shape_of_the_input(tiny, faces):
     model.fit(faces.data, faces.target)
     assert model.network_.backbone.input_dim == 48
     assert model.history_[0]["lr"] > model.history_[1]["lr"], "the schedule knows the new optimizer"
+
+    torch.save(model.network_.backbone.state_dict(), tmp_path / "weights.pth")
+    for params in ({"weights": tmp_path / "weights.pth"}, {"frozen_epochs": 1}):
+        for callback in (InputShapeSetter(), ("shape", InputShapeSetter())):
+            with pytest.raises(ValueError, match=r"again without .*: 48\}, and leave the callback out"):
+                tiny(Pooled, callbacks=[callback], **params).fit(faces.data, faces.target)
+    params = {"weights": tmp_path / "weights.pth", "backbone_params": {"input_dim": 48}, "lr": 1e-9}
+    advised = tiny(Pooled, **params).fit(faces.data, faces.target)
+    np.testing.assert_allclose(advised.predict_proba(faces.data), model.predict_proba(faces.data), atol=1e-4)
 
 
 def test_the_tensorboard_callback_of_the_guide(tiny, faces, tmp_path):

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -57,4 +58,5 @@ def timm_weights(name, weights):
             f"The weights of timm/{tagged} could not be downloaded ({error}): download them on another machine and "
             "pass the path of the .safetensors file as `weights`."
         ) from error
-    return network.state_dict(), network.pretrained_cfg["mean"], network.pretrained_cfg["std"]
+    settings: Any = network.pretrained_cfg
+    return network.state_dict(), settings["mean"], settings["std"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -106,8 +106,8 @@ def replace_stem(network, in_channels):
     """Replace the first convolution by one with ``in_channels`` inputs. Gray images then need no conversion to RGB."""
     name, stem = next((name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
     if stem.in_channels != in_channels:
-        geometry = stem.kernel_size, stem.stride, stem.padding
-        network.set_submodule(name, nn.Conv2d(in_channels, stem.out_channels, *geometry, bias=stem.bias is not None))
+        geometry: dict[str, Any] = {key: getattr(stem, key) for key in ("kernel_size", "stride", "padding")}
+        network.set_submodule(name, nn.Conv2d(in_channels, stem.out_channels, **geometry, bias=stem.bias is not None))
     return network
 
 
@@ -178,7 +178,7 @@ _FAMILIES = {
 
 def _torchvision_backbone(name):
     family = max((family for family in _FAMILIES if re.match(family, name)), key=len, default=None)
-    lr, reference = _FAMILIES.get(family, (1e-3, "torchvision"))
+    lr, reference = _FAMILIES.get(family or "", (1e-3, "torchvision"))
     size = 299 if name == "inception_v3" else 224
     return Backbone(partial(_torchvision, name), "adamw", lr, reference, size, partial(torchvision_weights, name))
 

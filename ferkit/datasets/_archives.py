@@ -114,7 +114,7 @@ class _TarInfo(tarfile.TarInfo):
     def _proc_member(self, archive):
         if self.type in READ_TYPES and self.size > MOST_HEADER_BYTES:
             raise tarfile.HeaderError(f"a header has {self.size:,} bytes")
-        return super()._proc_member(archive)  # type: ignore[misc]
+        return super()._proc_member(archive)  # type: ignore[misc] # not documented
 
 
 def list_nested(members, stack, unread):

@@ -192,7 +192,7 @@ def find_duplicates(
     >>> images[90] = images[3]
     >>> images[95] = images[5, :, ::-1] // 2 + 40  # mirrored, with less contrast
     >>> images[7] = 0
-    >>> found = find_duplicates(images, faces.target, faces.usage)
+    >>> found = find_duplicates(images, faces.target_names[faces.target], faces.usage)
     >>> np.flatnonzero(found.in_training), found.pairs
     (array([90, 95]), array([[ 5, 95]]))
     >>> print(found)

@@ -362,7 +362,7 @@ class PredictionsDisplay:
         y_proba : array-like of shape (n, n_labels)
             Probability of each label.
         labels : array-like
-            Labels of the columns of ``y_proba``.
+            Labels of the columns of ``y_proba``, which are ``model.classes_``.
         n_images : int, default=32
             Maximum number of images.
         order : {"random", "mistakes"}, default="random"

@@ -124,7 +124,8 @@ class FilterDisplay:
     >>> from ferkit.datasets import make_faces
     >>> from ferkit.display import FilterDisplay
     >>> faces = make_faces(70, random_state=0)
-    >>> model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1).fit(faces.data, faces.target)
+    >>> y = faces.target_names[faces.target]
+    >>> model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1).fit(faces.data, y)
     >>> FilterDisplay.from_estimator(model).filters.shape
     (8, 1, 5, 5)
     """
@@ -209,8 +210,9 @@ class GradCAMDisplay:
     >>> from ferkit.datasets import make_faces
     >>> from ferkit.display import GradCAMDisplay
     >>> faces = make_faces(70, random_state=0)
-    >>> model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1).fit(faces.data, faces.target)
-    >>> GradCAMDisplay.from_estimator(model, faces.data[:4], faces.target[:4]).heat.shape
+    >>> y = faces.target_names[faces.target]
+    >>> model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1).fit(faces.data, y)
+    >>> GradCAMDisplay.from_estimator(model, faces.data[:4], y[:4]).heat.shape
     (4, 48, 48)
     """
 

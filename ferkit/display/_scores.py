@@ -334,7 +334,7 @@ class _OneVsRestDisplay:
         y_proba : array-like of shape (n, n_labels)
             Probabilities, or other scores that increase with the confidence in a label.
         labels : sequence
-            Labels of the columns of ``y_proba``.
+            Labels of the columns of ``y_proba``, which are ``model.classes_``.
         ax : matplotlib Axes, default=None
             Axes to draw in. By default, those of a new figure.
 
@@ -522,7 +522,7 @@ class ReliabilityDisplay:
         y_proba : array-like of shape (n, n_labels)
             Probability of each label.
         labels : array-like
-            Labels of the columns of ``y_proba``.
+            Labels of the columns of ``y_proba``, which are ``model.classes_``.
         n_bins : int, default=15
             Number of confidence bins.
 

@@ -1,14 +1,16 @@
 """Training of a network: settings, data, devices and the skorch net. Start reading at ``build_net``."""
 
 from ._build import build_net, resolve_settings
+from ._checkpoint import open_checkpoint
 from ._data import Batches, ImageSet, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
-from ._net import FERNet
+from ._net import DIVERGED, FERNet
 from ._rebuild import describe_module, describe_net, rebuild_module, rebuild_net
 from ._schedules import SCHEDULES
 from ._transfer import remove_head
 
 __all__ = [
+    "DIVERGED",
     "SCHEDULES",
     "Batches",
     "FERNet",
@@ -17,6 +19,7 @@ __all__ = [
     "build_net",
     "describe_module",
     "describe_net",
+    "open_checkpoint",
     "rebuild_module",
     "rebuild_net",
     "remove_head",

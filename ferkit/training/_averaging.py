@@ -25,9 +25,11 @@ class Averaging:
     @torch.no_grad()
     def update(self):
         self.steps += 1
-        torch._foreach_lerp_(*self.blended, 1 - min(self.decay, self.steps / (9 + self.steps)))
+        average, trained = self.blended
+        torch._foreach_lerp_(average, trained, 1 - min(self.decay, self.steps / (9 + self.steps)))
         if self.copied:
-            torch._foreach_copy_(*self.copied)
+            average, trained = self.copied
+            torch._foreach_copy_(average, trained)
 
     def finish(self):
         """Return the network that the optimizer knows, with the averaged weights."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from math import inf
 from numbers import Integral
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from ._module import FERModule
 from ._net import FERNet
 from ._progress import ProgressBar
 from ._schedules import build_schedule
-from ._selection import keep_best, record_score
+from ._selection import KeepEpoch, keep_best, record_score
 from ._transfer import (
     NetworkBuilder,
     choose_head,
@@ -37,8 +38,8 @@ MIXUP_EPOCHS = 40  # mixup="auto" mixes in trainings of at least this many epoch
 _PATIENCE = 10  # epochs, of early_stopping=True
 
 _NET_SETTINGS = (
-    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment", "mixup", "ema_decay",
-    "tta", "pixel_range",
+    "max_epochs", "batch_size", "micro_batch_size", "lr", "frozen_epochs", "cache_features", "precision", "augment",
+    "mixup", "ema_decay", "tta", "pixel_range",
 )  # fmt: skip
 # parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
@@ -59,6 +60,11 @@ def resolve_settings(params):
     if settings.optimizer == "auto":
         settings.optimizer = recommended.optimizer
     optimizer = OPTIMIZERS[settings.optimizer]
+    if settings.micro_batch_size and settings.device == "accelerate":  # shares may have different numbers of parts
+        raise ValueError(
+            f'Expected micro_batch_size=None with device="accelerate", got {settings.micro_batch_size}: reduce '
+            "batch_size, of which each process gets its share."
+        )
     if settings.lr == "auto":
         settings.lr = recommended.lr / OPTIMIZERS[recommended.optimizer].lr_scale * optimizer.lr_scale
         if settings.weights is not None and settings.frozen_epochs != "all":
@@ -66,14 +72,14 @@ def resolve_settings(params):
     settings.lr = float(settings.lr)
     if settings.weight_decay == "auto":
         settings.weight_decay = optimizer.weight_decay
-    if not all(isinstance(size, Integral) and size > 0 for size in settings.head):
+    if not all(isinstance(size, Integral) and int(size) > 0 for size in settings.head):
         raise ValueError(f"Expected positive sizes of hidden layers in head, got {settings.head}: pass such as (256,).")
     if settings.frozen_epochs == "all":
         settings.frozen_epochs = inf
     return settings
 
 
-def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None, score=None):
+def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None, score=None, checkpoint=None):
     """Build a net for these images, with its starting weights, optimizer, schedule and callbacks.
 
     Parameters
@@ -92,6 +98,8 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         Images to score after every epoch.
     score : callable, default=None
         Function from the probabilities of these images to a score, the higher the better, other than accuracy and loss.
+    checkpoint : Checkpoint, default=None
+        Callback that saves the training and continues it.
 
     Returns
     -------
@@ -128,7 +136,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
-    callbacks = _callbacks(settings, params["max_epochs"], steps, valid, score)
+    callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score, checkpoint)
     with _explained(settings.backbone_name):
         net = FERNet(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
@@ -201,7 +209,7 @@ def _check_net_params(net_params):
 
 def _optimizer_params(settings, net_params):
     """Return skorch's parameters for the optimizer and the loss, except those that ``net_params`` sets."""
-    params = {}
+    params: dict[str, Any] = {}
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
         params |= {"optimizer": optimizer.build, "optimizer__weight_decay": settings.weight_decay}
@@ -215,7 +223,7 @@ def _optimizer_params(settings, net_params):
     return params
 
 
-def _callbacks(settings, epochs, steps, valid, score):
+def _callbacks(settings, epochs, steps, width, valid, score, checkpoint):
     callbacks, scores = [], ["train_loss", "train_accuracy"]
     if valid is not None:
         scores += ["valid_loss", "valid_accuracy"]
@@ -227,14 +235,24 @@ def _callbacks(settings, epochs, steps, valid, score):
         callbacks.append(("schedule", schedule))
     if settings.verbose and (settings.device != "accelerate" or Processes().is_main):
         callbacks.append(("progress", ProgressBar()))
+    callbacks.append(("last_epoch", KeepEpoch()))  # after all scores of the epoch, and before callbacks that may end it
     own = _check_callbacks(settings.callbacks or [])
-    # these replace the optimizer, which the schedule must know
+    # these build the network again, with an optimizer that the schedule must know
     first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
+    lost = next((name for name in ("weights", "frozen_epochs") if getattr(settings, name)), None)
+    if first and lost:
+        name = (first[0][1] if isinstance(first[0], tuple) else first[0]).param_name
+        raise ValueError(
+            f"Expected no InputShapeSetter with {lost}=, got one in `callbacks`: it builds the network again without "
+            f'{lost}. Pass the size yourself, as in backbone_params={{"{name}": {width}}}, and leave the callback out.'
+        )
     callbacks = [*first, *callbacks, *(entry for entry in own if entry not in first)]
-    if settings.early_stopping or settings.keep_best:  # the last one, because it may end the epoch for all others
+    if settings.early_stopping or settings.keep_best:  # after all others, because it may end the epoch for them
         is_switch = isinstance(settings.early_stopping, (bool, np.bool_))
         patience = int(settings.early_stopping) * (_PATIENCE if is_switch else 1)
         callbacks.append(("best_epoch", keep_best(settings.scoring, patience)))
+    if checkpoint is not None:
+        callbacks.append(("checkpoint", checkpoint))
     return callbacks
 
 
@@ -249,6 +267,8 @@ def _check_network(net, name, build, image_shape, n_classes):
         with torch.random.fork_rng([]), torch.no_grad(), net.autocast():
             images = torch.rand(2, channels, height, width, device=net.device) * module.std.mean()
             logits = module.train()(images)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, AssertionError) as error:
         sizes = find_sizes(build, in_channels=len(module.mean))
         size = module.input_size or (height, width)

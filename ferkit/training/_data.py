@@ -6,7 +6,7 @@ skorch and DataLoader index one sample at a time, which on 48×48 images costs m
 
 import math
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from skorch.dataset import Dataset
@@ -117,7 +117,7 @@ class Batches:
     def _load_ahead(self):
         """Load each batch while the previous one is processed."""
         with ThreadPoolExecutor(1) as loader:
-            ahead = deque()
+            ahead: deque[Future] = deque()
             for batch in self._draw():
                 ahead.append(loader.submit(self.dataset.__getitem__, batch))
                 if len(ahead) > 1:

@@ -51,16 +51,23 @@ def resident_bytes(device):
 
 @contextmanager
 def seeded(seed, device):
-    """Seed PyTorch's random stream and restore it afterwards. Other threads wait meanwhile."""
+    """Seed PyTorch's random streams of the CPU and of this device, and restore them. Other threads wait meanwhile."""
     device = torch.device(device)
     gradients, autocast = torch.is_grad_enabled(), torch.is_autocast_enabled(device.type)
-    with _RANDOM_STREAM, torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
+    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
+    which = () if device.type == "mps" else (device,)  # PyTorch has only one MPS device
+    with _RANDOM_STREAM, torch.random.fork_rng([]):
+        stream = accelerator and accelerator.get_rng_state(*which)
         try:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed also seeds all other devices
+            if accelerator:
+                accelerator.set_rng_state(torch.Generator(device).manual_seed(seed).get_state(), *which)
             yield
-        finally:  # Ctrl-C may interrupt PyTorch while it restores them itself
+        finally:  # Ctrl-C may interrupt PyTorch while it restores gradients and autocast itself
             torch.set_grad_enabled(gradients)
             torch.set_autocast_enabled(device.type, autocast)
+            if accelerator:
+                accelerator.set_rng_state(stream, *which)
 
 
 class Processes:

@@ -1,7 +1,8 @@
 """The module that is trained: input preparation and backbone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,21 +21,21 @@ class FERModule(nn.Module):
     backbone, which skorch's callbacks can set.
     """
 
-    head = None
+    head: Any = None
     trains_head_only = False
 
     def __init__(
         self,
-        build,
+        build: Callable[..., nn.Module],
         *,
-        num_classes,
-        mean,
-        std,
-        input_size=None,
-        dropout=None,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        input_size: tuple[int, int] | None = None,
+        dropout: float | None = None,
         frozen_layers: int | Sequence[str] | None = None,
-        **build_params,
-    ):
+        **build_params: Any,
+    ) -> None:
         super().__init__()
         self.backbone = build(num_classes=num_classes, **build_params)
         if dropout is not None:

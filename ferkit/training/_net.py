@@ -5,8 +5,9 @@ which on 48×48 images costs more than the network; here losses leave the device
 """
 
 from collections import OrderedDict
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from copy import deepcopy
+from itertools import pairwise
 from traceback import walk_tb
 
 import numpy as np
@@ -26,9 +27,18 @@ from ._module import FERModule
 from ._transfer import cached_features
 from ._views import join_views, make_views
 
-_DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
+DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
-_ONE_FIT = ("valid_score", "schedule", "best_epoch", "progress")  # callbacks that belong to one complete fit
+# callbacks that belong to one complete fit
+_ONE_FIT = ("valid_score", "schedule", "last_epoch", "best_epoch", "checkpoint", "progress")
+
+
+def _whole(module):
+    return module
+
+
+class Diverged(ValueError):
+    """A loss or a weight is not finite."""
 
 
 class FERNet(NeuralNetClassifier):
@@ -52,6 +62,7 @@ class FERNet(NeuralNetClassifier):
         rate_scales=None,
         frozen_epochs=0,
         cache_features=True,
+        micro_batch_size=None,
         generator=None,
         processes=None,
         image_shape=None,
@@ -67,6 +78,7 @@ class FERNet(NeuralNetClassifier):
         self.rate_scales = rate_scales
         self.frozen_epochs = frozen_epochs
         self.cache_features = cache_features
+        self.micro_batch_size = micro_batch_size
         self.generator = generator
         self.processes = processes
         self.image_shape = image_shape
@@ -134,23 +146,37 @@ class FERNet(NeuralNetClassifier):
     # training
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
-        """Train like skorch's ``partial_fit``, but note in ``interrupted_`` whether Ctrl-C ended the training.
+        """Train like skorch's ``partial_fit``, but note in ``stopped_by_`` the type of the error that ended it.
 
-        skorch swallows KeyboardInterrupt, because its own EarlyStopping raises it too.
+        The type is KeyboardInterrupt or Diverged. The net is then as it was after the last complete epoch; if there was
+        none, the error is raised. skorch swallows KeyboardInterrupt, because its own EarlyStopping raises it too.
         """
-        self.interrupted_, self.average_, self.best_epoch_ = False, None, None
+        self.stopped_by_, self.average_, self.best_epoch_, self.last_epoch_ = None, None, None, None
+        checkpoint = dict(self.callbacks_).get("checkpoint")
+        if checkpoint and checkpoint.is_finished:
+            checkpoint.count_epochs(self)
+            checkpoint.take_result(self)
+            return self
         self.notify("on_train_begin", X=X, y=y)
         try:
             self.fit_loop(X, y, **fit_params)
-        except KeyboardInterrupt as interrupt:
-            self.interrupted_ = not _is_early_stopping(interrupt)
+        except (KeyboardInterrupt, Diverged) as error:
+            if not _is_early_stopping(error):
+                if self.last_epoch_ is None:
+                    raise
+                self.stopped_by_ = type(error)
             if self.average_:
                 self.module_ = self.average_.finish()  # again, because Ctrl-C may have interrupted it
-            if self.history and "train_loss" not in self.history[-1]:
-                del self.history[-1]  # the epoch that was interrupted
-            if not self.history:
-                raise
+            if self.stopped_by_:
+                n_epochs, part, weights = self.last_epoch_
+                part(self.module_).load_state_dict(weights)
+                del self.history[n_epochs:]
+                if checkpoint:
+                    checkpoint.flush()
         self.notify("on_train_end", X=X, y=y)
+        self.check_weights()  # again, because early stopping may have ended the last epoch before its check
+        if checkpoint and not self.stopped_by_:
+            checkpoint.finish(self)
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -161,6 +187,8 @@ class FERNet(NeuralNetClassifier):
         # PyTorch's own first scale overflows at once, and a schedule that steps without the optimizer warns
         self.scaler_ = torch.amp.GradScaler(torch.device(self.device).type, init_scale=2**10) if is_float16 else None
         epochs = self.max_epochs if epochs is None else epochs
+        if checkpoint := dict(self.callbacks_).get("checkpoint"):
+            epochs -= checkpoint.count_epochs(self)
         frozen = min(max(self.frozen_epochs - len(self.history), 0), epochs)
         if frozen and not self.cache_features:
             with self.module_.only_head():
@@ -168,12 +196,17 @@ class FERNet(NeuralNetClassifier):
         elif frozen:
             with cached_features(self, X) as features:
                 self._train_phase(features, frozen, None, FERModule.get_head)  # too little work to share
-        if frozen < epochs:
+        if frozen < epochs or not epochs:
             self._train_phase(X, epochs - frozen, self.processes)
         return self
 
-    def _train_phase(self, X, epochs, processes, part=lambda module: module):
+    def _train_phase(self, X, epochs, processes, part=_whole):
         self.average_ = Averaging(self.module_, self.ema_decay, part) if self.ema_decay else None
+        self.trained_part_ = part
+        if checkpoint := dict(self.callbacks_).get("checkpoint"):
+            checkpoint.begin(self)
+        if self.history:
+            self.keep_epoch(whole=True)
         self.sharing_processes_ = processes
         self.train_forward_ = processes.wrap(self.module_).__call__ if processes else self.infer
         try:
@@ -182,11 +215,17 @@ class FERNet(NeuralNetClassifier):
             if self.average_:
                 self.module_ = self.average_.finish()
 
+    def keep_epoch(self, whole=False):
+        """Copy the weights of the part that is trained, to which the net returns if the next epoch is not completed."""
+        part = _whole if whole else self.trained_part_
+        module = part(self.average_.average if self.average_ else self.module_)
+        self.last_epoch_ = len(self.history), part, deepcopy(module.state_dict())
+
     def release(self):
         """Drop the objects that only a training needs, and switch to evaluation mode."""
         for name in (
             "generator", "mixup_rng_", "augment_generator_", "average_", "scaler_", "train_forward_",
-            "sharing_processes_", "processes", "train_split",
+            "sharing_processes_", "processes", "train_split", "trained_part_", "last_epoch_",
         ):  # fmt: skip
             setattr(self, name, None)
         self._set_training(False)
@@ -208,6 +247,24 @@ class FERNet(NeuralNetClassifier):
         self.module_.load_state_dict(weights)
         self.optimizer_.load_state_dict(optimizer)
         del self.history[n_epochs:]
+
+    def load_weights(self, module, weights):
+        """Load weights into the module or a copy of it."""
+        module.load_state_dict(self.with_layer_versions(weights))
+
+    def with_layer_versions(self, weights):
+        """Return weights as a state dict with the version of each layer, which some layers cannot load without."""
+        state = OrderedDict(weights)
+        state._metadata = self.module_.state_dict()._metadata
+        return state
+
+    def load_optimizer(self, state):
+        """Load the state of the optimizer, with tensors in the order in memory that files do not keep."""
+        self.optimizer_.load_state_dict(state)
+        for parameter, averages in self.optimizer_.state.items():
+            for name, value in averages.items():
+                if getattr(value, "shape", None) == parameter.shape:  # fused optimizers expect that of the parameter
+                    averages[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
     def move_to(self, device):
         """Move the network and its optimizer."""
@@ -242,21 +299,12 @@ class FERNet(NeuralNetClassifier):
         with torch.random.fork_rng([]):  # the network's random start must not change what follows
             self.initialize_module().initialize_criterion()
         module = self.module_.to(self.device)
-        weights = OrderedDict(_map_nested(np.ndarray, torch.tensor, state["module_"]["weights"]))
-        weights._metadata = module.state_dict()._metadata  # the version of each layer, which some cannot load without
-        module.load_state_dict(weights)
+        self.load_weights(module, _map_nested(np.ndarray, torch.tensor, state["module_"]["weights"]))
         module.head = state["module_"]["head"]
         for name in state["module_"]["frozen"]:
             module.get_parameter(name).requires_grad_(False)
         self.criterion_.to(self.device).load_state_dict(_map_nested(np.ndarray, torch.tensor, state["criterion_"]))
-        self.initialize_optimizer().optimizer_.load_state_dict(
-            _map_nested(np.ndarray, torch.tensor, state["optimizer_"])
-        )
-        for parameter, averages in self.optimizer_.state.items():
-            for name, value in averages.items():
-                if value.shape == parameter.shape:
-                    # fused optimizers expect the order in memory of the parameter, which arrays lose
-                    averages[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        self.initialize_optimizer().load_optimizer(_map_nested(np.ndarray, torch.tensor, state["optimizer_"]))
         self.module_ = self.torch_compile(module, name="module")
         self._set_training(False)
 
@@ -282,7 +330,7 @@ class FERNet(NeuralNetClassifier):
         scores = torch.stack(scores)
         scores = (self.processes.average(scores) if self.processes else scores).tolist()
         if not np.isfinite(scores).all():
-            raise ValueError(_DIVERGED)
+            raise Diverged(DIVERGED)
         for row, (loss, accuracy) in zip(self.history[-1]["batches"][-len(scores) :], scores, strict=True):
             row[f"{prefix}_loss"], row[f"{prefix}_accuracy"] = loss, accuracy
         self.history.record(f"{prefix}_batch_count", len(scores))
@@ -290,13 +338,34 @@ class FERNet(NeuralNetClassifier):
     def check_weights(self):
         """Raise unless all weights are finite. The last step has no later loss that would show the damage."""
         if not all(parameter.isfinite().all() for parameter in self.module_.parameters()):
-            raise ValueError(_DIVERGED)
+            raise Diverged(DIVERGED)
 
     def train_step(self, batch, **fit_params):
-        step = self._scaled_step(batch, **fit_params) if self.scaler_ else super().train_step(batch, **fit_params)
+        step = None
+        with suppress(torch.OutOfMemoryError):
+            step = self._scaled_step(batch, **fit_params) if self.scaler_ else super().train_step(batch, **fit_params)
+        if step is None:  # after the error is dropped, because it holds the tensors that filled the memory
+            raise torch.OutOfMemoryError(self._find_batch_size(batch))
         if self.average_:
             self.average_.update()
         return step
+
+    def _find_batch_size(self, batch):
+        """Say which batch size fits into the memory of the device, by trying smaller and smaller parts of a batch."""
+        n, fits = len(_unpack(batch)[1]), False
+        size = min(n, self.micro_batch_size or n)
+        while size > 2 and not fits:  # a lone image is used twice
+            size = max(size // 2, 2)
+            self.optimizer_.zero_grad()
+            with suppress(torch.OutOfMemoryError):
+                self.train_step_single(_map_nested(torch.Tensor, lambda part, end=size: part[:end], batch))
+                fits = True
+        advice = (
+            f"pass batch_size={size}, or micro_batch_size={size} to keep steps of the same number of images"
+            if fits
+            else "pass a smaller input_size or another backbone"
+        )
+        return f"Expected memory for a batch of {n} images on {self.device!r}, got too little: {advice}."
 
     def _scaled_step(self, batch, **fit_params):
         """Train like skorch's ``train_step``, but leave out steps whose gradients overflow float16."""
@@ -319,18 +388,32 @@ class FERNet(NeuralNetClassifier):
             # the batch is in random order, so its reverse is a random partner for each image
             share = self.mixup_rng_.beta(self.mixup, self.mixup)
             images = torch.lerp(images.flip(0), images, share)
-        with self.autocast():
-            outputs = self.train_forward_(images)
-        outputs = [logits.float() for logits in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        loss = sum(
-            (AUXILIARY_WEIGHT if head else 1.0) * self._loss(logits, y, weight, share)
-            for head, logits in enumerate(outputs)
-        )
-        (self.scaler_.scale(loss) if self.scaler_ else loss).backward()
-        logits = outputs[0].detach()
+        targets = [(share, y, weight)]
+        if share != 1.0:
+            targets.append((1 - share, y.flip(0), None if weight is None else weight.flip(0)))
+        loss, logits = 0.0, []
+        for part in self._split_batch(len(images)):
+            with self.autocast():
+                outputs = self.train_forward_(images[part])
+            outputs = [scores.float() for scores in (outputs if isinstance(outputs, tuple) else (outputs,))]
+            part_loss = sum(
+                (AUXILIARY_WEIGHT if head else 1.0) * self._loss(scores, targets, part)
+                for head, scores in enumerate(outputs)
+            ) * (len(outputs[0]) / len(images))
+            (self.scaler_.scale(part_loss) if self.scaler_ else part_loss).backward()  # adds to the gradients
+            loss += part_loss.detach()
+            logits.append(outputs[0].detach())
+        logits = torch.cat(logits)
         return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
 
-    def _loss(self, logits, y, weight, share):
+    def _split_batch(self, n_images):
+        """Return slices of equal size of at most ``micro_batch_size`` images, but of at least two for batch norm."""
+        n_parts = min(-(-n_images // (self.micro_batch_size or n_images)), n_images // 2)
+        return [slice(*edges) for edges in pairwise(n_images * part // n_parts for part in range(n_parts + 1))]
+
+    def _loss(self, logits, targets, part):
+        """Return the mean loss of a part of the batch; ``targets`` are shares, labels and weights of the batch."""
+
         def mean_loss(y, weight):
             losses = self.criterion_(logits, y)
             if weight is None:
@@ -342,10 +425,7 @@ class FERNet(NeuralNetClassifier):
                 )
             return (losses * weight).mean()
 
-        loss = mean_loss(y, weight)
-        if share == 1.0:
-            return loss
-        return share * loss + (1 - share) * mean_loss(y.flip(0), None if weight is None else weight.flip(0))
+        return sum(share * mean_loss(y[part], None if weight is None else weight[part]) for share, y, weight in targets)
 
     # validation and prediction
 
@@ -369,10 +449,20 @@ class FERNet(NeuralNetClassifier):
         parts = []
         with torch.inference_mode():
             for batch in join_views(views, resolve_batch_size(self.batch_size)):
-                with self.autocast():  # not while views are made
-                    parts.append(_first(self.infer(batch)).float().softmax(1))
+                parts += self._infer_in_parts(batch)
         probabilities = torch.cat(parts)
         return probabilities.unflatten(0, (-1, len(images))).mean(0)
+
+    def _infer_in_parts(self, images):
+        """Return a list of probabilities: of the whole batch, or of as few images at a time as the memory allows."""
+        try:
+            with self.autocast():  # not while views are made
+                return [_first(self.infer(images)).float().softmax(1)]
+        except torch.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+        # after the except clause, because the error holds the tensors that filled the memory
+        return [part for half in images.tensor_split(2) for part in self._infer_in_parts(half)]
 
     def _get_predict_nonlinearity(self):
         return lambda probabilities: probabilities
@@ -380,6 +470,8 @@ class FERNet(NeuralNetClassifier):
 
 def _is_early_stopping(interrupt):
     """Return whether skorch's EarlyStopping raised this KeyboardInterrupt, rather than Ctrl-C."""
+    if not isinstance(interrupt, KeyboardInterrupt):
+        return False
     *_, (frame, _) = walk_tb(interrupt.__traceback__)
     if frame.f_code is not EarlyStopping.on_epoch_end.__code__:
         return False

@@ -3,6 +3,7 @@
 import logging
 import sys
 from multiprocessing import parent_process
+from typing import Any
 
 from skorch.callbacks import Callback
 
@@ -16,6 +17,9 @@ class ProgressBar(Callback):
     "ferkit" if logging is set up for messages of level INFO, otherwise on standard output. Worker processes show
     nothing.
     """
+
+    bar_: Any
+    task_: Any
 
     def on_train_begin(self, net, **kwargs):
         self.bar_, self.first_, self.is_shown_ = None, len(net.history), parent_process() is None
@@ -48,8 +52,15 @@ class ProgressBar(Callback):
         if self.bar_ is None:
             return
         if self.task_ is None:
-            batches = len(net.get_iterator(dataset_train, training=True)) * net.max_epochs
-            self.task_ = self.bar_.add_task("fit", total=batches, epochs=net.max_epochs, epoch=1, scores="")
+            batches = len(net.get_iterator(dataset_train, training=True))
+            self.task_ = self.bar_.add_task(
+                "fit",
+                total=batches * net.max_epochs,
+                completed=batches * (len(net.history) - 1 - self.first_),  # of a training that continues
+                epochs=net.max_epochs,
+                epoch=1,
+                scores="",
+            )
         self.bar_.update(self.task_, epoch=len(net.history) - self.first_ + 1)
 
     def on_batch_end(self, net, training=False, **kwargs):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.history import History
-from skorch.utils import get_map_location
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from ..backbones import resolve_backbone
 from ..backbones._registry import OPTIMIZERS
@@ -19,8 +19,8 @@ from ._net import FERNet
 from ._transfer import NetworkBuilder
 
 _SETTINGS = (
-    "max_epochs", "batch_size", "lr", "frozen_epochs", "cache_features", "precision", "mixup", "ema_decay", "tta",
-    "pixel_range", "rate_scales", "image_shape", "device",
+    "max_epochs", "batch_size", "micro_batch_size", "lr", "frozen_epochs", "cache_features", "precision", "mixup",
+    "ema_decay", "tta", "pixel_range", "rate_scales", "image_shape", "device",
 )  # fmt: skip
 
 
@@ -95,7 +95,12 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
     """
     module = described["module"]
     optimizer = described["optimizer"]
-    device = described["settings"]["device"]
+    # files of earlier versions do not contain all
+    settings = {name: described["settings"][name] for name in _SETTINGS if name in described["settings"]}
+    if settings["precision"] not in ("auto", "float32", "bfloat16", "float16"):
+        raise ValueError(f"Expected the name of a precision, got {settings['precision']!r}.")
+    if any(not name.startswith(("optimizer__", "criterion__")) for name in described["arguments"]):
+        raise ValueError(f"Expected arguments of the optimizer and the loss, got {[*described['arguments']]}.")
     net = FERNet(
         FERModule,
         module__build=_builder(module),
@@ -107,7 +112,7 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
         train_split=None,
         callbacks=[],
         **described["arguments"],
-        **{**described["settings"], "device": get_map_location(device) if device.startswith("cuda") else device},
+        **{**settings, "device": _find_device(settings["device"])},
     )
     _check_tensors(partial(FERModule, _builder(module), **module["arguments"]), tensors)
     with torch.random.fork_rng([]):  # the network's random start must not change what follows
@@ -120,8 +125,15 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
         {"batches": [], **{"dur" if name == "seconds" else name: value for name, value in row.items()}}
         for row in history
     )
-    net.interrupted_, net.best_epoch_ = False, None
+    net.stopped_by_, net.best_epoch_ = None, None
     return net.release()
+
+
+def _find_device(name):
+    """Return the device if this machine has it, otherwise the CPU."""
+    device, own = torch.device(name), torch.accelerator.current_accelerator(check_available=True)
+    is_here = own is not None and device.type == own.type and (device.index or 0) < torch.accelerator.device_count()
+    return name if is_here else "cpu"
 
 
 def _builder(described):
@@ -137,7 +149,17 @@ def _builder(described):
 
 def _check_tensors(make, tensors):
     with torch.device("meta"), _limited_parameters(100 + 4 * len(tensors)):
-        expected = make().state_dict()
+        try:
+            module = make()
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta tensor" not in str(error):
+                raise
+            with _RangesOnCPU():
+                module = make()
+    expected = module.state_dict()
+    # tables that are not among the weights can be large, such as the attention masks of an image of any size
+    if sum(part.nbytes for part in module.buffers()) > 2**28 + sum(part.nbytes for part in tensors.values()):
+        raise ValueError("Expected a network that is not much larger than its weights.")
     if wrong := sorted(expected.keys() ^ tensors.keys()):
         raise ValueError(f"Expected weights named {', '.join(expected)[:100]}, got a difference in {wrong[:3]}.")
     for name, tensor in tensors.items():
@@ -149,6 +171,14 @@ def _check_tensors(make, tensors):
             )
         if tensor.isnan().any():
             raise ValueError(f"Expected finite weights, got nan in {name}.")
+
+
+class _RangesOnCPU(TorchFunctionMode):
+    """Within the meta device, compute ranges and lists on the CPU, because RegNet reads the widths of its layers."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        here = {"device": "cpu"} if func in (torch.arange, torch.tensor) else {}
+        return func(*args, **(here | (kwargs or {})))
 
 
 @contextmanager

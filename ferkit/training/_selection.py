@@ -5,10 +5,18 @@ from math import inf
 
 import numpy as np
 import torch
-from skorch.callbacks import EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from skorch.utils import noop
 
 _THRESHOLD = 1e-6  # what rounding can do to an accuracy
+
+
+class KeepEpoch(Callback):
+    """Keep the weights of the last complete epoch, to which a training that is stopped returns."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.check_weights()
+        net.keep_epoch()
 
 
 class KeepBest(EarlyStopping):

@@ -266,7 +266,7 @@ def find_frozen(network, layers):
         owners = dict.fromkeys(name.rpartition(".")[0] for name in parameters)
         modules = [name for name in owners if not any(network.get_submodule(name).children())]  # not those around them
     else:
-        modules = list(layers or ())
+        modules = list(dict.fromkeys(layers or ()))
         known = [name for name, _ in network.named_modules() if name]
         for name in modules:
             if name not in known:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from numbers import Integral
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,9 @@ def check_views(tta, augment):
         )
 
 
-def make_views(images: torch.Tensor, tta, augment, pixel_range) -> Iterator[torch.Tensor]:
+def make_views(
+    images: torch.Tensor, tta: Any, augment: Any, pixel_range: tuple[float, float]
+) -> Iterator[torch.Tensor]:
     """Yield the views of a batch, as batches, for FERClassifier's parameter ``tta``.
 
     Random views change all images of a batch alike, and in the same way in each batch, so that the prediction for an

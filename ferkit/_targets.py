@@ -1,0 +1,100 @@
+"""Targets of a classifier, labels or soft targets: their checks, their classes and their weights."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_array, compute_sample_weight
+
+__all__ = ["check_soft_targets", "encode_labels", "is_soft", "match_labels", "most_probable", "weigh_rows"]
+
+_MULTI_LABEL = (
+    "Expected one label per image or the share of each class, got several labels per image: train one network per "
+    "class with sklearn.multiclass.OneVsRestClassifier(FERClassifier()), or divide each row of 0 and 1 by its sum."
+)
+
+
+def is_soft(y):
+    """Return whether targets have one column per class."""
+    try:
+        shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(_MULTI_LABEL) from error
+    return len(shape) == 2 and shape[1] > 1
+
+
+def encode_labels(y):
+    """Return (classes, index of each label in classes)."""
+    try:
+        return np.unique(y, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(
+            f"Expected labels of one type in y, got several ({error}): use only strings or only numbers."
+        ) from error
+
+
+def check_soft_targets(y):
+    """Return (classes, shares as float32) of soft targets."""
+    classes = np.asarray(y.columns) if hasattr(y, "columns") else np.arange(np.shape(y)[1])
+    y = check_array(y, dtype=np.float32, input_name="y")
+    if np.isin(y, (0, 1)).all() and (y.sum(axis=1) != 1).any():
+        raise ValueError(_MULTI_LABEL)
+    if y.min() < 0 or np.abs(y.sum(axis=1) - 1).max() > 1e-3:
+        row = int(np.argmax((y.min(axis=1) < 0) | (np.abs(y.sum(axis=1) - 1) > 1e-3)))
+        raise ValueError(
+            f"Expected soft targets from 0 to 1 with a sum of 1 in each row, got {y[row]} in row {row}: divide each "
+            "row by its sum."
+        )
+    return classes, y
+
+
+def most_probable(y: ArrayLike) -> ArrayLike:
+    """Return the labels: ``y`` itself, or the first of the most probable classes of each soft target."""
+    if not is_soft(y):
+        return y
+    classes, shares = check_soft_targets(y)
+    return classes[shares.argmax(axis=1)]
+
+
+def match_labels(names, target, classes):
+    """Return ``target``, positions in ``names`` or a share for each of them, as positions in or shares of ``classes``.
+
+    Names are those of validation labels, and all of them must be among ``classes``.
+    """
+    position = {label: column for column, label in enumerate(classes.tolist())}
+    if unknown := [name for name in names.tolist() if name not in position]:
+        raise ValueError(
+            f"Expected labels in y_val that are in y too, {classes.tolist()}, got {unknown}: use the same names in "
+            "both, and leave out images of other classes."
+        )
+    columns = np.array([position[name] for name in names.tolist()])
+    if target.ndim == 1:
+        return columns[target]
+    shares = np.zeros((len(target), len(classes)), dtype=target.dtype)
+    shares[:, columns] = target
+    return shares
+
+
+def weigh_rows(y, classes, class_weight=None, sample_weight=None):
+    """Return sample and class weights as one weight per row, float32, or None."""
+    if class_weight is None and sample_weight is None:
+        return None
+    weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    if class_weight is not None:
+        weight = weight * _class_weights(y, classes, class_weight)
+    if not weight.any():
+        raise ValueError("Expected a class_weight above 0 for a class in y, got 0 for all: pass None.")
+    if not weight.max() < np.finfo(np.float32).max:
+        raise ValueError(f"Expected weights that float32 can hold, got {weight.max():g}: divide them by their mean.")
+    return weight.astype(np.float32)
+
+
+def _class_weights(y, classes, class_weight):
+    """Return the weight of each row by its class, or by the classes of its soft target."""
+    if y.ndim == 1:
+        return compute_sample_weight(class_weight, classes[y])
+    if class_weight == "balanced":
+        counts = y.sum(axis=0, dtype=np.float64)
+        occurs = counts > 0
+        return y[:, occurs] @ (len(y) / (occurs.sum() * counts[occurs]))
+    if unknown := [label for label in class_weight if label not in classes.tolist()]:
+        raise ValueError(f"Expected labels in class_weight among the classes {classes.tolist()}, got {unknown}.")
+    return y @ np.array([class_weight.get(label, 1) for label in classes.tolist()])

@@ -1,0 +1,288 @@
+"""No public function or method changes a setting of the process: of PyTorch, NumPy, matplotlib, logging and others.
+
+A new public name needs an entry in ``CALLS``.
+"""
+
+import inspect
+import logging
+import random
+import shutil
+import subprocess
+import sys
+import warnings
+from functools import cached_property
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+import torch
+from global_state import compare, read_state
+from PIL import Image
+
+import ferkit
+from ferkit import (
+    FERClassifier,
+    ImageAugmenter,
+    ImageNormalizer,
+    ImageResizer,
+    NetworkFeatures,
+    Pipeline,
+    PixelParser,
+    backbones,
+    datasets,
+    display,
+    evaluate,
+    models,
+    persistence,
+    report,
+    runs,
+)
+
+TINY = {"backbone_params": {"widths": (8, 16)}, "max_epochs": 1, "batch_size": 32, "random_state": 0}
+
+
+@pytest.fixture
+def unusual_state(pyplot_state, monkeypatch, recwarn):
+    """Values other than the defaults, because a function could also reset a setting."""
+    threads, gradients = torch.get_num_threads(), torch.is_grad_enabled()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    torch.set_float32_matmul_precision("high")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = True
+    torch.manual_seed(7)
+    random.seed(7)
+    np.random.seed(7)  # noqa: NPY002
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="a filter of the user's")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10**8)
+    with np.errstate(under="warn"), np.printoptions(precision=3), sklearn.config_context(print_changed_only=False):
+        yield
+    logging.root.setLevel(level)
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_grad_enabled(gradients)
+    torch.set_num_threads(threads)
+
+
+# the calls
+
+
+VOTES = ["neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"]
+OF_CODE = [4, 5, 6, 1, 3, 2, 0]  # places in VOTES of FER2013's emotions
+
+
+class Given:
+    """Data, models, results and files that the calls share."""
+
+    def __init__(self, model, folder):
+        self.model, self.folder = model, folder
+        self.faces = faces = datasets.make_faces(70, as_frame=True, random_state=1)
+        self.X, self.y, self.strings = faces.data, faces.target_names[faces.target], faces.frame["pixels"]
+        self.table, self.votes, self.home = folder / "fer2013.csv", folder / "fer2013new.csv", folder / "home"
+        faces.frame.to_csv(self.table, index=False)
+        votes = pd.DataFrame(10 * np.eye(10, dtype=int)[np.array(OF_CODE)[faces.target]], columns=VOTES)
+        votes.insert(0, "Usage", faces.usage)
+        votes.insert(1, "Image name", [f"fer{row:07d}.png" for row in range(len(votes))])
+        votes.to_csv(self.votes, index=False)
+        (self.home / "fer2013").mkdir(parents=True)
+        shutil.copy(self.table, self.home / "fer2013")
+        ferkit.save(model, folder / "model.ferkit")
+        self.report = evaluate(model, self.X, self.y)
+        self.images = torch.zeros(2, 1, 48, 48)
+        self.cnn, self.vgg = backbones.CNN(num_classes=7).eval(), backbones.VGGFER(num_classes=7).eval()
+        self.summary = backbones.summarize(self.cnn, (1, 48, 48))
+
+    @cached_property
+    def run(self):  # the first test that needs it trains, and sees whether that changes the state
+        return runs.train_run(FERClassifier(**TINY), self.faces, self.folder / "run")
+
+
+@pytest.fixture(scope="module")
+def given(fitted, tmp_path_factory):
+    return Given(fitted, tmp_path_factory.mktemp("given"))
+
+
+def build(network):
+    with torch.random.fork_rng([]):  # as every module of PyTorch, networks draw their weights from its stream
+        return network(num_classes=7)
+
+
+CALLS = {
+    "FERClassifier": lambda g: FERClassifier(**TINY),
+    "FERClassifier.fit": lambda g: FERClassifier(validation_fraction=0.2, verbose=1, **TINY).fit(g.X, g.y),
+    "FERClassifier.partial_fit": lambda g: FERClassifier(**TINY).partial_fit(g.X, g.y, classes=np.unique(g.y)),
+    "FERClassifier.predict": lambda g: g.model.predict(g.X),
+    "FERClassifier.predict_proba": lambda g: g.model.predict_proba(g.X / np.float32(255)),
+    "FERClassifier.predict_log_proba": lambda g: g.model.predict_log_proba(g.faces.images),
+    "FERClassifier.score": lambda g: g.model.score(g.X, g.y),
+    "FERClassifier.get_params": lambda g: g.model.get_params(),
+    "FERClassifier.set_params": lambda g: FERClassifier(**TINY).fit(g.X, g.y).set_params(tta=2).predict(g.X),
+    "ImageAugmenter": lambda g: ImageAugmenter(blur=1, noise=1)(g.images, generator=torch.Generator()),
+    "ImageAugmenter.fit_resample": lambda g: ImageAugmenter(random_state=0).fit_resample(g.X, g.y),
+    "ImageNormalizer": lambda g: ImageNormalizer(),
+    "ImageNormalizer.fit": lambda g: ImageNormalizer().fit(g.X),
+    "ImageNormalizer.transform": lambda g: ImageNormalizer(method="equalize").fit_transform(g.X),
+    "ImageNormalizer.inverse_transform": lambda g: ImageNormalizer().fit(g.X).inverse_transform(g.X),
+    "ImageResizer": lambda g: ImageResizer(24),
+    "ImageResizer.fit": lambda g: ImageResizer(24).fit(g.X),
+    "ImageResizer.transform": lambda g: ImageResizer(24).fit_transform(g.X),
+    "NetworkFeatures": lambda g: NetworkFeatures(g.model),
+    "NetworkFeatures.fit": lambda g: NetworkFeatures(g.model).fit(g.X),
+    "NetworkFeatures.transform": lambda g: NetworkFeatures(g.model, precision="bfloat16").fit_transform(g.X),
+    "PixelParser": lambda g: PixelParser(),
+    "PixelParser.fit": lambda g: PixelParser().fit(g.strings),
+    "PixelParser.transform": lambda g: PixelParser().fit_transform(g.strings),
+    "Pipeline": lambda g: (
+        Pipeline([("parse", PixelParser()), ("classify", FERClassifier(**TINY))]).fit(g.strings, g.y).predict(g.strings)
+    ),
+    "evaluate": lambda g: evaluate(g.model, g.X, g.y, X_train=g.X),
+    "save": lambda g: ferkit.save(g.model, g.folder / "again.ferkit"),
+    "load": lambda g: ferkit.load(g.folder / "model.ferkit").predict(g.X),
+    "load_model": lambda g: ferkit.load_model().predict(g.X),
+    "list_models": lambda g: models.list_models(),
+    "read_model_card": lambda g: models.read_model_card(),
+    "read_card": lambda g: ferkit.read_card(g.folder / "model.ferkit"),
+    # backbones
+    "CNN": lambda g: build(backbones.CNN),
+    "CNN.forward": lambda g: g.cnn(g.images),
+    "VGGFER": lambda g: build(backbones.VGGFER),
+    "VGGFER.forward": lambda g: g.vgg(g.images),
+    "Backbone": lambda g: backbones.Backbone(backbones.CNN),
+    "Layer": lambda g: g.summary.layers[0],
+    "Summary": lambda g: str(g.summary),
+    "find_sizes": lambda g: backbones.find_sizes(backbones.CNN, in_channels=1),
+    "list_backbones": lambda g: backbones.list_backbones(),
+    "register_backbone": lambda g: backbones.register_backbone("registered by a test", backbones.CNN),
+    "resolve_backbone": lambda g: backbones.resolve_backbone("resnet18"),
+    "summarize": lambda g: backbones.summarize(g.cnn, (1, 48, 48)),
+    # data sets
+    "Duplicates": lambda g: str(datasets.find_duplicates(g.X)),
+    "Duplicates.to_dict": lambda g: datasets.find_duplicates(g.X).to_dict(),
+    "find_duplicates": lambda g: datasets.find_duplicates(g.X, g.y),
+    "fetch_fer2013": lambda g: datasets.fetch_fer2013(data_home=g.home),
+    "get_data_home": lambda g: datasets.get_data_home(g.home),
+    "load_fer2013": lambda g: datasets.load_fer2013(g.table, errors="drop"),
+    "load_ferplus": lambda g: datasets.load_ferplus(g.votes, fer2013=g.table),
+    "make_faces": lambda g: datasets.make_faces(20, as_frame=True, random_state=0),
+    "sample_faces": lambda g: datasets.sample_faces(20, random_state=0),
+    # reports and runs
+    "Comparison": lambda g: str(report.compare_reports(g.report, g.report)),
+    "compare_reports": lambda g: report.compare_reports(g.report, g.report),
+    "Report": lambda g: (str(g.report), g.report._repr_html_()),
+    "Report.from_predictions": lambda g: report.Report.from_predictions(g.y, g.y[::-1]),
+    "Report.from_json": lambda g: report.Report.from_json(g.report.to_json()),
+    "Report.to_dict": lambda g: g.report.to_dict(),
+    "Report.to_frame": lambda g: g.report.to_frame(),
+    "Report.to_html": lambda g: g.report.to_html(g.folder / "report.html"),
+    "Report.to_json": lambda g: g.report.to_json(g.folder / "report.json"),
+    "Run": lambda g: str(g.run),
+    "Run.matches": lambda g: g.run.matches(g.model),
+    "Run.read": lambda g: runs.Run.read(g.run.path),
+    "Run.read_report": lambda g: g.run.read_report(),
+    "compare_runs": lambda g: runs.compare_runs([g.run]),
+    "train_run": lambda g: g.run,
+}
+
+# Displays open a figure with pyplot, as scikit-learn's displays do, and change nothing else.
+DISPLAYS = {
+    "AugmentationDisplay": lambda g: display.AugmentationDisplay.from_estimator(
+        ImageAugmenter(), g.faces.images[0], n_draws=2
+    ),
+    "BackboneDisplay": lambda g: display.BackboneDisplay(g.summary, title="CNN").plot(),
+    "ClassDistributionDisplay": lambda g: display.ClassDistributionDisplay.from_targets(
+        {"all": g.y}, labels=g.faces.target_names
+    ),
+    "ClassScoresDisplay": lambda g: display.ClassScoresDisplay(g.report.to_frame()).plot(),
+    "ComparisonDisplay": lambda g: display.ComparisonDisplay(runs.compare_runs([g.run])).plot(),
+    "ConfusionDisplay": lambda g: display.ConfusionDisplay.from_estimator(g.model, g.X, g.y).most_confused(),
+    "ConfusionDisplay.from_predictions": lambda g: display.ConfusionDisplay.from_predictions(g.y, g.y[::-1]),
+    "FacesDisplay": lambda g: display.FacesDisplay.from_data(g.faces.images, g.y, n_columns=2),
+    "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
+    "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
+    "HistoryDisplay": lambda g: display.HistoryDisplay.from_estimator(g.model),
+    "PrecisionRecallDisplay": lambda g: display.PrecisionRecallDisplay.from_estimator(g.model, g.X, g.y),
+    "PredictionsDisplay": lambda g: display.PredictionsDisplay.from_estimator(g.model, g.X, g.y, n_images=4),
+    "ReliabilityDisplay": lambda g: display.ReliabilityDisplay.from_estimator(g.model, g.X, g.y),
+    "RocDisplay": lambda g: display.RocDisplay.from_estimator(g.model, g.X, g.y),
+}
+
+
+def list_public_names():
+    """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
+    for module in (ferkit, backbones, datasets, display, models, persistence, report, runs):
+        for name in module.__all__:
+            value = getattr(module, name)
+            yield name
+            if inspect.isclass(value) and value.__module__.startswith("ferkit.") and module is not display:
+                for owner in value.__mro__:
+                    is_own = owner.__module__.startswith("ferkit.")
+                    methods = [key for key, part in vars(owner).items() if is_own and callable(getattr(value, key))]
+                    # scikit-learn adds the methods set_…_request
+                    yield from (f"{name}.{key}" for key in methods if key[0] != "_" and not key.endswith("_request"))
+
+
+def test_every_public_name_has_a_call():
+    assert set(list_public_names()) <= CALLS.keys() | DISPLAYS.keys()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_change_no_global_state(name, given, unusual_state):
+    before = read_state()
+    CALLS[name](given)
+    compare(before, read_state())
+
+
+def test_the_cpu_is_seeded_without_other_devices(given, monkeypatch):
+    def refuse(seed):
+        raise AssertionError("Expected no change of the GPUs' random streams.")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    model = FERClassifier(tta=2, device="cpu", augment=[torch.nn.Identity()], **TINY).fit(given.X, given.y)
+    model.predict(given.X)
+    NetworkFeatures(model).fit(given.X)
+
+
+@pytest.mark.parametrize("name", DISPLAYS)
+def test_displays_only_open_a_figure(name, given, unusual_state):
+    if name == "GradCAMDisplay":
+        pytest.importorskip("captum")
+    before = read_state()
+    DISPLAYS[name](given)
+    compare(before, read_state(), allowed=["figures"])
+    assert plt.get_fignums()[:-1] == before["figures"]
+
+
+IMPORT = """
+import sys
+from importlib import import_module
+sys.path.insert(0, {tests!r})
+from global_state import compare, read_state
+# these change warning filters and loggers
+for name in ("imblearn.pipeline", "joblib", "safetensors.torch", "skorch", "torchvision.transforms.v2", "typer"):
+    import_module(name)
+before = read_state()
+for name in {modules!r}:
+    import_module(name)
+compare(before, read_state())
+"""
+
+
+def test_importing_changes_no_global_state():
+    folder = Path(ferkit.__file__).parent
+    modules = [".".join(path.relative_to(folder.parent).with_suffix("").parts) for path in folder.rglob("*.py")]
+    modules = [name.removesuffix(".__init__") for name in modules if not name.endswith("__main__")]
+    script = IMPORT.format(tests=str(Path(__file__).parent), modules=modules)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_importing_the_package_imports_nothing_else():
+    script = "import sys; before = set(sys.modules); import ferkit; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "sklearn", "matplotlib"} & set(done.stdout.split())
