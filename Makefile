@@ -40,6 +40,11 @@ lint: .venv/.test ## check style, format, the directions of imports and type hin
 soak: .venv/.test ## fit 1,000 times and check that memory, tensors, files and threads do not grow
 	OMP_NUM_THREADS=1 $(BIN)/python tests/test_leaks.py 500
 
+# TARGETS are pixels, tables, votes, archives, images and models; ARGS are further arguments, such as ARGS="--first 7".
+MINUTES ?= 1
+fuzz: .venv/.test ## compare what ferkit reads from damaged and hostile files with slow references, MINUTES=1 or INPUTS=… each
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(TARGETS) $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES)) $(ARGS)
+
 mutate: .venv/.mutate ## change the code of loaders and parsers in many small ways and list the changes that no test notices
 	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m mutmut run $(ARGS)
 	$(BIN)/python -m mutmut results

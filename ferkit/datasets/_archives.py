@@ -94,7 +94,7 @@ def _list_tar(archive):
             continue
         if is_image(member.name):
             # A compressed tar can only be read forwards, so its images, which are many and small, are read at once.
-            size += member.size
+            size += abs(member.size)
             if size > MOST_IMAGE_BYTES:
                 raise tarfile.TarError(
                     f"its images have more than {MOST_IMAGE_BYTES:,} bytes: extract it, load the folder"
