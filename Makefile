@@ -25,7 +25,7 @@ test-min: BIN = .venv-min/bin
 test-min: .venv-min/.test ## run the tests with the oldest supported dependencies, in .venv-min
 	$(PYTEST) -m "not slow"
 
-survive: .venv/.test ## kill trainings at more than 100 random moments and compare the weights
+survive: .venv/.test ## kill trainings more than 100 times and compare their weights with undisturbed ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m slow -k survive $(ARGS) tests/test_checkpoint.py
 
 coverage: .venv/.test ## run the tests and print which lines and branches they miss

@@ -239,13 +239,13 @@ def train_run(
             "overwrite=True to discard it."
         )
     make_directory(path)
-    if not resume:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(exist_ok=True)
     parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
     known = test[np.isin(faces.target[test], faces.target[train])]  # the loss of other classes would be infinite
     watches_test = len(known) and not model.validation_fraction
-    write_text(unfinished / TRAINING, json.dumps({"data": data_name, "parameters": parameters}, indent=2) + "\n")
+    if found != "an unfinished training" or not resume:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        write_text(unfinished / TRAINING, json.dumps({"data": data_name, "parameters": parameters}, indent=2) + "\n")
     with _saved_in(model, unfinished) as interrupts:
         model.fit(X_train, y[train], **({"X_val": faces.data[known], "y_val": y[known]} if watches_test else {}))
     if interrupts and (path / SETTINGS).is_file() and Run.read(path).is_finished:

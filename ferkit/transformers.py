@@ -501,7 +501,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.svm import SVC
     >>> faces = make_faces(900, random_state=0)
-    >>> expert = FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0)
+    >>> expert = FERClassifier("cnn_small", augment=None, max_epochs=12, batch_size=32, random_state=0)
     >>> y = faces.target_names[faces.target]
     >>> expert.fit(faces.data[:700], y[:700])
     FERClassifier(...)

@@ -2,6 +2,7 @@
 
 import gc
 import pickle
+import shutil
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ MODES = {
     "own early stopping": {"callbacks": [EarlyStopping("train_loss", patience=30)]},
     "first partial_fit": {},
     "partial_fit": {},
+    "checkpoint": {},
 }
 
 
@@ -60,9 +62,12 @@ def sigint_after(seconds):
         signal.signal(signal.SIGINT, interrupt)
 
 
-def start(mode, tiny, X, y):
+def start(mode, tiny, X, y, folder):
     """An estimator and the call to interrupt."""
     model = tiny(**{"max_epochs": 4, "batch_size": 32, **MODES[mode]})
+    if mode == "checkpoint":
+        shutil.rmtree(folder / mode, ignore_errors=True)
+        model.set_params(checkpoint=folder / mode)
     if mode == "partial_fit":
         model.partial_fit(X, y, classes=range(7))
     if "partial_fit" in mode:
@@ -79,10 +84,10 @@ def test_ctrl_c_at_any_moment(mode, moments, tiny, faces, tmp_path, one_thread, 
         images, X = X, [tmp_path / f"{row}.png" for row in range(len(y))]
         for path, image in zip(X, images, strict=True):
             Image.fromarray(image).save(path)
-    _, call = start(mode, tiny, X, y)
+    _, call = start(mode, tiny, X, y, tmp_path)
     call()
     begin = time.perf_counter()
-    _, call = start(mode, tiny, X, y)
+    _, call = start(mode, tiny, X, y, tmp_path)
     begin = time.perf_counter()
     call()
     seconds = time.perf_counter() - begin
@@ -91,7 +96,7 @@ def test_ctrl_c_at_any_moment(mode, moments, tiny, faces, tmp_path, one_thread, 
     delays = seconds * rng.uniform(0.001, np.where(np.arange(moments) % 4, 0.95, 0.1))
     interrupted = 0
     for delay in delays:
-        model, call = start(mode, tiny, X, y)
+        model, call = start(mode, tiny, X, y, tmp_path)
         before = model.predict_proba(X) if mode == "partial_fit" else None
         sent = []
         try:
