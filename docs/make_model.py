@@ -13,12 +13,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from sklearn.metrics import log_loss
 
 import ferkit
 from ferkit.datasets import load_fer2013
 from ferkit.display import ConfusionDisplay, ReliabilityDisplay
+from ferkit.report import Report
 from ferkit.runs import Run
 
 NAME = "fer2013-small"
@@ -38,10 +37,13 @@ has {size:.1f} MB.
 
 **How it was made.** `ferkit train fer2013.csv --epochs {epochs}`, with all other settings at their defaults, trained it
 from scratch on the {n_train:,} Training faces, with seed {seed}, in {minutes:.0f} minutes on one core of a busy machine
-with two, with torch {torch}. No other data and no FER+ labels were used. Then the logits were divided by the
-temperature {temperature:.3f}, which minimizes the log loss on PublicTest, and the weights were rounded to float16. The
-calibration error was {before:.2%} before. It is slightly too low, because the temperature and the scores come from the
-same faces. The number of epochs was chosen in advance. PrivateTest was not used.
+with two, with torch {torch}. No other data and no FER+ labels were used. The number of epochs was chosen in advance.
+PrivateTest was not used.
+
+**Calibration.** A factor and an offset per class on the logits were fitted to the log loss on PublicTest, and the
+weights were rounded to float16. This lowered the calibration error from {before:.2%} to {calibration:.2%}. On as many
+faces, perfect probabilities would have {perfect:.2%}. The scores come from the same faces as these 14 numbers, and are
+therefore slightly too good.
 
 **What the emotions were taken for.** Each row shows the predictions for the PublicTest faces of one emotion.
 
@@ -109,7 +111,7 @@ def main(run, data):
     train, test = (load_fer2013(data, usage=usage) for usage in ("Training", "PublicTest"))
     y = test.target_names[test.target]
     before = ferkit.evaluate(model, test.data, y).calibration_error
-    temperature = calibrate(model, test.data, y)
+    calibrate(model, test.images, y)
     model.set_params(verbose=0)
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.ferkit")
@@ -141,7 +143,7 @@ def main(run, data):
         seed=model.random_state,
         minutes=settings["training_seconds"] / 60,
         torch=settings["versions"]["torch"],
-        temperature=temperature,
+        perfect=error_of_perfect_calibration(report.y_proba),
         before=before,
         confusion="\n".join(table),
         disgust=int((train.target_names[train.target] == "disgust").sum()),
@@ -155,20 +157,44 @@ def main(run, data):
     print(card)
 
 
-def calibrate(model, X, y):
-    """Divide the logits by the temperature with the lowest log loss, in the last layer; return the temperature."""
-    head = model.network_.backbone.head
-    weight, bias = head.weight.detach().clone(), head.bias.detach().clone()
+def calibrate(model, images, y):
+    """Scale and shift the logits of each class to the lowest log loss, in the last layer (vector scaling).
 
-    def loss(temperature):
-        with torch.no_grad():
-            head.weight.copy_(weight / temperature)
-            head.bias.copy_(bias / temperature)
-        return log_loss(y, model.predict_proba(X), labels=model.classes_)
+    One temperature for all classes is not enough: label smoothing lowers the highest probabilities most.
+    """
+    network, target = model.network_.cpu().eval(), torch.from_numpy(np.searchsorted(model.classes_, y))
+    stack = torch.from_numpy(images)[:, None]
+    with torch.no_grad():  # of the two views that predictions average
+        logits = torch.stack(
+            [torch.cat([network(part) for part in view.split(256)]) for view in (stack, stack.flip(3))]
+        )
+    scale = torch.ones(len(model.classes_), requires_grad=True)
+    shift = torch.zeros_like(scale, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, shift], max_iter=200, line_search_fn="strong_wolfe")
 
-    temperature = minimize_scalar(loss, bounds=(0.3, 3), method="bounded", options={"xatol": 1e-3}).x
-    loss(temperature)
-    return temperature
+    def loss():
+        optimizer.zero_grad()
+        probability = (logits * scale + shift).softmax(2).mean(0)
+        value = torch.nn.functional.nll_loss(probability.log(), target)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    head = network.backbone.head
+    with torch.no_grad():
+        head.weight.mul_(scale[:, None])
+        head.bias.mul_(scale).add_(shift)
+
+
+def error_of_perfect_calibration(probability):
+    """Return the mean calibration error if the probabilities were exactly right, by drawing labels from them."""
+    rng, classes = np.random.default_rng(0), np.arange(probability.shape[1])
+    errors = []
+    for _ in range(100):
+        y = (rng.random((len(probability), 1)) > probability.cumsum(axis=1)).sum(axis=1).clip(max=classes[-1])
+        report = Report.from_predictions(y, probability.argmax(axis=1), y_proba=probability, classes=classes)
+        errors.append(report.calibration_error)
+    return np.mean(errors)
 
 
 if __name__ == "__main__":
