@@ -93,7 +93,8 @@ def save(model: BaseEstimator, path: str | PathLike, *, card: str = "", half: bo
     The model can be a `FERClassifier`, or a pipeline or ensemble of estimators of ferkit, scikit-learn and
     imbalanced-learn, fitted or not. The file is about as large as the weights. It is written completely or not at all.
 
-    Samplers are saved without the images that they have seen, and networks without the momenta of their optimizer.
+    Samplers are saved without the images that they have seen, networks without the momenta of their optimizer, and
+    classifiers without the directory in ``checkpoint``.
     Other third-party estimators, as well as trees, nearest neighbors, `SVC`, encoders and functions, are saved with
     skops. `load` then needs their names in `trusted`.
 
@@ -652,6 +653,8 @@ class _Reader:
         _check_attributes(value)
         if name.startswith("ferkit."):
             value._validate_params()
+        if isinstance(value, FERClassifier):
+            value.checkpoint = None  # a later fit must not write to a directory that a file names
         if "net" in entry:
             value.augment_ = resolve_augment(value.augment, value.pixel_range_)
             described = self.decode(entry["net"])

@@ -620,6 +620,12 @@ def test_the_command_prints_an_error_for_a_hostile_file(content, tmp_path, capsy
         assert "m.ferkit" in capsys.readouterr().err
 
 
+def test_a_loaded_model_writes_no_checkpoints_where_its_file_says(data, tmp_path):
+    ferkit.save(small(checkpoint=str(tmp_path / "theirs")), tmp_path / "m.ferkit")
+    ferkit.load(tmp_path / "m.ferkit").fit(*data)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.ferkit"]
+
+
 def test_modules_that_a_file_names_are_not_imported(content, load_bytes, tmp_path, monkeypatch):
     (tmp_path / "evil_module.py").write_text("raise SystemExit('code ran')")
     monkeypatch.syspath_prepend(tmp_path)
