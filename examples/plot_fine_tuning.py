@@ -38,7 +38,7 @@ figure, ax = plt.subplots(figsize=(6, 2.5), layout="constrained")
 bars = ax.barh([*accuracy], [*accuracy.values()], color="#0072B2")
 ax.bar_label(bars, fmt="{:.1%}", padding=3)
 ax.axvline(most_common, color="0.5", linestyle="--")
-ax.annotate("always the most common label", (most_common, 2.5), ha="center", va="bottom", color="0.4")
+ax.text(most_common, -0.5, "always the most common label", ha="center", va="bottom", color="0.4")
 ax.set(xlabel=f"accuracy on {len(y_test)} held-out faces", xlim=(0, 1))
 ax.invert_yaxis()
 
