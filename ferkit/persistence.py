@@ -134,7 +134,7 @@ def save(model: BaseEstimator, path: str | PathLike, *, card: str = "", half: bo
     ...     path = Path(directory, "model.ferkit")
     ...     ferkit.save(model, path)
     ...     same = ferkit.load(path)
-    >>> (same.predict(faces.data) == model.predict(faces.data)).all()
+    >>> bool((same.predict(faces.data) == model.predict(faces.data)).all())
     True
     """
     write_atomically(path, to_bytes(model, card, half))

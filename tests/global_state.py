@@ -21,12 +21,15 @@ from PIL import Image, ImageFile
 
 
 def plain_loggers():
-    """Settings of all loggers except ferkit's own. New loggers without settings are no difference."""
+    """Settings of all loggers, except ferkit's own and those that PyTorch configures when it imports its parts.
+
+    New loggers without settings are no difference.
+    """
     loggers = {"": logging.root, **logging.root.manager.loggerDict}
     settings = {
         name: (each.level, tuple(each.handlers), tuple(each.filters), each.propagate, each.disabled)
         for name, each in loggers.items()
-        if isinstance(each, logging.Logger) and name != "ferkit"
+        if isinstance(each, logging.Logger) and not name.startswith(("ferkit", "torch", "c10d", "strobelight"))
     }
     return {name: values for name, values in settings.items() if values != (0, (), (), True, False)}
 

@@ -222,7 +222,8 @@ def test_progress_is_a_bar_in_a_terminal(tiny, faces, capsys, monkeypatch):
     tiny(verbose=1, max_epochs=2).fit(faces.data, faces.target)
     shown = capsys.readouterr().out
     assert "\x1b" in shown
-    assert "batch" in shown
+    assert "epoch 2/2, batch" in shown
+    assert "epoch 3/2" not in shown
 
 
 # precision

@@ -207,7 +207,8 @@ def test_keeping_the_best_epoch_changes_nothing_else(tiny, split):
         model.fit(X, y, X_val=X_val, y_val=y_val)
     assert losses(plain) == losses(kept)
     assert plain.best_epoch_ is None
-    assert kept.best_epoch_ == 1 + np.argmax([row["valid_accuracy"] for row in kept.history_])
+    accuracies = [round(row["valid_accuracy"], 5) for row in kept.history_]  # equal ones may differ by rounding
+    assert kept.best_epoch_ == 1 + np.argmax(accuracies)
     shorter = tiny(keep_best=True, validation_fraction=0.3, frozen_epochs=1, max_epochs=2).fit(X, y)
     assert shorter.best_epoch_ in (1, 2)
 

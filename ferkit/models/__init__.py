@@ -51,7 +51,7 @@ def load_model(name: str = "fer2013-small") -> FERClassifier:
     --------
     >>> import ferkit
     >>> model = ferkit.load_model()
-    >>> list(model.classes_)
+    >>> [str(name) for name in model.classes_]
     ['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise']
     """
     return load(_find(name))

@@ -61,7 +61,7 @@ class ProgressBar(Callback):
                 epoch=1,
                 scores="",
             )
-        self.bar_.update(self.task_, epoch=len(net.history) - self.first_ + 1)
+        self.bar_.update(self.task_, epoch=len(net.history) - self.first_)
 
     def on_batch_end(self, net, training=False, **kwargs):
         if self.bar_ is not None and training:
