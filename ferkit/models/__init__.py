@@ -51,7 +51,7 @@ def load_model(name: str = "fer2013-small") -> FERClassifier:
     --------
     >>> import ferkit
     >>> model = ferkit.load_model()
-    >>> [str(name) for name in model.classes_]
+    >>> model.classes_.tolist()
     ['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise']
     """
     return load(_find(name))
