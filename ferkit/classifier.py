@@ -590,7 +590,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     def _check_training_data(self, X, y, sample_weight, *, reset):
         """Return rows, classes, targets as positions in or shares of the classes, and weights or None.
 
-        Images of weight 0 are left out, and with them the classes of which there are no others.
+        Images of weight 0 are left out, and so are classes that have no other images.
         """
         soft = is_soft(y)
         classes, y = check_soft_targets(y) if soft else (None, y)

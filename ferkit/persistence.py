@@ -179,7 +179,7 @@ def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
     trusted : list of str, default=()
         Names of further classes and functions that may be imported and called, such as ``"sklearn.svm.SVC"``, and of
         backbones that may get text arguments, such as ``"timm/resnet18"``. Only trust names that you know, and only in
-        files of people you trust: arrays that do not fit each other can crash compiled code, such as that of ``SVC``.
+        files of people you trust: inconsistent arrays can crash compiled code, such as ``SVC``.
 
     Returns
     -------

@@ -169,7 +169,7 @@ def _strings(X):
 
 
 class _Column:
-    """A column of which only slices become Python strings. All strings would take four times the memory of the pixels.
+    """A column that converts only slices to Python strings. All strings would take four times the memory of the pixels.
 
     NumPy's arrays of strings and Arrow, which pandas and polars use, keep strings outside of Python.
     """

@@ -98,7 +98,7 @@ class Checkpoint(Callback):
         if unknown:
             warnings.warn(
                 f"The callbacks {', '.join(unknown)} start anew, because checkpoints do not contain their state. The "
-                "result only equals that of an undisturbed training if they do not change the training.",
+                "result only equals an undisturbed training if they do not change the training.",
                 stacklevel=2,
             )
         state, self.state = self.state, None

@@ -263,7 +263,7 @@ class FERNet(NeuralNetClassifier):
         self.optimizer_.load_state_dict(state)
         for parameter, averages in self.optimizer_.state.items():
             for name, value in averages.items():
-                if getattr(value, "shape", None) == parameter.shape:  # fused optimizers expect that of the parameter
+                if getattr(value, "shape", None) == parameter.shape:  # fused optimizers expect the parameter's order
                     averages[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
     def move_to(self, device):
