@@ -40,6 +40,7 @@ __all__ = ["load", "read_card", "save"]
 FORMAT = 1  # of this version; older ones can be read
 _OBJECTS, _TENSORS, _CARD = "ferkit.json", "weights.safetensors", "README.md"
 _PACKAGES = ("ferkit", "torch", "scikit-learn", "imbalanced-learn", "numpy")
+_MOST_VIEWS = 1000  # of an image at predict; a file must not ask for hours per image
 _LARGEST = 4096  # pixels per side; no image of a face needs more, and a file must not ask for all of the memory
 _LONGEST = 2**24  # bytes of JSON; decoding takes up to 50 times as many
 _LONGEST_TEXT = 2**28  # bytes of all text arrays, which can be the square of what they take in the file
@@ -661,6 +662,8 @@ class _Reader:
             self._check_network(described["module"], value)
             if len(value.classes_) != described["module"]["arguments"]["num_classes"]:
                 raise ValueError("it has another number of classes than its network")
+            if any(isinstance(tta, int) and tta > _MOST_VIEWS for tta in (value.tta, described["settings"]["tta"])):
+                raise ValueError(f"Expected at most {_MOST_VIEWS} views per image")
             value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
         elif "weights" in entry:
             self._check_network(value._described, value)
