@@ -63,7 +63,7 @@ def resolve_settings(params):
     if settings.micro_batch_size and settings.device == "accelerate":  # shares may have different numbers of parts
         raise ValueError(
             f'Expected micro_batch_size=None with device="accelerate", got {settings.micro_batch_size}: reduce '
-            "batch_size, of which each process gets its share."
+            "batch_size, because each process only gets its share of a batch."
         )
     if settings.lr == "auto":
         settings.lr = recommended.lr / OPTIMIZERS[recommended.optimizer].lr_scale * optimizer.lr_scale
