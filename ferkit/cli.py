@@ -389,7 +389,6 @@ def _check_overwrite(out_dir, force):
 def _check_model(name):
     if name not in ferkit.models.list_models():
         _check_exists(Path(name), "MODEL")
-    return name
 
 
 def _check_exists(path, parameter):

@@ -17,6 +17,7 @@ from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
+from numbers import Integral
 from os import PathLike
 from pathlib import Path, PurePath
 from types import FunctionType
@@ -662,7 +663,9 @@ class _Reader:
             self._check_network(described["module"], value)
             if len(value.classes_) != described["module"]["arguments"]["num_classes"]:
                 raise ValueError("it has another number of classes than its network")
-            if any(isinstance(tta, int) and tta > _MOST_VIEWS for tta in (value.tta, described["settings"]["tta"])):
+            if any(
+                isinstance(tta, Integral) and tta > _MOST_VIEWS for tta in (value.tta, described["settings"]["tta"])
+            ):
                 raise ValueError(f"Expected at most {_MOST_VIEWS} views per image")
             value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
         elif "weights" in entry:

@@ -469,6 +469,9 @@ HOSTILE = {
         c, lambda w: set_in(w, ["objects", 0, "fitted", "net_"], {"dict": []})
     ),
     "a billion views": lambda c: edit(c, lambda w: set_in(w, ["objects", 0, "params", "tta"], 10**9)),
+    "a billion views as a number of NumPy": lambda c: edit(
+        c, lambda w: set_in(w, ["objects", 0, "params", "tta"], {"scalar": ["<i8", 10**9]})
+    ),
     "a hub": lambda c: edit(c, lambda w: set_in(w, [*NETWORK, 0, 1], "timm/hf-hub:someone/something")),
     "nan": lambda c: edit(c, tensors=lambda s: {name: part * torch.nan for name, part in s.items()}),
     "infinity": lambda c: edit(
