@@ -17,7 +17,6 @@ from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
-from numbers import Integral
 from os import PathLike
 from pathlib import Path, PurePath
 from types import FunctionType
