@@ -662,9 +662,8 @@ class _Reader:
             self._check_network(described["module"], value)
             if len(value.classes_) != described["module"]["arguments"]["num_classes"]:
                 raise ValueError("it has another number of classes than its network")
-            if any(
-                isinstance(tta, Integral) and tta > _MOST_VIEWS for tta in (value.tta, described["settings"]["tta"])
-            ):
+            views = value.tta, described["settings"]["tta"]
+            if any(isinstance(tta, (int, np.integer)) and tta > _MOST_VIEWS for tta in views):
                 raise ValueError(f"Expected at most {_MOST_VIEWS} views per image")
             value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
         elif "weights" in entry:
