@@ -19,12 +19,14 @@ from ferkit.datasets import load_fer2013, make_faces
 MB = 1_000_000
 
 
-def parse_arguments(description):
-    """Parse the options of every benchmark and print a description of the machine."""
+def parse_arguments(description, **files):
+    """Parse the options of every benchmark, and paths of more files, and print a description of the machine."""
     parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--data", metavar="fer2013.csv", help="use real faces instead of drawn ones")
     parser.add_argument("--quick", action="store_true", help="run with small sizes as a test, not as a measurement")
+    for name, text in files.items():
+        parser.add_argument(f"--{name}", help=text)
     arguments = parser.parse_args()
     print(_machine(arguments.device), end="\n\n")
     return arguments
