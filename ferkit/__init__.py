@@ -52,8 +52,8 @@ _HOMES = {
     "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "models", "persistence", "report", "runs",
-    "training", "transformers",
+    "augmentation", "backbones", "classifier", "datasets", "display", "models", "persistence", "recipes", "report",
+    "runs", "training", "transformers",
 )  # fmt: skip
 
 

@@ -48,7 +48,12 @@ class Training:
     data: Annotated[Path | None, Argument(help="CSV file, archive or image folder. Without it, faces are drawn.")] = (
         None
     )
-    epochs: Annotated[int, Option(min=1, help="Number of passes over the training images.")] = 24
+    recipe: Annotated[
+        Literal["fast", "balanced", "best"] | None, Option(help="Named settings; other options override them.")
+    ] = None
+    epochs: Annotated[
+        int | None, Option(min=1, help="Number of passes over the training images. By default 24, or the recipe's.")
+    ] = None
     batch_size: Annotated[
         int | None, Option(min=1, help="Number of images per batch. By default, 8 to 256, depending on their number.")
     ] = None
@@ -58,7 +63,7 @@ class Training:
     )
     augment: Annotated[bool, Option(help="Augment the training images.")] = True
     mixup: Annotated[
-        float | None, Option(min=0, help="Mixup parameter. By default, 0.2 if --epochs is 40 or more, otherwise 0.")
+        float | None, Option(min=0, help="Mixup parameter. By default, 0.2 in trainings of 40 epochs or more.")
     ] = None
     balanced: Annotated[bool, Option("--balanced", help="Weight classes by inverse frequency.")] = False
     validation: Annotated[
@@ -85,25 +90,29 @@ class Training:
             ferkit.backbones.resolve_backbone(backbone)
         with _as_bad_usage("--device"):
             ferkit.training.resolve_device(self.device)
+        given = {
+            "max_epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "lr": self.lr,
+            "input_size": self.input_size,
+            "mixup": self.mixup,
+        }
+        settings = ferkit.recipes.RECIPES[self.recipe] if self.recipe else {}
         model = ferkit.FERClassifier(
             backbone,
-            max_epochs=self.epochs,
-            batch_size="auto" if self.batch_size is None else self.batch_size,
-            lr="auto" if self.lr is None else self.lr,
-            input_size=self.input_size,
-            mixup="auto" if self.mixup is None else self.mixup,
             validation_fraction=self.validation,
             augment=ferkit.ImageAugmenter() if self.augment else None,
             class_weight="balanced" if self.balanced else None,
             device=self.device,
             random_state=self.seed,
             verbose=1,
+            **{**settings, **{name: value for name, value in given.items() if value is not None}},
         )
         with _as_bad_usage("--set"):
-            for given in self.more or []:
-                name, equals, value = given.partition("=")
+            for option in self.more or []:
+                name, equals, value = option.partition("=")
                 if not equals or name == "backbone":
-                    raise ValueError(f"Expected NAME=VALUE of a parameter other than the backbone, got {given}.")
+                    raise ValueError(f"Expected NAME=VALUE of a parameter other than the backbone, got {option}.")
                 for parse in (ast.literal_eval, json.loads):  # a Python or JSON value; otherwise a word
                     with suppress(ValueError, SyntaxError):
                         value = parse(value)

@@ -19,6 +19,7 @@ from ferkit import FERClassifier, Pipeline, PixelParser, load
 from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
+from ferkit.recipes import RECIPES
 from ferkit.runs import Run
 
 TRAIN = ("--backbone", "cnn_small", "--epochs", 1)
@@ -371,6 +372,15 @@ def test_demo(tmp_path, capsys):
 
 
 # comparing networks
+
+
+def test_other_options_override_a_recipe(csv, tmp_path, quick):
+    options = ["--recipe", "fast", "--epochs", 2, "--backbone", "cnn_small"]
+    assert run("train", csv, *options, "--out", tmp_path / "run") == 0
+    parameters = json.loads((tmp_path / "run" / "settings.json").read_text())["parameters"]
+    assert parameters["max_epochs"] == 2
+    assert parameters["input_size"] == {str(share): size for share, size in RECIPES["fast"]["input_size"].items()}
+    assert run("train", csv, "--recipe", "slow", "--out", tmp_path / "slow") == 2
 
 
 @pytest.fixture(scope="module")
