@@ -10,13 +10,16 @@ if TYPE_CHECKING:
     from . import datasets as datasets
     from . import display as display
     from . import models as models
+    from . import onnx as onnx
     from . import persistence as persistence
+    from . import recipes as recipes
     from . import report as report
     from . import runs as runs
     from . import training as training
     from .augmentation import ImageAugmenter
     from .classifier import FERClassifier
     from .models import load_model
+    from .onnx import export
     from .persistence import load, read_card, save
     from .report import evaluate
     from .transformers import ImageNormalizer, ImageResizer, NetworkFeatures, PixelParser
@@ -31,6 +34,7 @@ __all__ = [
     "Pipeline",
     "PixelParser",
     "evaluate",
+    "export",
     "load",
     "load_model",
     "read_card",
@@ -46,14 +50,15 @@ _HOMES = {
     "Pipeline": "imblearn.pipeline",
     "PixelParser": "ferkit.transformers",
     "evaluate": "ferkit.report",
+    "export": "ferkit.onnx",
     "load": "ferkit.persistence",
     "load_model": "ferkit.models",
     "read_card": "ferkit.persistence",
     "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "models", "persistence", "recipes", "report",
-    "runs", "training", "transformers",
+    "augmentation", "backbones", "classifier", "datasets", "display", "models", "onnx", "persistence", "recipes",
+    "report", "runs", "training", "transformers",
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ app = typer.Typer(
 DRAWN = "5,000 drawn faces"
 
 TestData = Annotated[Path, Argument(help="CSV file, archive or image folder.")]
-_MODELS = "fer2013-small, a run, a .ferkit file, or a .joblib file, which can run code"
+_MODELS = "fer2013-small, a run, a .ferkit or .onnx file, or a .joblib file, which can run code"
 Model = Annotated[str, Argument(help=f"The model: {_MODELS}.")]
 Out = Annotated[Path, Option("--out", file_okay=False, help="Directory for models, reports, figures, settings.")]
 Force = Annotated[bool, Option("--force", help="Overwrite an existing run, or discard an unfinished training.")]
@@ -375,6 +375,20 @@ def predict(
             typer.echo(f"{path}: {', '.join(f'{emotion} {probability:.1%}' for emotion, probability in ranked)}")
         return
     typer.echo(json.dumps(table.to_dict("records"), indent=2) if as_json else table.to_csv(index=False).rstrip())
+
+
+@app.command()
+def export(
+    path: Annotated[Path, Argument(metavar="FILE.onnx", help="The file to write.")],
+    model: Annotated[str, Option(help="The model: fer2013-small, a run, or a .ferkit file.")] = "fer2013-small",
+    force: Force = False,
+) -> None:
+    """Write a model to an ONNX file, from pictures of any size to probabilities."""
+    if path.exists() and not force:
+        raise typer.BadParameter(f"{path} exists: choose another file, or add --force.", param_hint="FILE.onnx")
+    _check_model(model)
+    ferkit.export(ferkit.runs.read_model(model), path, card=ferkit.runs.find_card(model))
+    typer.echo(f"The model is {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from ._files import is_file, read_stored_zip, write_atomically
 from .augmentation import resolve_augment
 from .backbones import list_backbones
 from .classifier import FERClassifier
+from .onnx import OnnxClassifier
 from .training import describe_net, rebuild_module, rebuild_net
 
 __all__ = ["load", "read_card", "save"]
@@ -167,7 +168,7 @@ def to_bytes(model: BaseEstimator, card: str = "", half: bool = False) -> bytes:
 
 
 def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
-    """Load a model from a file that `save` has written.
+    """Load a model from a file that `save` or `ferkit.export` has written.
 
     The file may come from anybody: loading it runs no code from the file, and imports only modules on a fixed list. The
     model can still predict nonsense, or use much time and memory to predict. ``n_jobs`` of its parts is reduced to the
@@ -176,7 +177,8 @@ def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file. If it ends in ``.onnx``, the model is an :class:`~ferkit.onnx.OnnxClassifier`, and onnxruntime reads
+        the file.
     trusted : list of str, default=()
         Names of further classes and functions that may be imported and called, such as ``"sklearn.svm.SVC"``, and of
         backbones that may get text arguments, such as ``"timm/resnet18"``. Only trust names that you know, and only in
@@ -216,7 +218,8 @@ def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
     ...     ferkit.load(Path(directory, "pipeline.ferkit"))
     Pipeline(steps=[('parse', PixelParser()), ('classify', FERClassifier())])
     """
-    return from_bytes(Path(path).read_bytes(), str(path), trusted)
+    content = Path(path).read_bytes()
+    return OnnxClassifier(content) if Path(path).suffix == ".onnx" else from_bytes(content, str(path), trusted)
 
 
 def from_bytes(content: bytes, name: str = "the file", trusted: Iterable[str] = ()) -> BaseEstimator:

@@ -37,8 +37,8 @@ from .display import (
     PredictionsDisplay,
 )
 from .display._base import new_axes, offscreen
-from .models import list_models, load_model
-from .persistence import load, save
+from .models import list_models, load_model, read_model_card
+from .persistence import load, read_card, save
 from .report import Report, evaluate
 from .transformers import PixelParser
 
@@ -398,11 +398,11 @@ def find_model(path: Path) -> Path:
 def is_model(name: str) -> bool:
     """Return whether this is the name of a shipped model, the directory of a run or, by its suffix, a model file."""
     path = Path(name)
-    return name in list_models() or path.suffix in (".ferkit", *_PICKLES) or find_model(path).is_file()
+    return name in list_models() or path.suffix in (".ferkit", ".onnx", *_PICKLES) or find_model(path).is_file()
 
 
 def read_model(name: str | PathLike) -> BaseEstimator:
-    """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit file or a joblib file."""
+    """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit, .onnx or joblib file."""
     if name in list_models():
         return load_model(str(name))
     path = Path(name)
@@ -417,6 +417,14 @@ def read_model(name: str | PathLike) -> BaseEstimator:
     if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(f"Expected a fitted classifier in {path}, got a {type(model).__name__}.")
     return model
+
+
+def find_card(name: str | PathLike) -> str:
+    """Return the card of a model that `read_model` reads; the text is empty if the file has none."""
+    if name in list_models():
+        return read_model_card(str(name))
+    path = find_model(Path(name)) if Path(name).is_dir() else Path(name)
+    return read_card(path) if path.suffix == ".ferkit" else ""
 
 
 def score_split(model: BaseEstimator, faces: Bunch, usage: str | None = None) -> tuple[str, Report]:

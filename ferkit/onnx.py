@@ -1,0 +1,270 @@
+"""Models as ONNX files: `export`, and `OnnxClassifier`, which predicts with them."""
+
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from ._files import write_atomically
+from ._images import BYTES, UNIT, Images, check_images, check_shape, match_range, to_stack
+from .classifier import FERClassifier
+from .training._views import make_views
+
+__all__ = ["OnnxClassifier", "export"]
+
+_OPSET = 18  # the first in which images are resized with antialiasing
+_HALF = 0.501  # so that ties are rounded up, whatever the last bits of a sum
+_TOLERANCE = 1e-4  # of probabilities, in float32
+
+
+def export(model: FERClassifier, path: str | PathLike, *, card: str = "") -> None:
+    """Write a classifier to an ONNX file, for deployments without PyTorch.
+
+    The graph contains everything between a picture and its probabilities: resizing, standardization, the network, the
+    test-time views and softmax. It takes ``images`` of dtype uint8 and shape (n, height, width, channels), any number
+    and any size, and returns ``probabilities`` of dtype float32 and shape (n, n_classes). The metadata hold
+    ``classes``, ``image_shape`` and ``card``.
+
+    It needs ``pip install "ferkit[onnx]"``. The file is compared with PyTorch before it is written.
+
+    Parameters
+    ----------
+    model : FERClassifier
+        A fitted classifier.
+    path : str or path-like
+        The file to write. Its suffix must be ``.onnx``. An existing file is replaced.
+    card : str, default=""
+        Text about the model, such as its data and scores.
+
+    Raises
+    ------
+    ImportError
+        If ONNX or onnxruntime is not installed.
+    ValueError
+        If the model cannot be exported: with ``tta`` other than "auto", "flip", "ten_crop" and None, or if it was not
+        trained on pixels from 0 to 255 or from 0 to 1. Or if the probabilities of the file differ by more than 1e-4.
+
+    See Also
+    --------
+    ferkit.load : Load the file as a scikit-learn classifier.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import ferkit
+    >>> from ferkit.datasets import make_faces
+    >>> with TemporaryDirectory() as directory:
+    ...     ferkit.export(ferkit.load_model(), Path(directory, "model.onnx"))
+    ...     model = ferkit.load(Path(directory, "model.onnx"))
+    >>> model.predict_proba(make_faces(5, random_state=0).images).shape
+    (5, 7)
+    """
+    if not isinstance(model, FERClassifier):
+        raise TypeError(
+            f"Expected a FERClassifier, got a {type(model).__name__}: pass the classifier of a pipeline, pipeline[-1]."
+        )
+    check_is_fitted(model)
+    if Path(path).suffix != ".onnx":
+        raise ValueError(f"Expected a path that ends in .onnx, got {path}.")
+    content = to_bytes(model, card)
+    _compare(OnnxClassifier(content), _Graph(model), model.image_shape_)
+    write_atomically(path, content)
+
+
+def to_bytes(model: FERClassifier, card: str = "") -> bytes:
+    """Return the content of the file that `export` writes."""
+    _import_onnx("onnxscript")
+    graph, (height, width, channels) = _Graph(model).eval(), model.image_shape_
+    sizes = {axis: torch.export.Dim(name) for axis, name in enumerate(("n", "height", "width"))}
+    example = torch.zeros(2, height + 1, width + 2, channels, dtype=torch.uint8)
+    program = torch.onnx.export(
+        graph,
+        (example,),
+        dynamo=True,
+        dynamic_shapes=(sizes,),
+        input_names=["images"],
+        output_names=["probabilities"],
+        opset_version=_OPSET,
+        verbose=False,
+    )
+    assert program is not None  # as it may be with dynamo=False
+    proto = program.model_proto
+    metadata = {"classes": model.classes_.tolist(), "image_shape": model.image_shape_}
+    for key, text in {**{name: json.dumps(value) for name, value in metadata.items()}, "card": card}.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, text
+    return proto.SerializeToString()
+
+
+class _Graph(nn.Module):
+    """From uint8 images (n, height, width, channels) of any size to probabilities (n, n_classes)."""
+
+    def __init__(self, model):
+        super().__init__()
+        net = model.net_
+        if model.pixel_range_ not in (BYTES, UNIT):
+            low, high = model.pixel_range_
+            raise ValueError(
+                f"Expected a model for pixels from 0 to 255 or from 0 to 1, got one for {low:g} to {high:g}: train it "
+                "on the images before they are normalized."
+            )
+        if not (model.tta is None or model.tta in ("auto", "flip", "ten_crop")):
+            raise ValueError(f'Expected tta="auto", "flip", "ten_crop" or None, got {model.tta!r}: set one of them.')
+        self.network = deepcopy(net.module_).cpu().float().eval()
+        self.size, self.scale = model.image_shape_[:2], model.pixel_range_[1] / 255
+        self.views = {"tta": model.tta, "augment": model.augment_, "pixel_range": model.pixel_range_}
+
+    def forward(self, images):
+        pixels = images.permute(0, 3, 1, 2).float()
+        for size in ((images.shape[1], self.size[1]), self.size):  # as Pillow does, which rounds after each side
+            pixels = (F.interpolate(pixels, size, mode="bilinear", antialias=True) + _HALF).floor()
+        views = torch.stack([*make_views(pixels * self.scale, **self.views)])
+        return self.network(views.flatten(0, 1)).softmax(1).unflatten(0, (len(views), -1)).mean(0)
+
+
+def _compare(exported, graph, shape):
+    """Raise if the probabilities of the file differ from PyTorch's, on images of two sizes."""
+    rng = np.random.default_rng(0)
+    for height, width in (shape[:2], (shape[0] + 7, shape[1] + 20)):
+        images = rng.integers(0, 256, (3, height, width, shape[2]), dtype=np.uint8)
+        with torch.inference_mode():
+            expected = graph(torch.from_numpy(images)).numpy()
+        difference = abs(exported.run(images) - expected).max()
+        if not difference <= _TOLERANCE:
+            raise ValueError(
+                f"Expected the probabilities of PyTorch within {_TOLERANCE:g}, got a file that differs by "
+                f"{difference:.2g}: a layer of the network may behave differently in ONNX."
+            )
+
+
+class OnnxClassifier(ClassifierMixin, BaseEstimator):
+    """Classifier that predicts with an ONNX file on the CPU, through onnxruntime.
+
+    :func:`ferkit.load` returns it for a file that :func:`export` has written. It cannot be trained.
+
+    Parameters
+    ----------
+    content : bytes
+        The content of the file.
+    batch_size : int, default=256
+        Maximum number of images per call of onnxruntime.
+    n_threads : int, default=0
+        Number of threads; 0 is one per core.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    image_shape_ : tuple of int
+        (height, width, channels) of the images that the model was trained on. Others are converted.
+    n_features_in_ : int
+        Number of values in a row.
+    card : str
+        The text that was given to :func:`export`.
+
+    Examples
+    --------
+    >>> import ferkit
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.onnx import OnnxClassifier, to_bytes
+    >>> model = OnnxClassifier(to_bytes(ferkit.load_model()), n_threads=1)
+    >>> model.predict_proba(make_faces(5, random_state=0).images).shape
+    (5, 7)
+    """
+
+    def __init__(self, content: bytes, *, batch_size: int = 256, n_threads: int = 0) -> None:
+        self.content = content
+        self.batch_size = batch_size
+        self.n_threads = n_threads
+        metadata = self._open().get_modelmeta().custom_metadata_map
+        try:
+            self.classes_ = np.array(json.loads(metadata["classes"]))
+            self.image_shape_ = check_shape(json.loads(metadata["image_shape"]))
+            if self.run(np.zeros((1, *self.image_shape_), np.uint8)).shape != (1, *self.classes_.shape):
+                raise ValueError
+        except Exception:
+            raise ValueError("Expected a file that ferkit.export has written, got another ONNX file.") from None
+        self.card = metadata.get("card", "")
+        self.n_features_in_ = int(np.prod(self.image_shape_))
+
+    def _open(self):
+        onnxruntime = _import_onnx("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.n_threads
+        try:
+            self._session = onnxruntime.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise ValueError(f"Expected an ONNX file, got one that onnxruntime can't read: {error}") from None
+        return self._session
+
+    def fit(self, X: Images, y: Sequence) -> Self:
+        """Raise TypeError, because an ONNX file cannot be trained."""
+        raise TypeError("Expected a FERClassifier to train, got an OnnxClassifier, which only predicts.")
+
+    def predict_proba(self, X: Images) -> np.ndarray:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images in any form that :meth:`FERClassifier.predict` accepts.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes) and dtype float64
+        """
+        rows, shape = check_images(self, X, reset=False, lazy=True)
+        parts = []
+        for part in gen_batches(len(rows), self.batch_size):
+            images = np.rint(match_range(rows[part], BYTES)).clip(0, 255).astype(np.uint8)
+            parts.append(self.run(to_stack(images, shape).reshape(-1, *shape)))
+        return np.concatenate(parts).astype(float)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities of uint8 images (n, height, width, channels) of any size, as they are."""
+        return self._session.run(None, {"images": images})[0]
+
+    def predict(self, X: Images) -> np.ndarray:
+        """Return the most probable class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images in any form that :meth:`FERClassifier.predict` accepts.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._open()
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        return f"OnnxClassifier(<{len(self.content):,} bytes>)"
+
+
+def _import_onnx(package):
+    try:
+        return __import__(package)
+    except ImportError:
+        raise ImportError(f'ONNX files need {package}: pip install "ferkit[onnx]"') from None
