@@ -381,13 +381,23 @@ def predict(
 def export(
     path: Annotated[Path, Argument(metavar="FILE.onnx", help="The file to write.")],
     model: Annotated[str, Option(help="The model: fer2013-small, a run, or a .ferkit file.")] = "fer2013-small",
+    int8: Annotated[
+        Path | None,
+        Option(metavar="DATA", help="Compute in int8, with ranges from 512 images of this CSV file or folder."),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write a model to an ONNX file, from pictures of any size to probabilities."""
     if path.exists() and not force:
         raise typer.BadParameter(f"{path} exists: choose another file, or add --force.", param_hint="FILE.onnx")
     _check_model(model)
-    ferkit.export(ferkit.runs.read_model(model), path, card=ferkit.runs.find_card(model))
+    faces = _load(int8, drop_errors=False).data if int8 else None
+    ferkit.export(
+        ferkit.runs.read_model(model),
+        path,
+        card=ferkit.runs.find_card(model),
+        quantize=faces if faces is None else faces[:: -(-len(faces) // 512)],
+    )
     typer.echo(f"The model is {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -1,10 +1,12 @@
 """Models as ONNX files: `export`, and `OnnxClassifier`, which predicts with them."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -25,9 +27,12 @@ __all__ = ["OnnxClassifier", "export"]
 _OPSET = 18  # the first in which images are resized with antialiasing
 _HALF = 0.501  # so that ties are rounded up, whatever the last bits of a sum
 _TOLERANCE = 1e-4  # of probabilities, in float32
+_MOST_CHANGED = 0.1  # share of predictions that int8 may change without a warning
+_QUANTIZE_BATCH = 64
+_QUANTIZED = ["Conv", "Gemm", "MatMul", "MaxPool", "Relu"]
 
 
-def export(model: FERClassifier, path: str | PathLike, *, card: str = "") -> None:
+def export(model: FERClassifier, path: str | PathLike, *, card: str = "", quantize: Images | None = None) -> None:
     """Write a classifier to an ONNX file, for deployments without PyTorch.
 
     The graph contains everything between a picture and its probabilities: resizing, standardization, the network, the
@@ -45,6 +50,10 @@ def export(model: FERClassifier, path: str | PathLike, *, card: str = "") -> Non
         The file to write. Its suffix must be ``.onnx``. An existing file is replaced.
     card : str, default=""
         Text about the model, such as its data and scores.
+    quantize : array-like, default=None
+        A few hundred images such as those to predict. With them, the network computes in int8, which is faster on most
+        CPUs and makes the file four times smaller. The images determine the range of the values of each layer. If this
+        changes the prediction of more than one in ten of them, there is a warning.
 
     Raises
     ------
@@ -78,7 +87,17 @@ def export(model: FERClassifier, path: str | PathLike, *, card: str = "") -> Non
     if Path(path).suffix != ".onnx":
         raise ValueError(f"Expected a path that ends in .onnx, got {path}.")
     content = to_bytes(model, card)
-    _compare(OnnxClassifier(content), _Graph(model), model.image_shape_)
+    exported = OnnxClassifier(content)
+    _compare(exported, _Graph(model), model.image_shape_)
+    if quantize is not None:
+        content = _quantize(exported, quantize)
+        changed = (OnnxClassifier(content).predict(quantize) != exported.predict(quantize)).mean()
+        if changed > _MOST_CHANGED:
+            warnings.warn(
+                f"int8 changes the prediction of {changed:.0%} of the given images: score the file before you use it, "
+                "or export it without `quantize`.",
+                stacklevel=2,
+            )
     write_atomically(path, content)
 
 
@@ -146,6 +165,28 @@ def _compare(exported, graph, shape):
                 f"Expected the probabilities of PyTorch within {_TOLERANCE:g}, got a file that differs by "
                 f"{difference:.2g}: a layer of the network may behave differently in ONNX."
             )
+
+
+def _quantize(exported, X):
+    """Return the file with convolutions and linear layers in int8; the images ``X`` give the ranges of activations."""
+    from onnx import load_from_string
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    images = exported.prepare(X)
+
+    class Reader(CalibrationDataReader):
+        batches = iter(gen_batches(len(images), _QUANTIZE_BATCH))
+
+        def get_next(self):
+            batch = next(self.batches, None)
+            return None if batch is None else {"images": images[batch]}
+
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "int8.onnx")
+        quantize_static(
+            load_from_string(exported.content), path, Reader(), per_channel=True, op_types_to_quantize=_QUANTIZED
+        )
+        return path.read_bytes()
 
 
 class OnnxClassifier(ClassifierMixin, BaseEstimator):
@@ -224,12 +265,17 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n, n_classes) and dtype float64
         """
-        rows, shape = check_images(self, X, reset=False, lazy=True)
-        parts = []
-        for part in gen_batches(len(rows), self.batch_size):
-            images = np.rint(match_range(rows[part], BYTES)).clip(0, 255).astype(np.uint8)
-            parts.append(self.run(to_stack(images, shape).reshape(-1, *shape)))
+        rows, _ = check_images(self, X, reset=False, lazy=True)
+        parts = [self.run(self._to_pictures(rows[part])) for part in gen_batches(len(rows), self.batch_size)]
         return np.concatenate(parts).astype(float)
+
+    def prepare(self, X: Images) -> np.ndarray:
+        """Return images in any form as uint8 (n, height, width, channels), the input of the graph."""
+        return self._to_pictures(check_images(self, X, reset=False)[0])
+
+    def _to_pictures(self, rows):
+        pixels = match_range(rows, BYTES)
+        return to_stack(np.rint(pixels).clip(0, 255).astype(np.uint8, copy=False), self.image_shape_)
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of uint8 images (n, height, width, channels) of any size, as they are."""

@@ -112,6 +112,20 @@ def test_it_is_a_classifier_of_scikit_learn(shipped, faces):
         shipped.predict(faces.data[:, :100])
 
 
+def test_int8_is_smaller_and_changes_few_predictions(shipped, faces, tmp_path):
+    ferkit.export(ferkit.load_model(), tmp_path / "int8.onnx", quantize=faces.images)
+    small = ferkit.load(tmp_path / "int8.onnx")
+    assert len(small.content) < 0.3 * len(shipped.content)
+    assert 0 < (small.predict(faces.data) != shipped.predict(faces.data)).mean() < 0.1
+    assert abs(small.predict_proba(faces.data) - shipped.predict_proba(faces.data)).mean() < 0.02
+
+
+def test_int8_that_changes_many_predictions_gives_a_warning(faces, tmp_path):
+    model = FERClassifier("cnn_small", max_epochs=1, lr=1e-9, random_state=0).fit(faces.data, faces.target)
+    with pytest.warns(UserWarning, match=r"int8 changes the prediction of \d\d% of the given images"):
+        ferkit.export(model, tmp_path / "model.onnx", quantize=faces.data)
+
+
 class Odd(torch.nn.Module):
     """Differs between training and export."""
 
