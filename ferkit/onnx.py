@@ -181,11 +181,12 @@ def _quantize(exported, X):
             batch = next(self.batches, None)
             return None if batch is None else {"images": images[batch]}
 
+    proto = load_from_string(exported.content)
+    # PyTorch has optimized the graph; without this entry, onnxruntime logs advice to do so and sets up logging
+    proto.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     with TemporaryDirectory() as directory:
         path = Path(directory, "int8.onnx")
-        quantize_static(
-            load_from_string(exported.content), path, Reader(), per_channel=True, op_types_to_quantize=_QUANTIZED
-        )
+        quantize_static(proto, path, Reader(), per_channel=True, op_types_to_quantize=_QUANTIZED)
         return path.read_bytes()
 
 

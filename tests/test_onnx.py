@@ -112,8 +112,9 @@ def test_it_is_a_classifier_of_scikit_learn(shipped, faces):
         shipped.predict(faces.data[:, :100])
 
 
-def test_int8_is_smaller_and_changes_few_predictions(shipped, faces, tmp_path):
+def test_int8_is_smaller_and_changes_few_predictions(shipped, faces, tmp_path, caplog):
     ferkit.export(ferkit.load_model(), tmp_path / "int8.onnx", quantize=faces.images)
+    assert not [record for record in caplog.records if record.name == "root"]
     small = ferkit.load(tmp_path / "int8.onnx")
     assert len(small.content) < 0.3 * len(shipped.content)
     assert 0 < (small.predict(faces.data) != shipped.predict(faces.data)).mean() < 0.1
