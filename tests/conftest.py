@@ -1,24 +1,34 @@
-import matplotlib.pyplot as plt
-import pytest
-import torch
-from hypothesis import settings
-from torchvision.models import get_model, get_model_weights
+"""Fixtures import what they need, because the process that hands out the tests needs none of it."""
 
-from ferkit import FERClassifier
-from ferkit.datasets import make_faces
+import gc
+
+import pytest
+from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # a test must not fail on a busy machine
 settings.load_profile("any machine")
 
 
+def pytest_configure():
+    gc.disable()  # imports create half a million objects and almost no garbage
+
+
+def pytest_collection_finish():
+    gc.freeze()  # these objects stay, so that no collection needs to look at them
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def faces():
+    from ferkit.datasets import make_faces
+
     return make_faces(210, random_state=0)
 
 
 @pytest.fixture
 def tiny():
     """Parameters that make a FERClassifier small enough for a test."""
+    from ferkit import FERClassifier
 
     def build(backbone="cnn", **params):
         defaults = {"max_epochs": 1, "batch_size": 64, "random_state": 0}
@@ -32,6 +42,8 @@ def tiny():
 @pytest.fixture(scope="session")
 def fitted(faces):
     """A small fitted model with string labels."""
+    from ferkit import FERClassifier
+
     model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=2, batch_size=64, random_state=0)
     return model.fit(faces.data, faces.target_names[faces.target])
 
@@ -39,6 +51,9 @@ def fitted(faces):
 @pytest.fixture
 def torch_home(tmp_path, monkeypatch):
     """torchvision's cache, in which lies a resnet18 of our own as the published one."""
+    import torch
+    from torchvision.models import get_model, get_model_weights
+
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     torch.manual_seed(3)
     network = get_model("resnet18")
@@ -52,6 +67,8 @@ def torch_home(tmp_path, monkeypatch):
 @pytest.fixture
 def one_thread():
     """Sums are rounded differently by another number of threads."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -61,6 +78,8 @@ def one_thread():
 @pytest.fixture
 def pyplot_state():
     """Backend, settings and open figures of matplotlib, all different from the default."""
+    import matplotlib.pyplot as plt
+
     with plt.rc_context():
         backend = plt.get_backend()
         plt.switch_backend("svg")
