@@ -49,6 +49,18 @@ def fitted(faces):
 
 
 @pytest.fixture
+def quick(monkeypatch):
+    """Leave figures empty, because they take most of the time of a short run."""
+    from matplotlib.figure import Figure
+
+    def savefig(self, file, **options):
+        if not hasattr(file, "write"):
+            file.touch()
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+
+
+@pytest.fixture
 def torch_home(tmp_path, monkeypatch):
     """torchvision's cache, in which lies a resnet18 of our own as the published one."""
     import torch
