@@ -25,15 +25,11 @@ ROOT = Path(__file__).parent.parent
 
 PAGES = ["README.md", *(f"docs/{page}.md" for page in ("index", "tutorial", "reproductions", "ethics"))]
 PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "guide").glob("*.md") if page.stem != "index")
+TOOLS = "docs/guide/tools.md"
+PAGES[PAGES.index(TOOLS)] = pytest.param(TOOLS, marks=pytest.mark.slow)  # it imports a dozen libraries
 
 
-# It imports a dozen libraries. test_tools.py, test_persistence.py and test_classifier.py test what ferkit does for them.
-SLOW = "docs/guide/tools.md"
-
-
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow) if page == SLOW else page for page in PAGES]
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_code_blocks_run(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     make_faces(60, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
