@@ -496,20 +496,17 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
 
     Examples
     --------
-    >>> from ferkit import FERClassifier, NetworkFeatures
+    >>> from ferkit import NetworkFeatures, load_model
     >>> from ferkit.datasets import make_faces
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.svm import SVC
-    >>> faces = make_faces(900, random_state=0)
-    >>> expert = FERClassifier("cnn_small", augment=None, max_epochs=12, batch_size=32, random_state=0)
-    >>> y = faces.target_names[faces.target]
-    >>> expert.fit(faces.data[:700], y[:700])
-    FERClassifier(...)
+    >>> faces = make_faces(300, random_state=0)
+    >>> expert = load_model("fer2013-small")
     >>> NetworkFeatures(expert).fit_transform(faces.data[:10]).shape
-    (10, 128)
-    >>> is_happy = y == "happy"
-    >>> model = make_pipeline(NetworkFeatures(expert), SVC()).fit(faces.data[:100], is_happy[:100])
-    >>> model.score(faces.data[700:], is_happy[700:]) > 0.9
+    (10, 256)
+    >>> is_surprised = faces.target_names[faces.target] == "surprise"
+    >>> model = make_pipeline(NetworkFeatures(expert), SVC()).fit(faces.data[:200], is_surprised[:200])
+    >>> model.score(faces.data[200:], is_surprised[200:]) > 0.9
     True
     """
 

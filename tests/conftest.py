@@ -1,24 +1,35 @@
-import matplotlib.pyplot as plt
-import pytest
-import torch
-from hypothesis import settings
-from torchvision.models import get_model, get_model_weights
+"""Fixtures import what they need, because the process that hands out the tests needs none of it."""
 
-from ferkit import FERClassifier
-from ferkit.datasets import make_faces
+import gc
+from functools import partial
+
+import pytest
+from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # a test must not fail on a busy machine
 settings.load_profile("any machine")
 
 
+def pytest_configure():
+    gc.disable()  # imports create half a million objects and almost no garbage
+
+
+def pytest_collection_finish():
+    gc.freeze()  # these objects stay, so that no collection needs to look at them
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def faces():
+    from ferkit.datasets import make_faces
+
     return make_faces(210, random_state=0)
 
 
 @pytest.fixture
 def tiny():
     """Parameters that make a FERClassifier small enough for a test."""
+    from ferkit import FERClassifier
 
     def build(backbone="cnn", **params):
         defaults = {"max_epochs": 1, "batch_size": 64, "random_state": 0}
@@ -32,13 +43,34 @@ def tiny():
 @pytest.fixture(scope="session")
 def fitted(faces):
     """A small fitted model with string labels."""
+    from ferkit import FERClassifier
+
     model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=2, batch_size=64, random_state=0)
     return model.fit(faces.data, faces.target_names[faces.target])
 
 
 @pytest.fixture
+def quick(monkeypatch):
+    """Leave figures empty and small, because they take most of the time of a short run."""
+    from matplotlib.figure import Figure
+
+    from ferkit.display import FacesDisplay
+
+    def savefig(self, file, **options):
+        if not hasattr(file, "write"):
+            file.touch()
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    # a figure of one face per label in place of eight
+    monkeypatch.setattr(FacesDisplay, "from_data", partial(FacesDisplay.from_data, n_columns=1))
+
+
+@pytest.fixture
 def torch_home(tmp_path, monkeypatch):
     """torchvision's cache, in which lies a resnet18 of our own as the published one."""
+    import torch
+    from torchvision.models import get_model, get_model_weights
+
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     torch.manual_seed(3)
     network = get_model("resnet18")
@@ -52,6 +84,8 @@ def torch_home(tmp_path, monkeypatch):
 @pytest.fixture
 def one_thread():
     """Sums are rounded differently by another number of threads."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -61,6 +95,8 @@ def one_thread():
 @pytest.fixture
 def pyplot_state():
     """Backend, settings and open figures of matplotlib, all different from the default."""
+    import matplotlib.pyplot as plt
+
     with plt.rc_context():
         backend = plt.get_backend()
         plt.switch_backend("svg")

@@ -1,14 +1,11 @@
-import pickle
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
 from torchvision.transforms import v2
 
-from ferkit import ImageAugmenter, Pipeline
+from ferkit import ImageAugmenter
 from ferkit.display import AugmentationDisplay
 
 STILL = {
@@ -284,18 +281,6 @@ def test_floats_from_0_to_1_come_back_on_the_scale_of_the_images(tiny, faces):
     expected = tiny(augment=lambda images: images // 2).fit(faces.data, faces.target).predict_proba(faces.data)
     got = tiny(augment=halve).fit(faces.data, faces.target).predict_proba(faces.data)
     np.testing.assert_allclose(got, expected, atol=0.02)
-
-
-@pytest.mark.parametrize("augment", [v2.ColorJitter(0.3), [v2.ColorJitter(0.3), ImageAugmenter()]], ids=["one", "list"])
-def test_transforms_work_in_searches_and_pickles(augment, tiny, faces):
-    model = tiny(augment=augment, backbone_params={"widths": (8,)})
-    assert clone(model).augment is not augment
-    assert Pipeline([("model", model)]).get_params()["model__augment"] is augment
-    search = GridSearchCV(model, {"lr": [1e-2]}, cv=2, n_jobs=2).fit(faces.data, faces.target)
-    again = pickle.loads(pickle.dumps(search.best_estimator_))
-    np.testing.assert_array_equal(again.predict(faces.data), search.predict(faces.data))
-    grid = GridSearchCV(model, {"augment": [v2.Compose([v2.ColorJitter(0.3)]), ImageAugmenter(), None]}, cv=2)
-    assert np.isfinite(grid.fit(faces.data, faces.target).cv_results_["mean_test_score"]).all()
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ import torch
 from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
 from sklearn.base import clone
-from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 
 import ferkit
@@ -739,49 +738,11 @@ def test_resampling_only_acts_in_fit(tiny, faces):
     assert pipeline.predict(faces.data[:5]).shape == (5,)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_grid_search(n_jobs, tiny, faces):
-    pipeline = Pipeline([("parse", PixelParser()), ("classify", tiny(augment=ImageAugmenter()))])
-    grid = {"classify__backbone": ["cnn"], "classify__lr": [1e-3, 1e-2], "classify__augment__rotation": [0, 20]}
-    search = GridSearchCV(pipeline, grid, cv=2, n_jobs=n_jobs, error_score="raise")
-    search.fit(as_text(faces.data[:70]), faces.target[:70])
-    assert len(search.cv_results_["params"]) == 4
-    assert search.best_estimator_[-1].lr_ == search.best_params_["classify__lr"]
-    assert search.best_estimator_[-1].augment_.rotation == search.best_params_["classify__augment__rotation"]
-
-
 def test_grid_over_backbones(tiny, faces):
     search = GridSearchCV(
         FERClassifier(max_epochs=1, random_state=0), {"backbone": ["cnn", "resnet18"]}, cv=2, error_score="raise"
     ).fit(faces.data[:42], faces.target[:42])
     assert set(search.cv_results_["param_backbone"]) == {"cnn", "resnet18"}
-
-
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-@pytest.mark.parametrize("backbone", ["cnn", "mobilenet_v3_small"])
-def test_parallel_scores_equal_serial_ones(backend, backbone, tiny, faces, one_thread):
-    model = tiny(backbone, dropout=0.5)
-    X, y = faces.data[:84], faces.target[:84]
-    serial = cross_val_score(model, X, y, cv=2, error_score="raise")
-    limit = {"inner_max_num_threads": 1} if backend == "loky" else {}
-    with joblib.parallel_backend(backend, **limit):
-        together = cross_val_score(model, X, y, cv=2, n_jobs=2, error_score="raise")
-    np.testing.assert_array_equal(together, serial)
-
-
-def test_parallelism_inside_parallelism(tiny, faces):
-    """A search over an ensemble, both in threads or in processes. Each network has threads of its own."""
-    members = [("a", tiny()), ("b", tiny(random_state=1))]
-
-    def search(n_jobs):
-        ensemble = VotingClassifier(members, voting="soft", n_jobs=n_jobs)
-        search = GridSearchCV(ensemble, {"a__lr": [1e-3, 1e-2]}, cv=2, n_jobs=n_jobs, error_score="raise")
-        return search.fit(faces.data, faces.target).cv_results_["mean_test_score"]
-
-    with joblib.parallel_backend("threading"):
-        together = search(2)
-    np.testing.assert_array_equal(together, search(None))
-    np.testing.assert_allclose(search(2), together, atol=0.02)
 
 
 # persistence

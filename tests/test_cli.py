@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 from global_state import compare, read_state
-from matplotlib.figure import Figure
 from PIL import Image
 
 from ferkit import FERClassifier, Pipeline, PixelParser, load
@@ -55,17 +54,6 @@ def pictures(tmp_path):
     for number, face in enumerate(make_faces(3, size=96, random_state=1).images):
         Image.fromarray(face).convert("RGB").save(folder / f"{number}.png")
     return folder
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Leave figures empty, because they take most of the time of a short run."""
-
-    def savefig(self, file, **options):
-        if not hasattr(file, "write"):
-            file.touch()
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ CLASSIFIER = FERClassifier(
     backbone_params={"widths": (16, 32)},
     image_shape=LINE,
     augment=None,
-    max_epochs=30,
+    max_epochs=15,
     random_state=0,
 )
 EXCUSED = {"check_sample_weight_equivalence_on_dense_data": "as for scikit-learn's own SGD: batches differ"}

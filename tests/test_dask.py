@@ -21,12 +21,12 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture
-def client():
-    """Two workers. Each keeps the scattered data, so that either one may be lost."""
+def client(request):
+    """Two workers, processes or threads. Each keeps the scattered data, so that either one may be lost."""
     with (
         dask.config.set({"distributed.scheduler.active-memory-manager.start": False}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, processes=request.param, dashboard_address=None, silence_logs=50
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -40,10 +40,25 @@ def search(splits, n_jobs=None):
     return GridSearchCV(model, {"lr": [1e-3, 1e-2, 3e-2]}, cv=splits, n_jobs=n_jobs, error_score="raise")
 
 
-def test_a_search_on_a_cluster_survives_a_worker(client):
-    faces = make_faces(300, random_state=0)
+def compare_searches(client, faces):
+    """Search on the cluster and without it, and compare the scores."""
     splits = list(StratifiedKFold(2).split(faces.data, faces.target))
     serial = search(splits).fit(faces.data, faces.target)
+    with joblib.parallel_backend("dask", scatter=[faces.data, faces.target, *chain(*splits)]):
+        together = search(splits, n_jobs=-1).fit(faces.data, faces.target)
+    scores = [search.cv_results_["mean_test_score"] for search in (together, serial)]
+    np.testing.assert_allclose(*scores, atol=0.02)
+    assert together.best_params_ == serial.best_params_
+
+
+@pytest.mark.parametrize("client", [False], indirect=True, ids=["threads"])
+def test_a_search_on_a_cluster_equals_a_serial_one(client):
+    compare_searches(client, make_faces(150, random_state=0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", [True], indirect=True, ids=["processes"])
+def test_a_search_on_a_cluster_survives_a_worker(client):
     pids = list(client.run(os.getpid).values())
 
     def kill():
@@ -52,12 +67,8 @@ def test_a_search_on_a_cluster_survives_a_worker(client):
         time.sleep(0.3)
         os.kill(pids[0], signal.SIGKILL)
 
-    with joblib.parallel_backend("dask", scatter=[faces.data, faces.target, *chain(*splits)]):
-        killer = threading.Thread(target=kill)
-        killer.start()
-        together = search(splits, n_jobs=-1).fit(faces.data, faces.target)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    compare_searches(client, make_faces(300, random_state=0))
     killer.join()
     assert set(client.run(os.getpid).values()) != set(pids)
-    scores = [search.cv_results_["mean_test_score"] for search in (together, serial)]
-    np.testing.assert_allclose(*scores, atol=0.02)
-    assert together.best_params_ == serial.best_params_

@@ -2,7 +2,6 @@
 
 import threading
 
-import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,7 +9,6 @@ import pytest
 import torch
 from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
-from sklearn.model_selection import cross_val_score
 from skorch.callbacks import Callback
 
 from ferkit import ImageNormalizer, ImageResizer, Pipeline
@@ -71,7 +69,7 @@ def test_files_are_decoded_a_batch_at_a_time(files, tiny, monkeypatch):
         assert 100 * batch <= n_opened - before_training <= 100 * (batch + 1), "this batch and the next"
 
 
-def test_weights_validation_and_parallel_scores_work_on_files(files, tiny, one_thread):
+def test_weights_and_validation_work_on_files(files, tiny, one_thread):
     paths, faces = files
     weight = np.linspace(0, 2, 120)
     options = {"validation_fraction": 0.25, "class_weight": "balanced", "frozen_epochs": "all", "max_epochs": 2}
@@ -80,11 +78,6 @@ def test_weights_validation_and_parallel_scores_work_on_files(files, tiny, one_t
     np.testing.assert_array_equal(from_files.predict_proba(paths), from_pixels.predict_proba(paths))
     steps = [tiny().partial_fit(X, faces.target, classes=range(7)) for X in (paths, faces.data)]
     np.testing.assert_array_equal(*(model.predict_proba(paths) for model in steps))
-    with joblib.parallel_backend("loky", inner_max_num_threads=1):
-        together = cross_val_score(tiny(), np.array(paths), faces.target, cv=2, n_jobs=2, error_score="raise")
-    np.testing.assert_array_equal(
-        together, cross_val_score(tiny(), faces.data, faces.target, cv=2, error_score="raise")
-    )
     column = np.array([str(path) for path in paths], dtype=object)[:, None]
     pipeline = Pipeline([("balance", RandomOverSampler(random_state=0)), ("classify", tiny())])
     assert pipeline.fit(column, faces.target).predict(column).shape == (120,)

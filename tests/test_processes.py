@@ -1,7 +1,10 @@
 """One fit in two processes."""
 
+import multiprocessing
 import os
 import re
+import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,18 +19,21 @@ from ferkit import FERClassifier
 from ferkit.datasets import make_faces
 
 pytest.importorskip("accelerate")
+from accelerate.state import AcceleratorState, GradientState, PartialState
+
 pytestmark = pytest.mark.timeout(300)
 
 SCRIPT = """
 import os, sys
 from pathlib import Path
-import joblib, numpy as np
+import joblib, numpy as np, torch
 sys.path.insert(0, str(Path({tests!r})))
 from test_processes import build, Plain
 from ferkit.datasets import make_faces
 
 faces = make_faces(96, random_state=0)
 model = build({name!r}, device="accelerate").fit(faces.data, faces.target)
+assert torch.distributed.get_world_size() == 2
 rank = os.environ["RANK"]
 np.save(f"{{rank}}.npy", model.predict_proba(faces.data))
 if rank == "0":
@@ -61,15 +67,41 @@ def build(name, **params):
     )
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("default", "frozen", "best epoch")]
+def run_as(rank, port, folder):
+    """Run the script in a forked process, with the variables that PyTorch's launcher sets."""
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()  # an earlier test of this process may have left one
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", **address)
+    os.chdir(folder)
+    runpy.run_path("script.py", run_name="__main__")
+
+
+def fork(script, folder):
+    """Run a script in two processes. They start at once, because everything is imported."""
+    (folder / "script.py").write_text(script)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run_as, args=(rank, port, folder), daemon=True) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        assert process.exitcode == 0
 
 
 def launch(script, folder):
+    """Run a script in two processes of PyTorch's launcher."""
     (folder / "script.py").write_text(script)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "script.py"]
     variables = {**os.environ, "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+quick = fork if sys.platform == "linux" else launch
+CASES = [(quick, "plain"), *(pytest.param(launch, name, marks=pytest.mark.slow) for name in MODELS)]
 
 
 def test_the_script_in_the_docs_runs(tmp_path):
@@ -79,13 +111,13 @@ def test_the_script_in_the_docs_runs(tmp_path):
     )
     faces = make_faces(50, as_frame=True, random_state=0)
     faces.frame.to_csv(tmp_path / "fer2013.csv", index=False)
-    launch(script.replace('device="accelerate"', 'device="accelerate", max_epochs=1'), tmp_path)
+    quick(script.replace('device="accelerate"', 'device="accelerate", max_epochs=1'), tmp_path)
     assert joblib.load(tmp_path / "model.joblib").predict(faces.data).shape == (50,)
 
 
-@pytest.mark.parametrize("name", ["plain", *SLOW])
-def test_two_processes_end_with_one_model(name, tmp_path):
-    launch(SCRIPT.format(tests=str(Path(__file__).parent), name=name), tmp_path)
+@pytest.mark.parametrize(("start", "name"), CASES)
+def test_two_processes_end_with_one_model(start, name, tmp_path):
+    start(SCRIPT.format(tests=str(Path(__file__).parent), name=name), tmp_path)
     first, second = np.load(tmp_path / "0.npy"), np.load(tmp_path / "1.npy")
     np.testing.assert_array_equal(first, second)
 

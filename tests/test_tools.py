@@ -20,33 +20,6 @@ from ferkit.backbones import resolve_backbone
 from ferkit.cli import Training
 from ferkit.training import resolve_precision
 
-IN_A_NOTEBOOK = """
-import numpy as np
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import BaggingClassifier, VotingClassifier
-from sklearn.model_selection import cross_validate
-from torch import nn
-from ferkit import FERClassifier
-from ferkit.datasets import make_faces
-
-class Linear(nn.Sequential):
-    def __init__(self, num_classes, in_channels):
-        super().__init__(nn.Flatten(), nn.Linear(in_channels * 24 * 24, num_classes))
-
-if __name__ == "__main__":
-    faces = make_faces(60, size=24, random_state=0)
-    X, y = faces.data, faces.target
-    model = FERClassifier(Linear, max_epochs=1, batch_size=32, random_state=0)
-    for tool in (
-        VotingClassifier([("a", model), ("b", model)], voting="soft", n_jobs=2),
-        BaggingClassifier(model, n_estimators=2, n_jobs=2),
-        CalibratedClassifierCV(model, cv=2, n_jobs=2),
-    ):
-        print(tool.fit(X, y).predict_proba(X[:2]).shape)
-    print(len(cross_validate(model, X, y, cv=2, n_jobs=2, return_estimator=True)["estimator"]))
-"""
-
-
 attacks = []
 
 
@@ -60,14 +33,6 @@ class Evil(torch.nn.CrossEntropyLoss):
 
     def __reduce__(self):
         return attack, ()
-
-
-def test_networks_of_a_notebook_travel_to_workers_and_back(tmp_path):
-    (tmp_path / "notebook.py").write_text(IN_A_NOTEBOOK)
-    done = subprocess.run(
-        [sys.executable, "notebook.py"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.stdout.split("\n")[:4] == ["(2, 7)"] * 3 + ["2"], done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("frozen_epochs", [0, 1])

@@ -24,7 +24,14 @@ FREE = {"augment": None, "mixup": 0, "tta": None, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
-def source():
+def source(faces):
+    """A network with other weights than a new one."""
+    model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1, batch_size=64, random_state=1)
+    return model.fit(faces.data, faces.target)
+
+
+@pytest.fixture(scope="module")
+def expert():
     """A network that knows faces of seven emotions."""
     faces = make_faces(1500, random_state=1)
     model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=12, batch_size=64, random_state=1)
@@ -173,10 +180,10 @@ def test_files_of_weights(suffix, save, classes, source, tiny, faces, tmp_path):
         assert not changed(kept, weights_of(model))
 
 
-def test_weights_improve_the_accuracy(source, tiny, tmp_path):
+def test_weights_improve_the_accuracy(expert, tiny, tmp_path):
     """Pretraining on many faces helps more than the few faces of the fine-tuning."""
     path = tmp_path / "faces.pth"
-    torch.save(weights_of(source), path)
+    torch.save(weights_of(expert), path)
     few, test = make_faces(140, random_state=3), make_faces(300, random_state=4)
     params = {"max_epochs": 6, "batch_size": 32}
     tuned = tiny(weights=path, **params).fit(few.data, few.target).score(test.data, test.target)
@@ -283,9 +290,9 @@ def test_frozen_epochs_do_not_call_the_backbone(faces):
     assert seen[0] == seen[1] < 3 * len(faces.data)
 
 
-def test_the_head_of_a_frozen_backbone_learns(source, tiny, tmp_path):
+def test_the_head_of_a_frozen_backbone_learns(expert, tiny, tmp_path):
     path, other = tmp_path / "faces.pth", make_faces(600, random_state=5)
-    torch.save(weights_of(source), path)
+    torch.save(weights_of(expert), path)
     is_glad = np.isin(other.target_names[other.target], ["happy", "surprise"])
     model = tiny(weights=path, frozen_epochs="all", max_epochs=40, lr=1e-2, validation_fraction=0.25, mixup=0)
     history = model.fit(other.data[:300], is_glad[:300]).history_
@@ -472,7 +479,33 @@ def test_a_network_of_fixed_size_names_the_size(tiny, faces):
         tiny("vit_b_32", input_size=256).fit(faces.data[:8], faces.target[:8])
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("vgg11_bn", 24), ("squeezenet1_1", 16), ("inception_v3", 48)])
+class Halving(torch.nn.Sequential):
+    """Halves the images five times, as VGG does."""
+
+    def __init__(self, num_classes, in_channels):
+        pools = [torch.nn.MaxPool2d(2) for _ in range(5)]
+        super().__init__(
+            *pools, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(in_channels, num_classes)
+        )
+
+
+class Wide(torch.nn.Sequential):
+    """Has a filter that is larger than small images, as Inception has."""
+
+    def __init__(self, num_classes, in_channels):
+        filters = torch.nn.Conv2d(in_channels, 4, 5, stride=4), torch.nn.Conv2d(4, 4, 13)
+        super().__init__(*filters, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, num_classes))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [
+        (Halving, 24),
+        (Wide, 48),
+        ("squeezenet1_1", 16),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("vgg11_bn", 24), ("inception_v3", 48))),
+    ],
+)
 def test_a_network_too_deep_names_the_size_that_it_needs(backbone, size, tiny):
     X = np.random.default_rng(0).integers(0, 256, (4, size * size), dtype=np.uint8)
     y = np.arange(4) % 2
