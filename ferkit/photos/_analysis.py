@@ -13,7 +13,7 @@ from ..models import list_models, load_model
 from ..persistence import load
 from ..transformers import PixelParser
 from ._crops import cut
-from ._detection import check_faces, resolve_detector
+from ._detection import Detector, check_faces, resolve_detector
 from ._sources import Frame, list_photos, read_photos
 
 __all__ = ["analyze"]
@@ -71,7 +71,7 @@ class Classifier:
         """Return tables as one, which may have no rows."""
         return pd.concat([*tables] or [self.to_table([], np.empty((0, len(self.names))), key)], ignore_index=True)
 
-    def classify(self, frames: Iterable[Frame], find, key) -> Iterator[pd.DataFrame]:
+    def classify(self, frames: Iterable[Frame], find: Detector, key: str) -> Iterator[pd.DataFrame]:
         """Yield tables of the faces in frames."""
         rows: list[tuple] = []
         crops: list[np.ndarray] = []

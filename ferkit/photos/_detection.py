@@ -26,8 +26,8 @@ class Faces(NamedTuple):
     boxes : ndarray of shape (n, 4) and dtype float32
         Left, top, width and height in pixels of the upright image. Boxes may reach beyond the image.
     landmarks : ndarray of shape (n, 5, 2) and dtype float32
-        x and y of the right eye, the left eye, the tip of the nose, and the right and left corner of the mouth. Right and
-        left are the person's. NaN if the detector has none.
+        x and y of the right eye, the left eye, the tip of the nose, and the right and left corner of the mouth. Right
+        and left are the person's. NaN if the detector has none.
     scores : ndarray of shape (n,) and dtype float32
         Confidence from 0 to 1. NaN if the detector has none.
     """
@@ -54,7 +54,8 @@ def detect_faces(image: Any, *, min_score: float = 0.7, max_side: int = 640) -> 
         Only return faces with at least this confidence, from 0 to 1.
     max_side : int, default=640
         A larger image is shrunk to this size of its longer side for the detection. YuNet finds faces of about 10 to 300
-        pixels in the shrunk image. Increase it to find small faces in large photos; time and memory grow with its square.
+        pixels in the shrunk image. Increase it to find small faces in large photos; time and memory grow with its
+        square.
 
     Returns
     -------
