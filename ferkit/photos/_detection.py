@@ -30,6 +30,14 @@ class Faces(NamedTuple):
         and left are the person's. NaN if the detector has none.
     scores : ndarray of shape (n,) and dtype float32
         Confidence from 0 to 1. NaN if the detector has none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ferkit.photos import Faces, crop_faces
+    >>> faces = Faces(np.float32([[9, 8, 30, 40]]), np.zeros((1, 5, 2), np.float32), np.float32([0.9]))
+    >>> crop_faces(np.zeros((60, 60), np.uint8), faces).shape
+    (1, 48, 48)
     """
 
     boxes: np.ndarray
