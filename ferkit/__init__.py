@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import models as models
     from . import onnx as onnx
     from . import persistence as persistence
+    from . import photos as photos
     from . import recipes as recipes
     from . import report as report
     from . import runs as runs
@@ -57,8 +58,8 @@ _HOMES = {
     "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "models", "onnx", "persistence", "recipes",
-    "report", "runs", "training", "transformers",
+    "augmentation", "backbones", "classifier", "datasets", "display", "models", "onnx", "persistence", "photos",
+    "recipes", "report", "runs", "training", "transformers",
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import zipfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from io import BytesIO
 from itertools import chain
@@ -29,6 +29,7 @@ __all__ = [
     "is_file",
     "list_shipped_models",
     "read_image",
+    "read_photo",
     "read_stored_zip",
     "write_atomically",
 ]
@@ -223,6 +224,24 @@ def read_image(open_file, shape):
     """Return the pixels of an image file as a row, turned upright, as gray or RGB and resized to ``shape``."""
     with open_file() as file, _open_image(file) as image:
         return convert_image(image, shape)
+
+
+def read_photo(photo, position=0):
+    """Return an image in its own size, turned upright, as RGB: uint8 (height, width, 3).
+
+    It may be a path, bytes, a stream or a PIL image. Errors give the path or the position.
+    """
+    is_image = hasattr(photo, "getbands")
+    file = None if is_image else _as_file(photo)
+    try:
+        with nullcontext(photo) if is_image else _opener(file)() as opened:
+            image = photo.copy() if is_image else _open_image(opened)
+            shape = (*image_shape_of(image)[:2], 3)
+            return convert_image(image, shape).reshape(shape)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow raises many kinds of errors for damaged files
+        raise _unreadable(file, position, error) from error
 
 
 def convert_image(image, shape):
