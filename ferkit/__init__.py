@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import persistence as persistence
     from . import report as report
     from . import runs as runs
+    from . import serving as serving
     from . import training as training
     from .augmentation import ImageAugmenter
     from .classifier import FERClassifier
@@ -53,7 +54,7 @@ _HOMES = {
 }
 _MODULES = (
     "augmentation", "backbones", "classifier", "datasets", "display", "models", "persistence", "report", "runs",
-    "training", "transformers",
+    "serving", "training", "transformers",
 )  # fmt: skip
 
 
