@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from . import display as display
     from . import models as models
     from . import persistence as persistence
+    from . import photos as photos
     from . import report as report
     from . import runs as runs
     from . import serving as serving
@@ -53,8 +54,8 @@ _HOMES = {
     "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "models", "persistence", "report", "runs",
-    "serving", "training", "transformers",
+    "augmentation", "backbones", "classifier", "datasets", "display", "models", "persistence", "photos", "report",
+    "runs", "serving", "training", "transformers",
 )  # fmt: skip
 
 

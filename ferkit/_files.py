@@ -29,6 +29,7 @@ __all__ = [
     "is_file",
     "list_shipped_models",
     "read_image",
+    "read_photo",
     "read_stored_zip",
     "write_atomically",
 ]
@@ -223,6 +224,25 @@ def read_image(open_file, shape):
     """Return the pixels of an image file as a row, turned upright, as gray or RGB and resized to ``shape``."""
     with open_file() as file, _open_image(file) as image:
         return convert_image(image, shape)
+
+
+def read_photo(photo):
+    """Return an image in its own size, turned upright, as RGB: uint8 (height, width, 3).
+
+    It may be a path, bytes, a stream or a PIL image.
+    """
+    if hasattr(photo, "getbands"):
+        shape = (*image_shape_of(photo)[:2], 3)
+        return convert_image(photo.copy(), shape).reshape(shape)
+    file = _as_file(photo)
+    try:
+        with _opener(file)() as opened, _open_image(opened) as image:
+            shape = (*image_shape_of(image)[:2], 3)
+            return convert_image(image, shape).reshape(shape)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow raises many kinds of errors for damaged files
+        raise _unreadable(file, 0, error) from error
 
 
 def convert_image(image, shape):

@@ -380,8 +380,8 @@ def serve(
         list[str] | None,
         Option(
             metavar="NAME",
-            help="Name under which the server is reached, such as the one of a proxy. Without it, a server on 127.0.0.1 "
-            "only answers to localhost and 127.0.0.1, and others answer to any name.",
+            help="Name under which the server is reached, such as the one of a proxy. Without it, a server on "
+            "127.0.0.1 only answers to localhost and 127.0.0.1, and others answer to any name.",
         ),
     ] = None,
     threshold: Annotated[float, Option(min=0, max=1, help="A face is unsure below this probability.")] = 0.5,

@@ -72,11 +72,10 @@ def create_app(
 
     Examples
     --------
-    >>> from fastapi.testclient import TestClient
     >>> from ferkit.serving import create_app
-    >>> client = TestClient(create_app(), base_url="http://localhost")
-    >>> client.get("/model").json()["classes"]
-    ['angry', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise']
+    >>> app = create_app(max_bytes=5_000_000)
+    >>> sorted(app.openapi()["paths"])
+    ['/analyze', '/health', '/model']
     """
     _check_installed()
     from ._app import build_app

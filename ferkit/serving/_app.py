@@ -4,7 +4,6 @@ import asyncio
 import os
 from contextlib import asynccontextmanager
 from functools import partial
-from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,10 +19,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from .. import __version__
-from .._files import check_files, read_image
+from .._files import check_files, read_photo
 from ..models import list_models, read_model_card
 from ..persistence import read_card
-from ..photos import crop_faces, detect_faces
+from ..photos import detect_faces
+from ..photos._analysis import Classifier
+from ..photos._crops import cut
 from ..runs import find_model, read_model
 from ._queue import AnalysisQueue, QueueFull
 
@@ -141,11 +142,11 @@ class Guard:
 
 def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout, allowed_hosts):
     name, card, model = _read(model)
-    classes = [str(each) for each in model.classes_]
+    classifier = Classifier(model, threshold)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     queue = AnalysisQueue(
-        partial(_find, max_pixels=max_pixels),
-        model.predict_proba,
+        partial(_find, shape=classifier.shape, max_pixels=max_pixels),
+        classifier.predict,
         max_requests=max_requests,
         n_threads=min(n_cores, MAX_THREADS),
     )
@@ -169,11 +170,10 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
 
     @app.post(
         "/analyze",
-        response_model=Analysis,
         openapi_extra=FORM,
         responses={code: {"model": Problem, "description": text} for code, text in PROBLEMS.items()},
     )
-    async def analyze(request: Request):
+    async def analyze(request: Request) -> Analysis:
         """Find the faces in a photo and predict the probability of each expression."""
         try:
             with queue.place():
@@ -186,7 +186,7 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
             raise HTTPException(503, f"The analysis took more than {timeout:g} s: try again.", RETRY) from None
         width, height = size
         found = [
-            _describe(box, landmarks, score, probabilities, classes, threshold)
+            _describe(box, landmarks, score, probabilities, classifier.names, threshold)
             for box, landmarks, score, probabilities in zip(*faces, rows, strict=True)
         ]
         return Analysis(width=width, height=height, faces=found)
@@ -194,7 +194,7 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
     @app.get("/model")
     async def describe_model() -> Model:
         """Describe the model and its limits."""
-        return Model(name=name, classes=classes, threshold=threshold, card=card)
+        return Model(name=name, classes=classifier.names, threshold=threshold, card=card)
 
     @app.get("/health")
     async def check_health() -> Health:
@@ -208,10 +208,6 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
 def _read(model):
     """Return the name, the card and the fitted classifier."""
     if not isinstance(model, (str, PathLike)):
-        if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
-            raise ValueError(
-                f"Expected the name of a model or a fitted classifier with predict_proba, got a {type(model).__name__}."
-            )
         return type(model).__name__, None, model
     if model in list_models():
         return model, read_model_card(str(model)), read_model(model)
@@ -261,25 +257,22 @@ async def _read_upload(request, max_bytes, timeout):
     return content
 
 
-def _find(content, *, max_pixels):
+def _find(content, *, shape, max_pixels):
     """Return the size of the image, its faces, and their crops."""
     too_large = HTTPException(
         413, f"Expected at most {max_pixels / 1e6:g} million pixels, got more: send a smaller image."
     )
     try:
-        height, width, _ = check_files([content]).image_shape
+        height, width, _ = check_files([content]).image_shape  # from its header
+        if height * width > max_pixels:
+            raise too_large
+        image = read_photo(content)
     except ValueError as error:
         if isinstance(error.__cause__, Image.DecompressionBombError):
             raise too_large from None
         raise HTTPException(422, "Expected an image, got a file that can't be read as one: choose another.") from None
-    if height * width > max_pixels:
-        raise too_large
-    try:
-        image = read_image(partial(BytesIO, content), (height, width, 3)).reshape(height, width, 3)
-    except Exception:  # Pillow raises many kinds of errors for damaged files
-        raise HTTPException(422, "Expected an image, got a damaged one: choose another.") from None
     faces = detect_faces(image)
-    return ((width, height), faces), crop_faces(image, faces.boxes)
+    return ((width, height), faces), cut(image, faces.boxes, shape)
 
 
 def _describe(box, landmarks, score, probabilities, classes, threshold):

@@ -35,7 +35,7 @@ class AnalysisQueue:
         self._find, self._predict = find, predict
         self._max_requests = max_requests
         self._n_requests = 0
-        self._waiting = []  # pairs of crops and the future of their probabilities
+        self._waiting: list[tuple] = []  # pairs of crops and the future of their probabilities
         self._is_predicting = False
         self._finders = ThreadPoolExecutor(n_threads, "ferkit-find")
         self._predictor = ThreadPoolExecutor(1, "ferkit-predict")
@@ -86,7 +86,8 @@ class AnalysisQueue:
 
     def _next_batch(self):
         self._waiting = [(crops, future) for crops, future in self._waiting if not future.done()]
-        batch, n_faces = [], 0
+        batch: list[tuple] = []
+        n_faces = 0
         while self._waiting and (not batch or n_faces + len(self._waiting[0][0]) <= MAX_BATCH):
             batch.append(self._waiting.pop(0))
             n_faces += len(batch[-1][0])

@@ -1,0 +1,72 @@
+"""Cut faces out as those of FER2013 are framed."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from ._detection import check_faces
+from ._sources import to_photo
+
+__all__ = ["crop_faces"]
+
+MARGIN = 0.0  # to be measured
+
+
+def crop_faces(
+    image: Any, boxes: ArrayLike, *, size: int = 48, margin: float = MARGIN, color: bool = False
+) -> np.ndarray:
+    """Cut faces out of an image, framed as those of FER2013 are.
+
+    A crop is a square around the center of the box. Outside of the image, the pixels of its edge are repeated.
+
+    Parameters
+    ----------
+    image : path, bytes, stream, PIL image or ndarray
+        See :func:`detect_faces`.
+    boxes : array-like of shape (n, 4), or Faces
+        Left, top, width and height of each face, as :func:`detect_faces` returns them.
+    size : int, default=48
+        Height and width of the crops.
+    margin : float
+        The side of the square is the height of the box times 1 + 2 × ``margin``.
+    color : bool, default=False
+        Return RGB instead of gray.
+
+    Returns
+    -------
+    crops : ndarray of shape (n, size, size) or (n, size, size, 3) and dtype uint8
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ferkit.photos import crop_faces
+    >>> photo = np.zeros((480, 640, 3), np.uint8)
+    >>> crop_faces(photo, [[300, 100, 80, 100], [50, 60, 40, 50]]).shape
+    (2, 48, 48)
+    """
+    photo = to_photo(image)
+    boxes = check_faces(boxes, photo.shape, "boxes to be").boxes
+    return cut(photo, boxes, (size, size, 3 if color else 1), margin)
+
+
+def cut(photo, boxes, shape, margin=MARGIN):
+    """Return the crops of an RGB image as (n, height, width) or (n, height, width, 3)."""
+    height, width, channels = shape
+    crops = np.empty((len(boxes), height, width) if channels == 1 else (len(boxes), *shape), np.uint8)
+    for crop, box in zip(crops, boxes, strict=True):
+        center, side = box[:2] + box[2:] / 2, box[3] * (1 + 2 * margin)
+        crop[:] = _cut_square(photo, center - side / 2, side, (width, height), "L" if channels == 1 else "RGB")
+    return crops
+
+
+def _cut_square(photo, corner, side, size, mode):
+    first = np.floor(corner).astype(int)
+    last = np.ceil(corner + side).astype(int) + 1
+    columns, rows = (
+        np.arange(a, b).clip(0, limit - 1) for a, b, limit in zip(first, last, photo.shape[1::-1], strict=True)
+    )
+    part = Image.fromarray(photo[rows[:, None], columns]).convert(mode)
+    left, top = corner - first
+    return np.asarray(part.resize(size, Image.Resampling.BILINEAR, (left, top, left + side, top + side)))
