@@ -247,7 +247,9 @@ async def _read_upload(request, max_bytes, timeout):
         raise HTTPException(400, f"Expected a form with one file, got a damaged one: {error.message}") from None
     image = form.get("image")
     if not isinstance(image, UploadFile):
-        raise HTTPException(422, "Expected a file called image, got none: name the field image.")
+        raise HTTPException(
+            422, "Expected a form with a file called image, got none, or only a part: name the field image."
+        )
     content = await image.read()
     await form.close()
     if not content:

@@ -1,5 +1,6 @@
 """The uvicorn server."""
 
+import logging
 import socket
 from contextlib import suppress
 
@@ -24,6 +25,7 @@ def run_server(app, host, port, started):
         if started is not None:
             shown = f"[{host}]" if ":" in host else host
             started(f"http://{shown}:{listening.getsockname()[1]}")
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every damaged upload
         # no access log, because it would keep the addresses of those who use the page
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=SHUTDOWN

@@ -37,7 +37,7 @@ function ink(hex) {
 }
 
 function name(face) {
-  return `${face.emotion} ${percent(face.probabilities[face.emotion])}${face.unsure ? ", unsure" : ""}`;
+  return `${face.emotion} ${percent(face.probabilities[face.emotion])}${face.unsure ? " (unsure)" : ""}`;
 }
 
 function showError(text) {
@@ -66,14 +66,12 @@ async function analyze(picture) {
   }
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(answer.detail || `The server answered with an error (${response.status}).`);
-  answer.faces.sort((one, other) => one.box.left - other.box.left);
   return answer;
 }
 
 function draw() {
   if (!shown) return;
   const { analysis, photo } = shown;
-  const mirrored = !photo && video.classList.contains("mirrored");
   const ratio = window.devicePixelRatio || 1;
   canvas.width = photo ? photo.width : Math.round(canvas.clientWidth * ratio);
   canvas.height = photo ? photo.height : Math.round(canvas.clientHeight * ratio);
@@ -89,11 +87,11 @@ function draw() {
   context.textBaseline = "middle";
   analysis.faces.forEach((face, index) => {
     const [width, height] = [scale * face.box.width, scale * face.box.height];
-    const x = leftEdge + scale * (mirrored ? analysis.width - face.box.left - face.box.width : face.box.left);
+    const x = leftEdge + scale * face.box.left;
     const y = topEdge + scale * face.box.top;
-    // a dark and a light line, so that the box can be seen on any background
+    // on a dark line, so that the box can be seen on any background
     context.setLineDash(face.unsure ? [7 * pixel, 5 * pixel] : []);
-    for (const [style, line] of [["#000", 5], ["#fff", 4], [color(face.emotion), 2.5]]) {
+    for (const [style, line] of [["#000", 5], [color(face.emotion), 3]]) {
       context.strokeStyle = style;
       context.lineWidth = line * pixel;
       context.strokeRect(x, y, width, height);
@@ -137,8 +135,8 @@ function list(faces) {
 
 function summarize(faces) {
   if (!faces.length) return "No face was found.";
-  const parts = faces.map((face, index) => `${index + 1} ${name(face)}`);
-  return `${faces.length === 1 ? "One face" : `${faces.length} faces`}: ${parts.join("; ")}.`;
+  const parts = faces.map((face, index) => `${index + 1}: ${name(face)}`);
+  return `${faces.length === 1 ? "One face" : `${faces.length} faces`}: ${parts.join(", ")}.`;
 }
 
 function announce(faces) {
@@ -150,6 +148,11 @@ function announce(faces) {
 }
 
 function show(photo, analysis) {
+  if (analysis) {
+    const mirrored = !photo && video.classList.contains("mirrored");
+    for (const { box } of mirrored ? analysis.faces : []) box.left = analysis.width - box.left - box.width;
+    analysis.faces.sort((one, other) => one.box.left - other.box.left); // numbered from left to right
+  }
   shown = { photo, analysis };
   stage.className = "";
   at("hint").hidden = true;
