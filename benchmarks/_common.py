@@ -56,6 +56,17 @@ def get_faces(n, data=None):
     return faces.data[rows], faces.target[rows]
 
 
+def get_split(usage, n, data=None):
+    """Return faces (n, 48, 48) and labels (n,) as names: drawn, or a random sample of a split of a file."""
+    if data is None:
+        faces = make_faces(n, random_state=len(usage))
+        rows = np.arange(n)
+    else:
+        faces = load_fer2013(data, usage=usage)
+        rows = np.random.default_rng(0).permutation(len(faces.data))[:n]
+    return faces.images[rows], faces.target_names[faces.target[rows]]
+
+
 def alternate(sides, rounds, device="cpu"):
     """Run the sides alternately (A B A B …), so that other load on the machine affects all of them.
 

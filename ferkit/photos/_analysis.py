@@ -1,119 +1,383 @@
-"""Recognize the expressions of all faces in photos or videos."""
+"""Tables of the expressions of all faces in photos and videos."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from .._images import resolve_shape
+from .._validation import check_proba
 from ..models import list_models, load_model
 from ..persistence import load
 from ..transformers import PixelParser
-from ._crops import cut
-from ._detection import Detector, check_faces, resolve_detector
-from ._sources import Frame, list_photos, read_photos
+from ._crops import cut, resize
+from ._detection import Detector, Faces, check_faces, resolve_detector
+from ._sources import Frame, count_frames, is_camera, is_video, list_photos, read_photos, read_video
+from ._tracks import Smoother, Tracker
 
-__all__ = ["analyze"]
+__all__ = ["analyze", "analyze_video", "watch"]
 
 THRESHOLD = 0.5
-BATCH = 256  # faces that are classified at a time
-BOX = ["left", "top", "width", "height"]
+SMOOTHING = 0.5
+N_FACES, N_FRAMES = 256, 32  # a batch for the classifier ends with the first of the two
+COLUMNS = {"face": np.int64, **dict.fromkeys(["left", "top", "width", "height", "score"], np.float32)}
 
 
 def analyze(
     source: Any,
-    model: Any = "fer2013-small",
+    model: str | PathLike | BaseEstimator = "fer2013-small",
     *,
-    detector: Any = "yunet",
-    boxes: Any = None,
+    detector: Literal["yunet"] | Detector | None = "yunet",
+    boxes: ArrayLike | list[ArrayLike] | None = None,
     threshold: float = THRESHOLD,
     min_score: float = 0.7,
     max_side: int = 640,
     errors: Literal["raise", "drop"] = "raise",
+    every: int | str = 1,
+    max_frames: int | None = None,
+    smoothing: float = SMOOTHING,
+    verbose: int = 0,
 ) -> pd.DataFrame:
-    """Find the faces in photos and recognize their expressions."""
-    classifier = Classifier(model, threshold)
+    """Find the faces in photos or a video and recognize their expressions.
+
+    It needs OpenCV: ``pip install "ferkit[photos]"``. Nothing is downloaded or stored.
+
+    Parameters
+    ----------
+    source : path, array, PIL image, bytes, stream, list of these, or int
+        A photo, several photos, a directory of photos, a video file (by its suffix), or the index of a camera. Arrays
+        are RGB or gray, uint8; a stack of them is several photos. A ``cv2.VideoCapture`` is a video too.
+    model : str, path or classifier, default="fer2013-small"
+        A name from :func:`ferkit.models.list_models`, the path of a file that :func:`ferkit.save` wrote, or a fitted
+        classifier or pipeline with ``predict_proba``.
+    detector : {"yunet"}, callable or None, default="yunet"
+        "yunet" is :func:`detect_faces`. A callable takes an RGB image, uint8 (height, width, 3), and returns boxes (n,
+        4) of left, top, width and height, or `Faces`. With None, each image is one face already: it is resized, as
+        ``model.predict`` does.
+    boxes : array-like of shape (n, 4), or list of these, default=None
+        Boxes of the faces in a photo, or in each photo of a list, in place of a detector.
+    threshold : float, default=0.5
+        A face whose highest probability is lower is marked as ``unsure``. On FER2013, fer2013-small is right for … of
+        the faces above 0.5.
+    min_score, max_side
+        See :func:`detect_faces`.
+    errors : {"raise", "drop"}, default="raise"
+        What to do with photos that cannot be read: raise an error that names the file, or skip them. Skipped ones are
+        in ``table.attrs["skipped"]``, with the reason.
+    every, max_frames, smoothing
+        For videos, see :func:`analyze_video`. A camera needs ``max_frames``.
+    verbose : int, default=0
+        With 1, show a progress bar in terminals.
+
+    Returns
+    -------
+    DataFrame
+        One row per face; no rows without faces. Columns:
+
+        - ``file``: the path of a photo, or its position in the list. For videos instead ``frame``, its number, and
+          ``time`` in seconds
+        - ``face``: number of the face in its image, from 0, and for videos ``track``, which stays the same as long as a
+          face is followed
+        - ``left``, ``top``, ``width`` and ``height`` of its box, in pixels of the upright image
+        - ``score`` of the detector
+        - ``emotion``: the class with the highest probability
+        - a column per class with its probability
+        - ``unsure``: whether the highest probability is below ``threshold``
+
+    See Also
+    --------
+    analyze_video : The same for videos of any length, in parts.
+    ferkit.display.PhotoDisplay : Draws the result.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.photos import analyze
+    >>> photo = Image.new("RGB", (640, 480), "gray")
+    >>> for left, face in zip((50, 350), make_faces(2, random_state=0).images):
+    ...     photo.paste(Image.fromarray(face).resize((200, 200)), (left, 150))
+    >>> table = analyze(photo)
+    >>> len(table), table.columns[:7].tolist()
+    (2, ['file', 'face', 'left', 'top', 'width', 'height', 'score'])
+    """
     if errors not in ("raise", "drop"):
         raise ValueError(f'Expected errors="raise" or errors="drop", got errors={errors!r}.')
-    find = resolve_detector(detector, min_score, max_side)
-    skipped: dict[Any, Exception] = {}
-    if boxes is not None:
-        photos, _ = list_photos(source)
-        given = [boxes] if len(photos) == 1 and np.ndim(boxes[0]) == 1 else list(boxes)
-        if len(given) != len(photos):
+    if is_video(source):
+        if boxes is not None:
+            raise ValueError("Expected boxes only for photos, got a video: pass a function as `detector`.")
+        if is_camera(source) and max_frames is None:
             raise ValueError(
-                f"Expected one array of boxes per photo, got {len(given)} for {len(photos)} photos: pass a list."
+                "Expected max_frames=n for a camera, which has no end: pass it, or use analyze_video or watch."
             )
-        left = iter(given)
-
-        def find(photo):
-            return check_faces(next(left), photo.shape, "boxes to be")
-
-    frames = read_photos(source, errors, skipped)
-    table = classifier.concatenate(classifier.classify(frames, find, "file"), "file")
+        classifier = Classifier(model, threshold)
+        parts = analyze_video(
+            source,
+            classifier.model,
+            detector=detector,
+            threshold=threshold,
+            min_score=min_score,
+            max_side=max_side,
+            every=every,
+            max_frames=max_frames,
+            smoothing=smoothing,
+            verbose=verbose,
+        )
+        return pd.concat([*parts], ignore_index=True)
+    classifier = Classifier(model, threshold)
+    find = resolve_detector(detector, min_score, max_side)
+    if boxes is not None:
+        find = _give(boxes, source)
+    skipped: dict[Any, Exception] = {}
+    frames = _show_progress(read_photos(source, errors, skipped), verbose, lambda: len(list_photos(source)[0]))
+    tables = [table for _, table in classifier.classify(frames, find, as_given=detector is None and boxes is None)]
+    table = pd.concat(tables or [classifier.to_table([], [], [])], ignore_index=True)
     table.attrs["skipped"] = {name: str(error) for name, error in skipped.items()}
     return table
 
 
+def analyze_video(
+    source: Any,
+    model: str | PathLike | BaseEstimator = "fer2013-small",
+    *,
+    detector: Literal["yunet"] | Detector | None = "yunet",
+    threshold: float = THRESHOLD,
+    min_score: float = 0.7,
+    max_side: int = 640,
+    every: int | str = 1,
+    max_frames: int | None = None,
+    smoothing: float = SMOOTHING,
+    verbose: int = 0,
+) -> Iterator[pd.DataFrame]:
+    """Yield the faces of a video with their expressions, some frames at a time.
+
+    Memory does not grow with the length of the video. Faces of up to 32 frames are classified together, those of a
+    camera frame by frame.
+
+    Parameters
+    ----------
+    source : path, int or cv2.VideoCapture
+        A video file or the index of a camera.
+    model, detector, threshold, min_score, max_side, verbose
+        See :func:`analyze`.
+    every : int or str, default=1
+        Analyze each n-th frame, or one frame per interval such as "0.5s".
+    max_frames : int, default=None
+        Stop after this many analyzed frames.
+    smoothing : float, default=0.5
+        Probabilities are averaged over the earlier frames of a track, with weights that fall by a factor of e in this
+        many seconds. 0 switches it off. ``emotion`` and ``unsure`` follow the average.
+
+    Yields
+    ------
+    DataFrame
+        The columns of :func:`analyze` for videos. Faces with the same ``track`` overlap from frame to frame; a track
+        ends after a second without its face.
+
+    See Also
+    --------
+    annotate_video : Writes a video with the boxes and emotions.
+    ferkit.display.TimelineDisplay : Draws the probabilities over time.
+
+    Examples
+    --------
+    >>> from ferkit.photos import analyze_video
+    >>> for table in analyze_video("talk.mp4", every="1s"):  # doctest: +SKIP
+    ...     table.to_csv("talk.csv", mode="a", header=not table["frame"].iloc[0])
+    """
+    classifier = Classifier(model, threshold)
+    find = resolve_detector(detector, min_score, max_side)
+    frames = _show_progress(read_video(source, every, max_frames), verbose, lambda: _count(source, every, max_frames))
+    batches = classifier.classify(
+        frames,
+        find,
+        as_given=detector is None,
+        smoothing=smoothing,
+        n_frames=1 if is_camera(source) else N_FRAMES,
+    )
+    return (table for _, table in batches)
+
+
+def watch(
+    camera: Any = 0,
+    model: str | PathLike | BaseEstimator = "fer2013-small",
+    *,
+    detector: Literal["yunet"] | Detector | None = "yunet",
+    threshold: float = THRESHOLD,
+    min_score: float = 0.7,
+    max_side: int = 640,
+    smoothing: float = SMOOTHING,
+) -> Iterator[tuple[np.ndarray, pd.DataFrame]]:
+    """Yield each picture of a camera with its faces, as soon as it is analyzed.
+
+    Parameters
+    ----------
+    camera : int or cv2.VideoCapture, default=0
+        Index of the camera.
+    model, detector, threshold, min_score, max_side
+        See :func:`analyze`.
+    smoothing
+        See :func:`analyze_video`.
+
+    Yields
+    ------
+    image : ndarray of shape (height, width, 3) and dtype uint8
+        The picture, RGB.
+    table : DataFrame
+        Its faces, as :func:`analyze_video` returns them.
+
+    Examples
+    --------
+    >>> from ferkit.photos import watch
+    >>> for image, table in watch():  # doctest: +SKIP
+    ...     print(table[["track", "emotion"]])
+    """
+    classifier = Classifier(model, threshold)
+    find = resolve_detector(detector, min_score, max_side)
+    batches = classifier.classify(
+        read_video(camera), find, as_given=detector is None, smoothing=smoothing, n_frames=1, keep_images=True
+    )
+    return ((image, table) for (image,), table in batches)
+
+
+def _give(boxes, source):
+    """Return a detector that returns the given boxes, photo by photo."""
+    photos, _ = list_photos(source)
+    is_single = not isinstance(boxes, Faces) and len(boxes) and np.ndim(boxes[0]) == 2
+    given = list(boxes) if is_single or len(photos) != 1 else [boxes]
+    if len(given) != len(photos):
+        raise ValueError(
+            f"Expected boxes (n, 4) for each photo, got {len(given)} for {len(photos)} photos: pass a list of arrays."
+        )
+    left = iter(given)
+    return lambda photo: check_faces(next(left), photo.shape, "boxes to be")
+
+
 class Classifier:
-    """A fitted classifier of faces, which makes tables of them."""
+    """A fitted classifier that turns the faces of frames into tables."""
 
     def __init__(self, model: Any, threshold: float):
         self.model = _load(model)
         self.threshold = threshold
         self.shape = _face_shape(self.model)
         self.names = [str(label) for label in self.model.classes_]
+        taken = {"file", "frame", "time", "track", "emotion", "unsure", *COLUMNS}.intersection(self.names)
+        if taken:
+            raise ValueError(f"Expected classes whose names are not those of other columns, got {sorted(taken)}.")
 
-    def concatenate(self, tables, key):
-        """Return tables as one, which may have no rows."""
-        return pd.concat([*tables] or [self.to_table([], np.empty((0, len(self.names))), key)], ignore_index=True)
-
-    def classify(self, frames: Iterable[Frame], find: Detector, key: str) -> Iterator[pd.DataFrame]:
-        """Yield tables of the faces in frames."""
-        rows: list[tuple] = []
+    def classify(
+        self,
+        frames: Iterable[Frame],
+        find: Callable[[np.ndarray], Faces],
+        *,
+        as_given: bool = False,
+        smoothing: float | None = None,
+        n_frames: int = 10**9,
+        keep_images: bool = False,
+    ) -> Iterator[tuple[list[np.ndarray], pd.DataFrame]]:
+        """Yield the images, if they are kept, and the table of some frames at a time. Videos have ``smoothing``."""
+        is_video = smoothing is not None
+        tracker, smoother = Tracker(), Smoother(smoothing or 0)
+        images: list[np.ndarray] = []
+        keys: list[tuple] = []
+        faces: list[Faces] = []
         crops: list[np.ndarray] = []
+        count = 0
+
+        def finish():
+            return images, self.to_table(keys, faces, crops, smoother if is_video else None)
+
         for frame in frames:
-            faces = find(frame.image)
-            crops.extend(cut(frame.image, faces.boxes, self.shape))
-            for face, (box, score) in enumerate(zip(faces.boxes.tolist(), faces.scores.tolist(), strict=True)):
-                rows.append((frame.name, face, *box, score))
-            if len(rows) >= BATCH:
-                yield self.to_table(rows, self.predict(crops), key)
-                rows, crops = [], []
-        if rows:
-            yield self.to_table(rows, self.predict(crops), key)
+            found = find(frame.image)
+            crops.extend([resize(frame.image, self.shape)] if as_given else cut(frame.image, found.boxes, self.shape))
+            faces.append(found)
+            tracks = tracker.update(found.boxes, frame.time) if is_video else [None] * len(found.boxes)
+            keys += [(frame.name, frame.time, track, face) for face, track in enumerate(tracks)]
+            images += [frame.image] if keep_images else []
+            count += 1
+            if count >= n_frames or len(crops) >= N_FACES:
+                yield finish()
+                images, keys, faces, crops, count = [], [], [], [], 0
+        if count:
+            yield finish()
 
-    def predict(self, crops):
-        return np.asarray(self.model.predict_proba(np.stack(crops).reshape(len(crops), -1)))
-
-    def to_table(self, rows, proba, key):
-        table = pd.DataFrame(rows, columns=[key, "face", *BOX, "score"])
-        table = table.astype({"face": np.int64, **dict.fromkeys([*BOX, "score"], np.float32)})
-        table["emotion"] = self.model.classes_[proba.argmax(axis=1)]
-        table[self.names] = proba
-        table["unsure"] = proba.max(axis=1) < self.threshold
-        return table
+    def to_table(self, keys, faces, crops, smoother=None):
+        """Return the table of faces; ``keys`` are their frame, time, track and number in the frame."""
+        names, times, tracks, numbers = zip(*keys, strict=True) if keys else ((),) * 4
+        if smoother is None:
+            columns = {"file": pd.Series(names, dtype=None if names else object)}
+        else:
+            columns = {"frame": np.array(names, np.int64), "time": np.array(times), "track": np.array(tracks, np.int64)}
+        boxes = np.concatenate([np.empty((0, 4), np.float32), *(each.boxes for each in faces)])
+        scores = np.concatenate([np.empty(0, np.float32), *(each.scores for each in faces)])
+        columns |= dict(zip(COLUMNS, (np.array(numbers, np.int64), *boxes.T, scores), strict=True))
+        proba = np.empty((0, len(self.names)))
+        if len(crops):
+            proba = check_proba(self.model.predict_proba(np.stack(crops).reshape(len(crops), -1)), self.names)
+        if smoother is not None:
+            proba = smoother.update(tracks, times, proba)
+        columns["emotion"] = np.asarray(self.model.classes_)[proba.argmax(axis=1)]
+        columns |= dict(zip(self.names, proba.T, strict=True))
+        columns["unsure"] = proba.max(axis=1, initial=0) < self.threshold
+        return pd.DataFrame(columns)
 
 
 def _load(model):
     if isinstance(model, (str, PathLike)):
-        return load_model(str(model)) if model in list_models() else load(model)
+        if model in list_models():
+            return load_model(str(model))
+        if not Path(model).exists():
+            raise FileNotFoundError(
+                f"Expected the name of a model or the path of a .ferkit file, got {model}: the names are "
+                f"{list_models()}."
+            )
+        model = load(model)
     if not hasattr(model, "predict_proba"):
         raise ValueError(
             f"Expected a model with predict_proba, got a {type(model).__name__}: pass a fitted classifier, the path "
             f"of a .ferkit file, or one of {list_models()}."
         )
     check_is_fitted(model)
-    if isinstance(getattr(model, "steps", [("", None)])[0][1], PixelParser):  # crops are pixels already
-        return model[1:]
-    return model
+    is_pipeline = hasattr(model, "steps")
+    return model[1:] if is_pipeline and isinstance(model[0], PixelParser) else model  # crops need no parsing
 
 
 def _face_shape(model):
     """Return (height, width, channels) of the faces that a classifier takes."""
-    steps = [step for _, step in getattr(model, "steps", [("", model)])]
+    steps = [step for _, step in model.steps] if hasattr(model, "steps") else [model]
     shaped = next((step for step in steps if hasattr(step, "image_shape_")), None)
-    return resolve_shape(model.n_features_in_) if shaped is None else shaped.image_shape_
+    if shaped is not None:
+        return shaped.image_shape_
+    if not hasattr(model, "n_features_in_"):
+        raise ValueError(
+            f"Expected a classifier of images with n_features_in_, got a {type(model).__name__} without: fit it on "
+            "rows of pixels."
+        )
+    return resolve_shape(model.n_features_in_)
+
+
+def _count(source, every, max_frames):
+    n_frames = count_frames(source) if isinstance(source, (str, PathLike)) else None
+    if n_frames is not None and not isinstance(every, str):
+        n_frames = -(-n_frames // every)
+        return n_frames if max_frames is None else min(n_frames, max_frames)
+    return max_frames
+
+
+def _show_progress(frames, verbose, count):
+    """Return the frames with a progress bar in terminals."""
+    if not verbose:
+        return frames
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        return frames
+    return track(frames, "Analyzing", count(), console=console, transient=True)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from .._files import convert_image
 from ._detection import check_faces
 from ._sources import to_photo
 
@@ -57,16 +58,23 @@ def cut(photo, boxes, shape, margin=MARGIN):
     crops = np.empty((len(boxes), height, width) if channels == 1 else (len(boxes), *shape), np.uint8)
     for crop, box in zip(crops, boxes, strict=True):
         center, side = box[:2] + box[2:] / 2, box[3] * (1 + 2 * margin)
-        crop[:] = _cut_square(photo, center - side / 2, side, (width, height), "L" if channels == 1 else "RGB")
+        crop[:] = _cut_square(photo, center - side / 2, side, shape)
     return crops
 
 
-def _cut_square(photo, corner, side, size, mode):
+def resize(photo, shape):
+    """Return a whole RGB image in a shape, as image files are resized for `predict`."""
+    return convert_image(Image.fromarray(photo), shape).reshape(shape[:2] if shape[2] == 1 else shape)
+
+
+def _cut_square(photo, corner, side, shape):
     first = np.floor(corner).astype(int)
     last = np.ceil(corner + side).astype(int) + 1
     columns, rows = (
-        np.arange(a, b).clip(0, limit - 1) for a, b, limit in zip(first, last, photo.shape[1::-1], strict=True)
+        np.arange(start, end).clip(0, limit - 1)
+        for start, end, limit in zip(first, last, photo.shape[1::-1], strict=True)
     )
-    part = Image.fromarray(photo[rows[:, None], columns]).convert(mode)
+    part = Image.fromarray(photo[rows[:, None], columns]).convert("L" if shape[2] == 1 else "RGB")
     left, top = corner - first
-    return np.asarray(part.resize(size, Image.Resampling.BILINEAR, (left, top, left + side, top + side)))
+    box = (left, top, left + side, top + side)
+    return np.asarray(part.resize(shape[1::-1], Image.Resampling.BILINEAR, box))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ._sources import to_photo
+from ._sources import import_cv2, to_photo
 
 __all__ = ["Faces", "detect_faces"]
 
@@ -102,15 +102,6 @@ def detect_faces(image: Any, *, min_score: float = 0.7, max_side: int = 640) -> 
     found = found[np.argsort(-found[:, 14], kind="stable")]
     points = found[:, :14].reshape(-1, 7, 2) * np.array([width / size[0], height / size[1]], np.float32)
     return Faces(points[:, :2].reshape(-1, 4), points[:, 2:], found[:, 14])
-
-
-def import_cv2():
-    """Return the module cv2."""
-    try:
-        import cv2
-    except ImportError:
-        raise ImportError('Faces are found, and videos read, by OpenCV: pip install "ferkit[photos]"') from None
-    return cv2
 
 
 def _yunet():

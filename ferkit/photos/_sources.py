@@ -1,15 +1,17 @@
-"""Photos, directories, arrays, videos and cameras as frames: RGB images with a name or a time."""
+"""Photos, directories, arrays, videos and cameras as frames: RGB images with a name and a time."""
 
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .._files import find_images, is_file, read_photo
 
-__all__ = ["VIDEO_SUFFIXES", "Frame", "is_video", "read_photos", "to_photo"]
+__all__ = ["Frame", "count_frames", "import_cv2", "is_video", "list_photos", "open_video", "read_photos", "read_video"]
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 
@@ -22,12 +24,16 @@ class Frame(NamedTuple):
     image: np.ndarray  # RGB
 
 
-def is_video(source: Any) -> bool:
-    """Return whether a source is a video file, the index of a camera, or a `cv2.VideoCapture`."""
-    if isinstance(source, (str, PathLike)):
-        return str(source).lower().endswith(VIDEO_SUFFIXES)
-    is_index = isinstance(source, (int, np.integer)) and not isinstance(source, bool)
-    return is_index or (hasattr(source, "grab") and hasattr(source, "retrieve"))
+def import_cv2():
+    """Return the module cv2."""
+    try:
+        import cv2
+    except ImportError:
+        raise ImportError('OpenCV finds faces and reads videos: pip install "ferkit[photos]"') from None
+    return cv2
+
+
+# photos
 
 
 def list_photos(source: Any) -> tuple[list, list]:
@@ -42,7 +48,13 @@ def list_photos(source: Any) -> tuple[list, list]:
         source = [source] if is_one else list(source)
     elif isinstance(source, dict) or hasattr(source, "getbands") or is_file(source):
         source = [source]
-    photos = list(source)
+    try:
+        photos = list(source)
+    except TypeError:
+        raise ValueError(
+            f"Expected a photo, a list of photos or a video, got a {type(source).__name__}: pass a path, an array, a "
+            "PIL image, a list of them, or the index of a camera."
+        ) from None
     return photos, [str(each) if isinstance(each, (str, PathLike)) else place for place, each in enumerate(photos)]
 
 
@@ -68,11 +80,8 @@ def to_photo(image: Any) -> np.ndarray:
             )
         return read_photo(image)
     shape = image.shape
-    if (
-        image.dtype != np.uint8
-        or image.size == 0
-        or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4)))
-    ):
+    is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if image.dtype != np.uint8 or image.size == 0 or not is_image:
         raise ValueError(
             f"Expected an image as uint8 of shape (height, width) or (height, width, 3), got {image.dtype} of shape "
             f"{shape}: convert it, or pass several as a list."
@@ -80,3 +89,93 @@ def to_photo(image: Any) -> np.ndarray:
     if len(shape) == 2:
         image = image[:, :, None]
     return np.ascontiguousarray(np.broadcast_to(image[:, :, :3], (*shape[:2], 3)))
+
+
+# videos
+
+
+def is_camera(source: Any) -> bool:
+    """Return whether a source is the index of a camera."""
+    return isinstance(source, (int, np.integer)) and not isinstance(source, bool)
+
+
+def is_video(source: Any) -> bool:
+    """Return whether a source is a video file, the index of a camera, or a `cv2.VideoCapture`."""
+    if isinstance(source, (str, PathLike)):
+        return str(source).lower().endswith(VIDEO_SUFFIXES)
+    return is_camera(source) or hasattr(source, "retrieve")
+
+
+def open_video(source: Any) -> Any:
+    """Return a `cv2.VideoCapture` of a video file or a camera."""
+    if hasattr(source, "retrieve"):
+        return source
+    cv2 = import_cv2()
+    if is_camera(source):
+        capture = cv2.VideoCapture(int(source))
+        if not capture.isOpened():
+            raise ValueError(f"Expected the index of a camera, got {source}: connect one, or close what uses it.")
+        return capture
+    if not Path(source).is_file():
+        raise FileNotFoundError(f"Expected a video, got {source}, which is not a file: check the path.")
+    capture = cv2.VideoCapture(str(source))
+    if not capture.isOpened():
+        raise ValueError(f"Expected a video, got {source}, which OpenCV can't read: it may be damaged.")
+    return capture
+
+
+def count_frames(source: Any) -> int | None:
+    """Return how many frames a video file says it has; None if it does not say so."""
+    cv2 = import_cv2()
+    capture = open_video(source)
+    n_frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    if capture is not source:
+        capture.release()
+    return n_frames if n_frames > 0 else None
+
+
+def read_video(source: Any, every: int | str = 1, max_frames: int | None = None) -> Iterator[Frame]:
+    """Yield the frames of a video file or camera: each n-th one, or one per interval such as "0.5s"."""
+    cv2 = import_cv2()
+    step, interval = _step_and_interval(every)
+    capture = open_video(source)
+    is_live = not isinstance(source, (str, PathLike))
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    start, due, index, n_read, last = monotonic(), 0.0, -1, 0, -1.0
+    try:
+        while max_frames is None or n_read < max_frames:
+            index += 1
+            if not capture.grab():
+                break
+            # times are those of the file if they increase, as they should
+            time = monotonic() - start if is_live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if not is_live and not time > last:
+                time = max(index / fps, last) if fps > 0 else last + 0.04
+            last = time
+            if index % step or (interval and time < due - 1e-6):
+                continue
+            success, image = capture.retrieve()
+            if not success:
+                break
+            due += interval
+            n_read += 1
+            yield Frame(index, time, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    finally:
+        if capture is not source:
+            capture.release()
+    if not n_read:
+        raise ValueError(f"Expected a video with at least one frame, got {source}, which has none that can be read.")
+
+
+def _step_and_interval(every):
+    """Return the number of frames and the seconds from one analyzed frame to the next, of which one does not limit."""
+    if isinstance(every, str):
+        try:
+            seconds = pd.Timedelta(every).total_seconds()
+        except ValueError:
+            seconds = 0.0
+        if seconds > 0:
+            return 1, seconds
+    elif is_camera(every) and every > 0:
+        return every, 0.0
+    raise ValueError(f'Expected every=n frames or a time such as every="0.5s", got every={every!r}.')

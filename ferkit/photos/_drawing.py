@@ -1,0 +1,140 @@
+"""Draw boxes and emotions into photos and videos, pixel by pixel. `ferkit.display` draws figures."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from ._sources import import_cv2, open_video, to_photo
+
+__all__ = ["annotate_video", "draw_faces"]
+
+CODECS = {".avi": "MJPG", ".webm": "VP80"}  # otherwise mp4v; OpenCV's packages have no encoder for H.264
+LIGHT, DARK = (255, 255, 255), (0, 0, 0)  # legible on every photo and for everybody
+
+
+def draw_faces(image: Any, table: pd.DataFrame) -> np.ndarray:
+    """Draw the boxes of faces into an image, with their emotions and probabilities.
+
+    Parameters
+    ----------
+    image : path, bytes, stream, PIL image or ndarray
+        The photo.
+    table : DataFrame
+        Its faces, as :func:`analyze` returns them.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3) and dtype uint8
+        The photo as RGB with boxes. A dashed box and a question mark mark unsure faces.
+
+    See Also
+    --------
+    ferkit.display.PhotoDisplay : A figure that also shows the other probabilities.
+
+    Examples
+    --------
+    >>> from ferkit.photos import analyze, draw_faces
+    >>> from PIL import Image
+    >>> photo = Image.new("RGB", (640, 480), "gray")
+    >>> draw_faces(photo, analyze(photo)).shape
+    (480, 640, 3)
+    """
+    canvas = Image.fromarray(to_photo(image))
+    draw = ImageDraw.Draw(canvas)
+    unit = max(1, round(max(canvas.size) / 600))
+    for face in table.to_dict("records"):
+        left, top, right, bottom = box_of(face)
+        for color, width, inset in ((DARK, 4 * unit, 0), (LIGHT, 2 * unit, unit)):
+            corners = [left + inset, top + inset, right - inset, bottom - inset]
+            if not face["unsure"] or color == DARK:
+                draw.rectangle([*corners[:2], *np.maximum(corners[2:], corners[:2])], outline=color, width=width)
+            else:
+                _dash(draw, corners, color, width, 6 * unit)
+        font = ImageFont.load_default(float(np.clip((right - left) / 7, 11 * unit, 18 * unit)))
+        text = describe(face)
+        x, y = max(0, min(left, canvas.width - draw.textlength(text, font) - 6 * unit)), top
+        height = font.getbbox(text)[3] + 4 * unit
+        y = y - height if y >= height else min(bottom, canvas.height - height)
+        draw.rectangle([x, y, x + draw.textlength(text, font) + 6 * unit, y + height], fill=DARK)
+        draw.text((x + 3 * unit, y + unit), text, LIGHT, font)
+    return np.asarray(canvas)
+
+
+def box_of(face):
+    """Return left, top, right and bottom of a row."""
+    return face["left"], face["top"], face["left"] + face["width"], face["top"] + face["height"]
+
+
+def describe(face):
+    """Return the emotion and its probability as text; unsure ones end in a question mark."""
+    emotion = str(face["emotion"])
+    return f"{emotion} {face[emotion]:.0%}{' ?' * bool(face['unsure'])}"
+
+
+def _dash(draw, corners, color, width, length):
+    left, top, right, bottom = corners
+    for start in np.arange(left, right, 2 * length):
+        for y in (top, bottom - width + 1):
+            draw.rectangle([start, y, min(start + length, right), y + width - 1], fill=color)
+    for start in np.arange(top, bottom, 2 * length):
+        for x in (left, right - width + 1):
+            draw.rectangle([x, start, x + width - 1, min(start + length, bottom)], fill=color)
+
+
+def annotate_video(video: str | PathLike, table: pd.DataFrame, path: str | PathLike) -> None:
+    """Write a copy of a video with boxes and emotions, without its sound.
+
+    Parameters
+    ----------
+    video : path
+        The video that was analyzed.
+    table : DataFrame
+        Its faces, as :func:`analyze` returns them. In frames between two analyzed ones, boxes stay where they were.
+    path : path
+        The file to write: .mp4 (MPEG-4), .webm (VP8, for browsers) or .avi (Motion JPEG).
+
+    Examples
+    --------
+    >>> from ferkit.photos import analyze, annotate_video
+    >>> annotate_video("talk.mp4", analyze("talk.mp4"), "annotated.mp4")  # doctest: +SKIP
+    """
+    cv2 = import_cv2()
+    if Path(path).resolve() == Path(video).resolve():
+        raise ValueError(f"Expected another file than the video itself, got {path}.")
+    capture = open_video(video)
+    writer = None
+    faces = dict(iter(table.groupby("frame")))
+    analyzed = np.unique(table["frame"])
+    gap = int(np.diff(analyzed).min(initial=10**9)) if len(analyzed) > 1 else 1
+    shown, since, index = table[:0], 0, 0
+    try:
+        while True:
+            success, image = capture.read()
+            if not success:
+                break
+            if writer is None:
+                writer = _open_writer(cv2, path, capture.get(cv2.CAP_PROP_FPS), image.shape[1::-1])
+            if index in faces:
+                shown, since = faces[index], index
+            elif index - since >= gap:
+                shown = table[:0]
+            writer.write(draw_faces(image[:, :, ::-1], shown)[:, :, ::-1] if len(shown) else image)
+            index += 1
+    finally:
+        capture.release()
+        if writer is not None:
+            writer.release()
+    if writer is None:
+        raise ValueError(f"Expected a video with at least one frame, got {video}, which has none that can be read.")
+
+
+def _open_writer(cv2, path, fps, size):
+    codec = cv2.VideoWriter_fourcc(*CODECS.get(Path(path).suffix.lower(), "mp4v"))
+    writer = cv2.VideoWriter(str(path), codec, fps if fps > 0 else 25, size)
+    if not writer.isOpened():
+        raise ValueError(f"Expected an .mp4, .webm or .avi file that can be written, got {path}: choose another.")
+    return writer
