@@ -146,7 +146,7 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     queue = AnalysisQueue(
         partial(_find, shape=classifier.shape, max_pixels=max_pixels),
-        classifier.predict,
+        lambda crops: classifier.model.predict_proba(crops.reshape(len(crops), -1)),
         max_requests=max_requests,
         n_threads=min(n_cores, MAX_THREADS),
     )
@@ -247,9 +247,7 @@ async def _read_upload(request, max_bytes, timeout):
         raise HTTPException(400, f"Expected a form with one file, got a damaged one: {error.message}") from None
     image = form.get("image")
     if not isinstance(image, UploadFile):
-        raise HTTPException(
-            422, "Expected a form with a file called image, got none, or only a part: name the field image."
-        )
+        raise HTTPException(422, "Expected a form with a file called image, got none or a part of one.")
     content = await image.read()
     await form.close()
     if not content:

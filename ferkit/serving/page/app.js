@@ -222,8 +222,8 @@ async function startCamera() {
   camera.setAttribute("aria-pressed", "true");
   at("faces").replaceChildren();
   show(null, null);
-  await video.play();
-  watch(mine);
+  await video.play().catch(() => {}); // fails if the camera is stopped before it shows anything
+  if (mine === turn) watch(mine);
 }
 
 // Send a frame whenever the last one has been answered, so that frames never queue.
