@@ -10,7 +10,7 @@ reflections. YuNet searches the scene. The faces that it finds are cut out with 
 - rotated: as shifted, after the eyes were turned to the same height
 
 The margin is added on each side and is a share of the height of the box. The best combination is chosen on Training
-faces. The other tables score it on PublicTest faces, by size and scene. The crops that were pasted, and the true places
+faces. The last tables score it on PublicTest faces, by size and scene. The crops that were pasted, and the true places
 where they were pasted, show what the detection and the crop cost.
 
     python benchmarks/crops.py --data fer2013.csv [--quick]
@@ -32,6 +32,8 @@ WIDTH, HEIGHT = 640, 480
 SCENES = ("noise", "gradient", "drawn")
 MARGINS = (-0.1, -0.05, 0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 ALIGNMENTS = ("box", "landmarks", "shifted", "rotated")
+SEVERAL = (-0.15, -0.05, 0.05)
+THRESHOLDS = (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
 SIZES = (40, 60, 90, 140, 210, 320)
 
 
@@ -167,7 +169,10 @@ def main():
         cells = (f"{scores[alignment, margin]:.2%}" for alignment in ALIGNMENTS)
         print(f"| {margin} | " + " | ".join(cells) + " |", flush=True)
     alignment, margin = max(scores, key=scores.get)
-    print(f"\nbest on Training: {alignment}, margin {margin}\n")
+    print(f"\nbest on Training: {alignment}, margin {margin}")
+    several = np.mean([model.predict_proba(cut(found, "box", each, shift)) for each in SEVERAL], axis=0)
+    right = model.classes_[several.argmax(axis=1)] == y[hit]
+    print(f"mean of the probabilities for margins {SEVERAL}, box: {right.mean():.2%}\n")
 
     X, y = get_split("PublicTest", n_faces, arguments.data)
     found, false = find(X, seed=1)
@@ -184,7 +189,17 @@ def main():
     for name, group in groups.items():
         cells = [hit[group].mean(), *(right[group & hit].mean() for right in (as_given, placed, detected))]
         print(f"| {name} | " + " | ".join(f"{cell:.1%}" for cell in cells) + " |")
-    print("\nAccuracies are those of the faces that were found.")
+    print("\nAccuracies are those of the faces that were found.\n")
+    proba = {"as they are": (model.predict_proba(X), y)}
+    proba["detected box"] = model.predict_proba(cut(found, alignment, margin, shift)), y[hit]
+    print("| threshold | " + " | ".join(f"{name}: above | right above | right below" for name in proba) + " |")
+    print("|" + "---:|" * (1 + 3 * len(proba)))
+    for threshold in THRESHOLDS:
+        cells = []
+        for each, true in proba.values():
+            right, above = model.classes_[each.argmax(axis=1)] == true, each.max(axis=1) >= threshold
+            cells += [above.mean(), right[above].mean(), right[~above].mean()]
+        print(f"| {threshold} | " + " | ".join(f"{cell:.1%}" for cell in cells) + " |")
 
 
 if __name__ == "__main__":

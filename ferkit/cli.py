@@ -40,6 +40,8 @@ Out = Annotated[Path, Option("--out", file_okay=False, help="Directory for model
 Force = Annotated[bool, Option("--force", help="Overwrite an existing run, or discard an unfinished training.")]
 Drop = Annotated[bool, Option("--drop-errors", help="Skip invalid rows and unreadable images.")]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
+FaceModel = Annotated[str, Option("--model", help=f"The model: {_MODELS}.")]
+Threshold = Annotated[float, Option(min=0, max=1, help="Mark faces as unsure whose highest probability is lower.")]
 
 
 @dataclass
@@ -367,6 +369,118 @@ def predict(
             typer.echo(f"{path}: {', '.join(f'{emotion} {probability:.1%}' for emotion, probability in ranked)}")
         return
     typer.echo(json.dumps(table.to_dict("records"), indent=2) if as_json else table.to_csv(index=False).rstrip())
+
+
+@app.command()
+def photo(
+    images: Annotated[list[Path], Argument(help="Photos, and folders of them.", exists=True)],
+    out_dir: Annotated[
+        Path | None, Option("--out", file_okay=False, help="Directory for copies with boxes and emotions.")
+    ] = None,
+    csv: Annotated[Path | None, Option("--csv", dir_okay=False, help="Write the table to this file.")] = None,
+    as_json: Json = False,
+    model: FaceModel = "fer2013-small",
+    threshold: Threshold = 0.5,
+    drop_errors: Drop = False,
+) -> None:
+    """Find the faces in photos and recognize their expressions."""
+    from ._files import find_images
+
+    _check_model(model)
+    paths = [path for given in images for path in find_images(given)]
+    table = ferkit.photos.analyze(
+        paths,
+        ferkit.runs.read_model(model),
+        threshold=threshold,
+        errors="drop" if drop_errors else "raise",
+        verbose=1,
+    )
+    for path, error in table.attrs["skipped"].items():
+        typer.echo(f"Skipped {path}: {error}", err=True)
+    if as_json:
+        typer.echo(json.dumps(table.to_dict("records"), indent=2))
+    else:
+        for path in map(str, paths):
+            if path not in table.attrs["skipped"]:
+                typer.echo(f"{path}: {_describe(table[table['file'] == path])}")
+    if csv:
+        with _as_bad_usage("--csv"):
+            table.to_csv(csv, index=False)
+    if out_dir:
+        with _as_bad_usage("--out"):
+            ferkit.photos.annotate_photos(paths, table, out_dir)
+        typer.echo(f"The photos with boxes are in {out_dir}", err=True)
+
+
+@app.command()
+def video(
+    file: Annotated[Path, Argument(help="The video.", exists=True, dir_okay=False)],
+    out: Annotated[Path | None, Option("--out", dir_okay=False, help="Write the table to this CSV file.")] = None,
+    annotated: Annotated[
+        Path | None,
+        Option(dir_okay=False, help="Write a copy with boxes and emotions: .mp4, .webm or .avi."),
+    ] = None,
+    timeline: Annotated[
+        Path | None, Option(dir_okay=False, help="Draw the probabilities over time to this .png or .svg file.")
+    ] = None,
+    every: Annotated[str, Option(help="Analyze each n-th frame, or one per interval such as 0.5s.")] = "1",
+    model: FaceModel = "fer2013-small",
+    threshold: Threshold = 0.5,
+) -> None:
+    """Find the faces in a video, follow them and recognize their expressions over time."""
+    _check_model(model)
+    if timeline and timeline.suffix.lower() not in (".png", ".svg"):
+        raise typer.BadParameter(f"Expected a .png or .svg file, got {timeline}.", param_hint="--timeline")
+    if not (out or annotated or timeline):
+        raise typer.BadParameter("Expected --out, --annotated or --timeline, got none of them.")
+    step = int(every) if every.isdecimal() else every
+    table = ferkit.photos.analyze(file, ferkit.runs.read_model(model), threshold=threshold, every=step, verbose=1)
+    for track, faces in table.groupby("track"):
+        shares = faces["emotion"].value_counts(normalize=True)
+        emotions = ", ".join(f"{emotion} {share:.0%}" for emotion, share in shares.items())
+        typer.echo(f"track {track}, {faces['time'].iloc[0]:.1f} to {faces['time'].iloc[-1]:.1f} s: {emotions}")
+    if not len(table):
+        typer.echo("no face")
+    if out:
+        with _as_bad_usage("--out"):
+            table.to_csv(out, index=False)
+    if annotated:
+        with _as_bad_usage("--annotated"):
+            ferkit.photos.annotate_video(file, table, annotated)
+    if timeline:
+        from .display._base import offscreen
+
+        with offscreen(), _as_bad_usage("--timeline"):
+            ferkit.display.TimelineDisplay(table).plot().figure_.savefig(timeline, dpi=150)
+    typer.echo("Written: " + ", ".join(str(path) for path in (out, annotated, timeline) if path))
+
+
+@app.command()
+def webcam(
+    camera: Annotated[int, Option(min=0, help="Index of the camera.")] = 0,
+    model: FaceModel = "fer2013-small",
+    threshold: Threshold = 0.5,
+) -> None:
+    """Recognize the expressions in front of a camera, in a window or, without one, as a table. Ctrl-C or q stops."""
+    _check_model(model)
+    from .photos._window import open_window
+
+    before = None
+    with open_window("ferkit") as show, suppress(KeyboardInterrupt):
+        for image, table in ferkit.photos.watch(camera, ferkit.runs.read_model(model), threshold=threshold):
+            if show is not None:
+                if not show(ferkit.photos.draw_faces(image, table)):
+                    break
+            elif (now := [*zip(table["track"], table["emotion"], table["unsure"], strict=True)]) != before:
+                typer.echo(_describe(table))
+                before = now
+
+
+def _describe(faces):
+    """Return the emotions of the faces in a picture as text."""
+    from .photos._drawing import describe
+
+    return ", ".join(map(describe, faces.to_dict("records"))) or "no face"
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from ._faces import AugmentationDisplay, ClassDistributionDisplay, FacesDisplay, PredictionsDisplay
 from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
+from ._photos import PhotoDisplay, TimelineDisplay
 from ._runs import ComparisonDisplay, HistoryDisplay
 from ._scores import ClassScoresDisplay, ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
 
@@ -16,8 +17,10 @@ __all__ = [
     "FilterDisplay",
     "GradCAMDisplay",
     "HistoryDisplay",
+    "PhotoDisplay",
     "PrecisionRecallDisplay",
     "PredictionsDisplay",
     "ReliabilityDisplay",
     "RocDisplay",
+    "TimelineDisplay",
 ]

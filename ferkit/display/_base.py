@@ -37,16 +37,20 @@ def offscreen():
         _offscreen.reset(token)
 
 
-def new_axes(rows, columns, width, height, **options):
-    """Return a new figure of ``width`` by ``height`` inches and a 2-D array of its axes."""
+def new_figure(width, height):
+    """Return a new figure of ``width`` by ``height`` inches."""
     if _offscreen.get():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(width, height), layout="constrained")
-    else:
-        import matplotlib.pyplot as plt
+        return Figure(figsize=(width, height), layout="constrained")
+    import matplotlib.pyplot as plt
 
-        figure = plt.figure(figsize=(width, height), layout="constrained")
+    return plt.figure(figsize=(width, height), layout="constrained")
+
+
+def new_axes(rows, columns, width, height, **options):
+    """Return a new figure of ``width`` by ``height`` inches and a 2-D array of its axes."""
+    figure = new_figure(width, height)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

@@ -3,6 +3,16 @@
 from ._analysis import analyze, analyze_video, watch
 from ._crops import crop_faces
 from ._detection import Faces, detect_faces
-from ._drawing import annotate_video, draw_faces
+from ._drawing import annotate_photos, annotate_video, draw_faces
 
-__all__ = ["Faces", "analyze", "analyze_video", "annotate_video", "crop_faces", "detect_faces", "draw_faces", "watch"]
+__all__ = [
+    "Faces",
+    "analyze",
+    "analyze_video",
+    "annotate_photos",
+    "annotate_video",
+    "crop_faces",
+    "detect_faces",
+    "draw_faces",
+    "watch",
+]

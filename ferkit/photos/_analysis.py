@@ -28,6 +28,8 @@ SMOOTHING = 0.5
 N_FACES, N_FRAMES = 256, 32  # a batch for the classifier ends with the first of the two
 COLUMNS = {"face": np.int64, **dict.fromkeys(["left", "top", "width", "height", "score"], np.float32)}
 
+TAKEN = {"file", "frame", "time", "track", "emotion", "unsure", *COLUMNS}  # not names of classes
+
 
 def analyze(
     source: Any,
@@ -267,7 +269,7 @@ class Classifier:
         self.threshold = threshold
         self.shape = _face_shape(self.model)
         self.names = [str(label) for label in self.model.classes_]
-        taken = {"file", "frame", "time", "track", "emotion", "unsure", *COLUMNS}.intersection(self.names)
+        taken = TAKEN.intersection(self.names)
         if taken:
             raise ValueError(f"Expected classes whose names are not those of other columns, got {sorted(taken)}.")
 
@@ -326,6 +328,11 @@ class Classifier:
         columns |= dict(zip(self.names, proba.T, strict=True))
         columns["unsure"] = proba.max(axis=1, initial=0) < self.threshold
         return pd.DataFrame(columns)
+
+
+def classes_of(table):
+    """Return the columns of a table that hold the probabilities of classes."""
+    return [name for name in table.columns if name not in TAKEN]
 
 
 def _load(model):

@@ -1,5 +1,7 @@
 """Draw boxes and emotions into photos and videos, pixel by pixel. `ferkit.display` draws figures."""
 
+from collections.abc import Iterable
+from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,46 @@ def _dash(draw, corners, color, width, length):
     for start in np.arange(top, bottom, 2 * length):
         for x in (left, right - width + 1):
             draw.rectangle([x, start, x + width - 1, min(start + length, bottom)], fill=color)
+
+
+def annotate_photos(paths: Iterable[str | PathLike], table: pd.DataFrame, directory: str | PathLike) -> list[Path]:
+    """Write copies of photos with boxes and emotions.
+
+    Parameters
+    ----------
+    paths : iterable of paths
+        The photos that were analyzed. Those that were skipped, because they could not be read, get no copy.
+    table : DataFrame
+        Their faces, as :func:`analyze` returns them.
+    directory : path
+        The directory of the copies. It is created if it does not exist. Copies keep the names of the photos, with
+        numbers where two are the same; formats other than JPEG become PNG.
+
+    Returns
+    -------
+    list of Path
+        The copies.
+
+    Examples
+    --------
+    >>> from ferkit.photos import analyze, annotate_photos
+    >>> annotate_photos(["party.jpg"], analyze(["party.jpg"]), "annotated")  # doctest: +SKIP
+    [PosixPath('annotated/party.jpg')]
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for path in map(Path, paths):
+        if str(path) in table.attrs.get("skipped", ()):
+            continue
+        suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        names = (f"{path.stem}{(number and f'_{number}') or ''}{suffix}" for number in count())
+        copy = next(directory / name for name in names if directory / name not in written)
+        if copy.exists() and copy.samefile(path):
+            raise ValueError(f"Expected another directory than that of the photos, got {directory}: choose a new one.")
+        Image.fromarray(draw_faces(path, table[table["file"] == str(path)])).save(copy)
+        written.append(copy)
+    return written
 
 
 def annotate_video(video: str | PathLike, table: pd.DataFrame, path: str | PathLike) -> None:

@@ -35,8 +35,8 @@ def draw_scene(size, faces):
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory):
     path = tmp_path_factory.mktemp("photos") / "photo.jpg"
-    faces = [("happy", 2, 40, 60, 230), ("surprise", 3, 370, 30, 210), ("sad", 4, 680, 90, 220)]
-    faces += [("angry", 1, 220, 340, 250), ("neutral", 2, 560, 360, 200)]
+    faces = [("happy", 11, 40, 60, 230), ("surprise", 3, 370, 30, 210), ("sad", 0, 680, 90, 220)]
+    faces += [("angry", 3, 220, 340, 250), ("happy", 0, 560, 360, 200)]
     draw_scene((960, 640), faces).save(path, quality=92)
     return path
 
@@ -47,7 +47,7 @@ def clip(tmp_path_factory):
     path = tmp_path_factory.mktemp("clips") / "camera.mjpeg"
     with open(path, "wb") as file:
         for frame in range(20):
-            faces = [("happy", 2, 60 + 3 * frame, 120, 200), ("surprise", 3, 380, 60 + 2 * frame, 180)]
+            faces = [("happy", 11, 60 + frame, 120, 200), ("surprise", 3, 380, 60 + frame, 180)]
             content = BytesIO()
             draw_scene((640, 480), faces).save(content, "JPEG", quality=90)
             file.write(content.getvalue())

@@ -9,7 +9,7 @@ const COLORS = ["#d55e00", "#009e73", "#cc79a7", "#f0e442", "#999999", "#56b4e9"
 
 const at = (id) => document.getElementById(id);
 const [stage, video, canvas, camera, file] = ["stage", "video", "canvas", "camera", "file"].map(at);
-const percent = (value) => `${Math.round(100 * value)} %`;
+const percent = (value) => `${Math.round(100 * value)}\u00a0%`;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const wait = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
@@ -135,7 +135,7 @@ function list(faces) {
 
 function summarize(faces) {
   if (!faces.length) return "No face was found.";
-  const parts = faces.map((face, index) => `${index + 1}: ${name(face)}`);
+  const parts = faces.map((face, index) => `${index + 1}:\u00a0${name(face)}`);
   return `${faces.length === 1 ? "One face" : `${faces.length} faces`}: ${parts.join(", ")}.`;
 }
 
