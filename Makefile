@@ -55,8 +55,8 @@ mutate: .venv/.mutate ## change the code of loaders and parsers in many small wa
 bench: .venv/.core ## measure speed: loading, training, prediction, grid search
 	for name in loading training prediction grid_search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-bench-all: bench ## the longer benchmarks too
-	for name in scaling precision; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench-all: bench .venv/.test ## the longer benchmarks too
+	for name in scaling precision serving; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 docs: .venv/.docs ## build the pages into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

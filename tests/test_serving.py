@@ -199,6 +199,9 @@ def test_pages_of_other_sites_cannot_use_a_local_server(app, photo):
     assert ask(app, post(photo, headers={"Origin": "http://localhost"})).status_code == 200
     for host in ("127.0.0.1:8000", "[::1]:8000"):
         assert ask(app, get("/health"), host=host).status_code == 200
+    for host in ("", "[::1", "localhost.evil.example", "192.168.0.7"):
+        assert ask(app, get("/health", headers={"Host": host})).status_code == 400
+    assert ask(app, post(photo, headers={"Origin": "http://[localhost"})).status_code == 403
     assert ask(create_app(allowed_hosts=["faces.example"]), get("/health"), host="faces.example").status_code == 200
     assert ask(create_app(allowed_hosts=None), get("/health"), host="faces.example").status_code == 200
 

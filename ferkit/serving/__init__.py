@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app", "serve"]
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def create_app(
@@ -50,7 +50,7 @@ def create_app(
     timeout : float, default=30.0
         Maximum number of seconds for an upload, which is otherwise answered with 408, and then for its analysis, which
         is otherwise answered with 503.
-    allowed_hosts : sequence of str or None, default=("localhost", "127.0.0.1", "[::1]")
+    allowed_hosts : sequence of str or None, default=("localhost", "127.0.0.1", "::1")
         Names in the ``Host`` header that are answered, so that other web pages cannot reach a local server under a name
         of their own. None allows all names.
 

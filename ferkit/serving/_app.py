@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -12,9 +12,9 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.staticfiles import StaticFiles
 from PIL import Image
 from pydantic import BaseModel, Field
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers, MutableHeaders, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
@@ -113,10 +113,14 @@ PROBLEMS = {
 
 
 class Guard:
-    """Add security headers to all answers, and refuse what pages of other sites send."""
+    """Add security headers to all answers, and refuse what pages of other sites send.
 
-    def __init__(self, app):
+    Starlette's TrustedHostMiddleware does not know IPv6 addresses in all supported versions.
+    """
+
+    def __init__(self, app, allowed_hosts):
         self.app = app
+        self.allowed_hosts = allowed_hosts
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
@@ -132,12 +136,22 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-            detail = f"Expected a request of this site, got one of {origin[:100]}: open the page of this server."
-            await JSONResponse({"detail": detail}, 403)(scope, receive, send_with_headers)
-            return
-        await self.app(scope, receive, send_with_headers)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        app = self.app
+        if self.allowed_hosts is not None and _hostname(host) not in self.allowed_hosts:
+            app = _refuse(400, f"Expected one of the names {list(self.allowed_hosts)} as Host, got {host[:100]!r}.")
+        elif origin not in (None, f"http://{host}", f"https://{host}"):
+            app = _refuse(403, f"Expected a request of this site, got one of {origin[:100]!r}: open its own page.")
+        await app(scope, receive, send_with_headers)
+
+
+def _hostname(host):
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname
+
+
+def _refuse(code, detail):
+    return JSONResponse({"detail": detail}, code)
 
 
 def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout, allowed_hosts):
@@ -165,8 +179,7 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["*"] if allowed_hosts is None else list(allowed_hosts))
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, allowed_hosts=allowed_hosts)
 
     @app.post(
         "/analyze",
@@ -243,8 +256,8 @@ async def _read_upload(request, max_bytes, timeout):
         raise HTTPException(408, f"Expected the upload within {timeout:g} s, got a part of it: try again.") from None
     except ClientDisconnect:
         raise HTTPException(400, "The upload was not finished.") from None
-    except MultiPartException as error:
-        raise HTTPException(400, f"Expected a form with one file, got a damaged one: {error.message}") from None
+    except (MultiPartException, FormParserError):
+        raise HTTPException(400, "Expected a form with one file, got several or a damaged one.") from None
     image = form.get("image")
     if not isinstance(image, UploadFile):
         raise HTTPException(422, "Expected a form with a file called image, got none or a part of one.")

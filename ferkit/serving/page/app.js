@@ -37,7 +37,7 @@ function ink(hex) {
 }
 
 function name(face) {
-  return `${face.emotion} ${percent(face.probabilities[face.emotion])}${face.unsure ? " (unsure)" : ""}`;
+  return `${face.emotion}\u00a0${percent(face.probabilities[face.emotion])}${face.unsure ? "\u00a0(unsure)" : ""}`;
 }
 
 function showError(text) {
