@@ -3,7 +3,7 @@
 import os
 import re
 import zipfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from io import BytesIO
 from itertools import chain
@@ -226,23 +226,22 @@ def read_image(open_file, shape):
         return convert_image(image, shape)
 
 
-def read_photo(photo):
+def read_photo(photo, position=0):
     """Return an image in its own size, turned upright, as RGB: uint8 (height, width, 3).
 
-    It may be a path, bytes, a stream or a PIL image.
+    It may be a path, bytes, a stream or a PIL image. Errors give the path or the position.
     """
-    if hasattr(photo, "getbands"):
-        shape = (*image_shape_of(photo)[:2], 3)
-        return convert_image(photo.copy(), shape).reshape(shape)
-    file = _as_file(photo)
+    is_image = hasattr(photo, "getbands")
+    file = None if is_image else _as_file(photo)
     try:
-        with _opener(file)() as opened, _open_image(opened) as image:
+        with nullcontext(photo) if is_image else _opener(file)() as opened:
+            image = photo.copy() if is_image else _open_image(opened)
             shape = (*image_shape_of(image)[:2], 3)
             return convert_image(image, shape).reshape(shape)
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow raises many kinds of errors for damaged files
-        raise _unreadable(file, 0, error) from error
+        raise _unreadable(file, position, error) from error
 
 
 def convert_image(image, shape):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from .._images import resolve_shape
 from .._validation import check_proba
@@ -345,12 +344,11 @@ def _load(model):
                 f"{list_models()}."
             )
         model = load(model)
-    if not hasattr(model, "predict_proba"):
+    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(
-            f"Expected a model with predict_proba, got a {type(model).__name__}: pass a fitted classifier, the path "
-            f"of a .ferkit file, or one of {list_models()}."
+            f"Expected a fitted classifier with predict_proba, got a {type(model).__name__}: fit one, or pass the path "
+            f"of a .ferkit file or one of {list_models()}."
         )
-    check_is_fitted(model)
     is_pipeline = hasattr(model, "steps")
     return model[1:] if is_pipeline and isinstance(model[0], PixelParser) else model  # crops need no parsing
 

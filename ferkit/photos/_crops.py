@@ -12,7 +12,7 @@ from ._sources import to_photo
 
 __all__ = ["crop_faces"]
 
-MARGIN = 0.0  # to be measured
+MARGIN = -0.05  # of the height of the box on each side, measured by benchmarks/crops.py
 
 
 def crop_faces(
@@ -30,8 +30,9 @@ def crop_faces(
         Left, top, width and height of each face, as :func:`detect_faces` returns them.
     size : int, default=48
         Height and width of the crops.
-    margin : float
-        The side of the square is the height of the box times 1 + 2 × ``margin``.
+    margin : float, default=-0.05
+        Space around the box on each side, as a share of its height: the side of the square is the height times
+        1 + 2 × ``margin``. The default suits YuNet's boxes, which are slightly higher than the faces of FER2013.
     color : bool, default=False
         Return RGB instead of gray.
 
@@ -70,11 +71,12 @@ def resize(photo, shape):
 def _cut_square(photo, corner, side, shape):
     first = np.floor(corner).astype(int)
     last = np.ceil(corner + side).astype(int) + 1
+    step = int(side // (8 * max(shape[:2]))) or 1  # enough pixels for an average; the box may be huge
     columns, rows = (
-        np.arange(start, end).clip(0, limit - 1)
-        for start, end, limit in zip(first, last, photo.shape[1::-1], strict=True)
+        np.arange(start, end, step).clip(0, limit - 1)
+        for start, end, limit in zip(first, last + step, photo.shape[1::-1], strict=True)
     )
     part = Image.fromarray(photo[rows[:, None], columns]).convert("L" if shape[2] == 1 else "RGB")
-    left, top = corner - first
-    box = (left, top, left + side, top + side)
+    left, top = (corner - first) / step
+    box = (left, top, left + side / step, top + side / step)
     return np.asarray(part.resize(shape[1::-1], Image.Resampling.BILINEAR, box))

@@ -60,9 +60,9 @@ def list_photos(source: Any) -> tuple[list, list]:
 
 def read_photos(source: Any, errors: str, skipped: dict) -> Iterator[Frame]:
     """Yield the photos of a source. With ``errors="drop"``, the errors of others are added to ``skipped``."""
-    for photo, name in zip(*list_photos(source), strict=True):
+    for position, (photo, name) in enumerate(zip(*list_photos(source), strict=True)):
         try:
-            image = to_photo(photo)
+            image = to_photo(photo, position)
         except (ValueError, OSError) as error:
             if errors == "raise":
                 raise
@@ -71,14 +71,14 @@ def read_photos(source: Any, errors: str, skipped: dict) -> Iterator[Frame]:
             yield Frame(name, 0.0, image)
 
 
-def to_photo(image: Any) -> np.ndarray:
+def to_photo(image: Any, position: int = 0) -> np.ndarray:
     """Return an image in any accepted form as RGB, uint8 (height, width, 3), turned upright."""
     if not isinstance(image, np.ndarray):
         if not (hasattr(image, "getbands") or isinstance(image, str) or is_file(image)):
             raise ValueError(
                 f"Expected an image, got a {type(image).__name__}: pass a path, bytes, a PIL image or an array."
             )
-        return read_photo(image)
+        return read_photo(image, position)
     shape = image.shape
     is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
     if image.dtype != np.uint8 or image.size == 0 or not is_image:

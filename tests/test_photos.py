@@ -1,0 +1,764 @@
+"""Faces in photos, videos and cameras."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import ferkit
+from ferkit import Pipeline, PixelParser
+from ferkit.cli import main
+from ferkit.datasets import make_faces
+from ferkit.display import PhotoDisplay, TimelineDisplay
+from ferkit.photos import (
+    Faces,
+    analyze,
+    analyze_video,
+    annotate_photos,
+    annotate_video,
+    crop_faces,
+    detect_faces,
+    draw_faces,
+    watch,
+)
+
+cv2 = pytest.importorskip("cv2")
+
+PLACES = [(40, 60), (260, 200), (470, 30)]
+SIDE = 140
+
+
+def draw_photo(places=PLACES, side=SIDE, size=(640, 480), seed=0):
+    """A photo with drawn faces at these places."""
+    photo = Image.new("RGB", size, (90, 120, 150))
+    for place, face in zip(places, make_faces(max(1, len(places)), random_state=seed).images, strict=False):
+        photo.paste(Image.fromarray(face).resize((side, side)), place)
+    return photo
+
+
+def draw_video(path, n_frames=30, fps=10, codec="mp4v", move=3):
+    """A video with two faces, one of which moves."""
+    faces = [Image.fromarray(face).resize((120, 120)) for face in make_faces(2, random_state=0).images]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, (480, 320))
+    for index in range(n_frames):
+        frame = Image.new("RGB", (480, 320), (90, 120, 150))
+        frame.paste(faces[0], (20 + move * index, 40))
+        frame.paste(faces[1], (330, 150))
+        writer.write(np.asarray(frame)[:, :, ::-1])
+    writer.release()
+    return path
+
+
+class Capture:
+    """A stub of cv2.VideoCapture that repeats a picture."""
+
+    def __init__(self, picture, n_frames):
+        self.picture, self.left = np.asarray(picture)[:, :, ::-1], n_frames
+        self.is_released = False
+
+    def isOpened(self):
+        return True
+
+    def get(self, _):
+        return 0.0
+
+    def grab(self):
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self):
+        return True, self.picture
+
+    def release(self):
+        self.is_released = True
+
+
+class Model(ClassifierMixin, BaseEstimator):
+    """A classifier of 48×48 faces that counts its calls."""
+
+    classes_ = np.array(["no", "yes"])
+    n_features_in_ = 2304
+
+    def __init__(self):
+        self.calls = []
+
+    def predict_proba(self, X):
+        self.calls.append(len(X))
+        bright = X.mean(axis=1) / 255
+        return np.c_[1 - bright, bright]
+
+
+def run(*arguments):
+    """Return the exit code of `ferkit`."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code or 0
+
+
+def centers(boxes):
+    boxes = np.asarray(boxes)
+    return boxes[:, :2] + boxes[:, 2:] / 2
+
+
+# detection
+
+
+def test_drawn_faces_are_found_where_they_are():
+    faces = detect_faces(draw_photo())
+    assert faces.boxes.shape == (3, 4)
+    assert faces.landmarks.shape == (3, 5, 2)
+    assert {each.dtype for each in faces} == {np.dtype(np.float32)}
+    expected = np.array(PLACES) + SIDE / 2
+    distance = np.linalg.norm(centers(faces.boxes)[:, None] - expected, axis=2)
+    assert (distance.min(axis=1) < 0.15 * SIDE).all()
+    assert sorted(distance.argmin(axis=1)) == [0, 1, 2]
+    assert (np.diff(faces.scores) <= 0).all()
+    assert ((faces.scores >= 0.7) & (faces.scores <= 1)).all()
+    right_eye, left_eye, nose, *_ = faces.landmarks[0]
+    assert right_eye[0] < nose[0] < left_eye[0]
+
+
+def test_boxes_of_a_large_photo_are_in_its_own_pixels():
+    photo = draw_photo()
+    small, large = detect_faces(photo), detect_faces(photo.resize((2560, 1920), Image.Resampling.NEAREST))
+    order, others = (np.argsort(faces.boxes[:, 0]) for faces in (small, large))
+    np.testing.assert_allclose(large.boxes[others], 4 * small.boxes[order], atol=20)
+    np.testing.assert_allclose(large.landmarks[others], 4 * small.landmarks[order], atol=20)
+
+
+def test_small_faces_in_a_large_photo_need_a_larger_side():
+    photo = draw_photo([(3000, 1000)], side=100, size=(6000, 4000))
+    assert len(detect_faces(photo, max_side=3000).boxes) == 1
+    assert len(detect_faces(photo, max_side=200).boxes) == 0
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_turned_upright(tmp_path, orientation):
+    upright = draw_photo([(40, 60)])
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL's transpositions that the viewer undoes
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = upright if orientation == 1 else upright.transpose(Image.Transpose(undo[orientation]))
+    turned.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    expected = detect_faces(upright)
+    for photo in (tmp_path / "photo.jpg", str(tmp_path / "photo.jpg"), Image.open(tmp_path / "photo.jpg")):
+        np.testing.assert_allclose(detect_faces(photo).boxes, expected.boxes, atol=4)
+
+
+def test_every_form_of_a_photo_gives_the_same_faces(tmp_path):
+    photo = draw_photo()
+    photo.save(tmp_path / "photo.png")
+    content = (tmp_path / "photo.png").read_bytes()
+    rgba = photo.convert("RGBA")
+    expected = detect_faces(photo).boxes
+    assert len(expected) == 3
+    for form in (np.asarray(photo), rgba, np.asarray(rgba), content, BytesIO(content), tmp_path / "photo.png"):
+        np.testing.assert_array_equal(detect_faces(form).boxes, expected)
+
+
+def test_gray_photos_have_faces_too():
+    gray = draw_photo().convert("L")
+    assert len(detect_faces(gray).boxes) == 3
+    assert len(detect_faces(np.asarray(gray)).boxes) == 3
+    assert len(detect_faces(np.asarray(gray)[:, :, None]).boxes) == 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (20_000, 3), (3, 20_000), (640, 1), (2000, 1)])
+def test_odd_sizes_have_no_faces(size):
+    faces = detect_faces(np.zeros((size[1], size[0], 3), np.uint8))
+    assert [each.shape for each in faces] == [(0, 4), (0, 5, 2), (0,)]
+
+
+def test_a_real_face_is_found():
+    skimage = pytest.importorskip("skimage.data")
+    try:
+        photo = skimage.astronaut()
+    except Exception as error:  # no network
+        pytest.skip(str(error))
+    table = analyze(photo)
+    assert table["emotion"].tolist() == ["happy"]
+    assert not table["unsure"].any()
+    np.testing.assert_allclose(centers(detect_faces(photo).boxes), [[223, 120]], atol=12)
+
+
+def test_threads_find_the_same_faces():
+    photo, results = draw_photo(), []
+    expected = detect_faces(photo).boxes
+    threads = [threading.Thread(target=lambda: results.append(detect_faces(photo).boxes)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    for boxes in results:
+        np.testing.assert_array_equal(boxes, expected)
+
+
+def test_nothing_is_written_to_standard_error():
+    code = "import numpy as np; from ferkit.photos import detect_faces; detect_faces(np.zeros((9, 9), np.uint8))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+
+
+def test_without_opencv_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    photo = draw_photo()
+    errors = []
+
+    def find():  # in a thread that has no detector yet
+        try:
+            detect_faces(photo)
+        except ImportError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=find)
+    thread.start()
+    thread.join()
+    assert 'pip install "ferkit[photos]"' in errors[0]
+    assert len(analyze(photo, detector=lambda _: [[0, 0, 40, 40]])) == 1  # needs no OpenCV
+
+
+# crops
+
+
+def test_crops_frame_the_faces():
+    photo = draw_photo([(100, 100)], side=200)
+    crops = crop_faces(photo, [[100, 100, 200, 200]], margin=0)
+    assert crops.shape == (1, 48, 48)
+    assert crops.dtype == np.uint8
+    face = np.asarray(Image.fromarray(make_faces(1, random_state=0).images[0]).convert("L"), float)
+    assert np.abs(crops[0] - face).mean() < 6
+
+
+def test_crops_have_the_chosen_size_and_color():
+    boxes = detect_faces(draw_photo())
+    assert crop_faces(draw_photo(), boxes, size=64).shape == (3, 64, 64)
+    assert crop_faces(draw_photo(), boxes, color=True).shape == (3, 48, 48, 3)
+    assert crop_faces(draw_photo(), boxes.boxes[:0]).shape == (0, 48, 48)
+
+
+def test_crops_repeat_the_edge_outside_of_the_image():
+    image = np.full((40, 40), 200, np.uint8)
+    assert (crop_faces(image, [[-20, -20, 40, 40], [30, 30, 200, 200]]) == 200).all()
+    one = np.full((1, 1), 7, np.uint8)
+    assert (crop_faces(one, [[0, 0, 1, 1]]) == 7).all()
+
+
+def test_crops_of_huge_boxes_take_little_memory():
+    assert crop_faces(np.zeros((40, 40), np.uint8), [[-4e5, -4e5, 8e5, 8e5]]).shape == (1, 48, 48)
+
+
+# analyze
+
+
+def test_analyze_returns_one_row_per_face():
+    table = analyze(draw_photo())
+    classes = ferkit.load_model().classes_.tolist()
+    box = ["left", "top", "width", "height"]
+    assert table.columns.tolist() == ["file", "face", *box, "score", "emotion", *classes, "unsure"]
+    assert table["face"].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(table[classes].sum(axis=1), 1, atol=1e-5)
+    assert (table["emotion"] == table[classes].idxmax(axis=1)).all()
+    assert (table["unsure"] == (table[classes].max(axis=1) < 0.5)).all()
+    assert analyze(draw_photo(), threshold=1)["unsure"].all()
+    assert not analyze(draw_photo(), threshold=0)["unsure"].any()
+
+
+def test_analyze_predicts_what_the_model_predicts_for_the_crops():
+    photo, model = draw_photo(), ferkit.load_model()
+    table = analyze(photo, model)
+    proba = model.predict_proba(crop_faces(photo, detect_faces(photo)))
+    np.testing.assert_allclose(table[model.classes_.tolist()], proba, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(50, 50), (480, 640), (1, 1)])
+def test_without_a_face_there_are_no_rows(size):
+    photo = np.zeros(size, np.uint8)
+    table = analyze(photo)
+    assert len(table) == 0
+    expected = analyze(draw_photo())
+    assert table.columns.tolist() == expected.columns.tolist()
+    assert table.dtypes.drop("file").tolist() == expected.dtypes.drop("file").tolist()
+    assert not len(analyze([photo, photo]))
+
+
+def test_photos_directories_and_lists_have_names(tmp_path):
+    (tmp_path / "more").mkdir()
+    for name, n_faces in {"a.jpg": 2, "more/b.png": 1, "more/c.png": 0}.items():
+        draw_photo(PLACES[:n_faces]).save(tmp_path / name)
+    table = analyze(tmp_path)
+    assert table["file"].tolist() == [str(tmp_path / "a.jpg")] * 2 + [str(tmp_path / "more" / "b.png")]
+    pd.testing.assert_frame_equal(analyze(str(tmp_path)), table)
+    pd.testing.assert_frame_equal(analyze([tmp_path / "a.jpg", str(tmp_path / "more" / "b.png")]), table)
+    stack = np.stack([np.asarray(draw_photo(PLACES[:count])) for count in (0, 2, 1)])
+    assert analyze(stack)["file"].tolist() == [1, 1, 2]
+    assert analyze([tmp_path / "a.jpg", stack[1]])["file"].tolist() == [str(tmp_path / "a.jpg")] * 2 + [1, 1]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="Expected images in"):
+        analyze(tmp_path / "empty")
+
+
+def test_the_faces_of_several_photos_are_classified_together():
+    model = Model()
+    table = analyze([draw_photo()] * 5, model)
+    assert model.calls == [15]
+    assert table.columns[-3:].tolist() == ["no", "yes", "unsure"]
+
+
+def test_very_many_faces_are_classified_in_batches():
+    model = Model()
+    grid = [[x, y, 10, 10] for x in range(0, 640, 10) for y in range(0, 480, 10)]
+    assert len(analyze([draw_photo()] * 2, model, detector=lambda _: grid)) == 2 * len(grid)
+    assert len(model.calls) == 2
+
+
+def test_images_that_are_faces_are_classified_as_by_predict():
+    faces, model = make_faces(6, random_state=0).images, ferkit.load_model()
+    table = analyze(faces, model, detector=None)
+    np.testing.assert_allclose(table[model.classes_.tolist()], model.predict_proba(faces), atol=1e-6)
+    assert table[["left", "top", "width", "height"]].to_numpy().tolist() == [[0, 0, 48, 48]] * 6
+    assert table["score"].isna().all()
+
+
+def test_boxes_can_be_given():
+    photo = draw_photo()
+    boxes = detect_faces(photo).boxes
+    expected = analyze(photo).drop(columns="score")
+    for given in (boxes, boxes.tolist(), [boxes], detect_faces(photo)):
+        pd.testing.assert_frame_equal(analyze(photo, boxes=given).drop(columns="score"), expected)
+    two = analyze([photo, photo], boxes=[boxes[:1], boxes[1:]])
+    assert two["file"].tolist() == [0, 1, 1]
+    assert len(analyze(photo, boxes=[])) == 0
+    with pytest.raises(ValueError, match=r"Expected boxes \(n, 4\) for each photo, got 3 for 2 photos"):
+        analyze([photo, photo], boxes=boxes)
+
+
+def test_functions_can_detect():
+    photo = draw_photo()
+    seen = []
+
+    def detect(image):
+        seen.append((image.shape, image.dtype, image[0, 0].tolist()))
+        return detect_faces(image)
+
+    pd.testing.assert_frame_equal(analyze(photo, detector=detect), analyze(photo))
+    assert seen == [((480, 640, 3), np.uint8, [90, 120, 150])]
+    assert analyze(photo, detector=lambda _: [(1, 2, 30, 40)])["score"].isna().all()
+    assert not len(analyze(photo, detector=lambda _: []))
+    assert not len(analyze(photo, detector=lambda _: np.empty((0, 4))))
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        None,
+        "faces",
+        5,
+        [1, 2, 3, 4],
+        [[1, 2, 3]],
+        [[1, 2, 3, 4, 5]],
+        [[1, 2, np.nan, 4]],
+        [[1, 2, 0, 4]],
+        [[1, 2, 3, -4]],
+        [[700, 2, 30, 40]],
+        [[-50, 2, 30, 40]],
+        [[-1e30, -1e30, 2e30, 2e30]],
+        [[1, 2, 3, 4], [1, 2]],
+        Faces(np.ones((2, 4)), np.ones((1, 5, 2)), np.ones(2)),
+        {"left": 1},
+    ],
+)
+def test_functions_that_return_nonsense_get_a_clear_error(nonsense):
+    with pytest.raises(ValueError, match="Expected the detector to return boxes"):
+        analyze(draw_photo(), detector=lambda _: nonsense)
+
+
+def test_errors_say_what_to_pass(tmp_path):
+    photo = draw_photo()
+    with pytest.raises(ValueError, match='Expected detector="yunet", None or a function'):
+        analyze(photo, detector="haar")
+    with pytest.raises(ValueError, match='Expected errors="raise" or errors="drop"'):
+        analyze(photo, errors="ignore")
+    with pytest.raises(FileNotFoundError, match=r"got nothing\.png, which does not exist"):
+        analyze("nothing.png")
+    with pytest.raises(ValueError, match="Expected a photo, a list of photos or a video, got a float"):
+        analyze(1.5)
+    with pytest.raises(ValueError, match="Expected an image, got a"):
+        analyze([object()])
+    with pytest.raises(ValueError, match=r"Expected an image as uint8 .* got float64"):
+        analyze(np.zeros((20, 20)))
+    with pytest.raises(ValueError, match="Expected an image as uint8"):
+        detect_faces(np.zeros((0, 5), np.uint8))
+    with pytest.raises(FileNotFoundError, match="Expected the name of a model or the path of a"):
+        analyze(photo, "x")
+    with pytest.raises(ValueError, match="Expected a fitted classifier with predict_proba, got a StandardScaler"):
+        analyze(photo, StandardScaler())
+    with pytest.raises(ValueError, match="Expected a fitted classifier with predict_proba, got a LogisticRegression"):
+        analyze(photo, LogisticRegression())
+
+
+def test_unreadable_photos_are_named_or_skipped(tmp_path):
+    draw_photo(PLACES[:1]).save(tmp_path / "good.jpg")
+    content = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not an image")
+    Image.fromarray(np.full((50, 50), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    for name in ("cut.jpg", "empty.png", "text.png", "deep.png"):
+        with pytest.raises(ValueError, match=rf"{name} can't be read as an image"):
+            analyze(tmp_path / name)
+    table = analyze(tmp_path, errors="drop")
+    assert table["file"].tolist() == [str(tmp_path / "good.jpg")]
+    skipped = {Path(path).name for path in table.attrs["skipped"]}
+    assert skipped == {"cut.jpg", "empty.png", "text.png", "deep.png"}
+    with pytest.raises(ValueError, match="Image 1 can't be read"):
+        analyze([content, content[:50]])
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_not_decoded(tmp_path):
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match=r"bomb.png can't be read as an image \(Image size"):
+        analyze(tmp_path / "bomb.png")
+
+
+def test_any_classifier_of_faces_will_do(tmp_path, faces, fitted):
+    names = faces.target_names[faces.target]
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=20)).fit(faces.data, names)
+    parsing = Pipeline([("parse", PixelParser()), ("classify", LogisticRegression(max_iter=20))])
+    parsing.fit([" ".join(map(str, row)) for row in faces.data], names)
+    numbers = LogisticRegression(max_iter=20).fit(faces.data, faces.target)
+    photo = draw_photo()
+    for model in (linear, parsing, fitted):
+        assert set(analyze(photo, model)["emotion"]) <= set(names)
+    table = analyze(photo, numbers)
+    assert table.columns[8:-1].tolist() == [str(code) for code in range(7)]
+    assert table["emotion"].dtype.kind == "i"
+    draw_faces(photo, table)
+    ferkit.save(fitted, tmp_path / "model.ferkit")
+    pd.testing.assert_frame_equal(analyze(photo, tmp_path / "model.ferkit"), analyze(photo, fitted))
+
+
+def test_models_get_faces_of_their_own_size_and_color(faces, tiny):
+    color = np.stack([faces.images] * 3, axis=3)[:, ::2, ::2]
+    model = tiny().fit(color, faces.target)
+    assert len(analyze(draw_photo(), model)) == 3
+
+
+def test_classes_must_not_be_named_like_other_columns():
+    model = Model()
+    model.classes_ = np.array(["left", "right"])
+    with pytest.raises(ValueError, match=r"Expected classes whose names are not .* got \['left'\]"):
+        analyze(draw_photo(), model)
+
+
+# videos
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    return draw_video(tmp_path_factory.mktemp("video") / "video.mp4")
+
+
+@pytest.fixture(scope="module")
+def video_table(video):
+    return analyze(video)
+
+
+def test_tracks_follow_faces_through_a_video(video_table):
+    assert video_table.columns[:4].tolist() == ["frame", "time", "track", "face"]
+    assert video_table["frame"].unique().tolist() == list(range(30))
+    np.testing.assert_allclose(video_table["time"], video_table["frame"] / 10, atol=1e-6)
+    assert sorted(video_table["track"].unique()) == [0, 1]
+    moved = video_table.groupby("track")["left"].agg(lambda left: left.iloc[-1] - left.iloc[0])
+    assert sorted(moved.round(-1).abs()) == [0, 90]
+    still = video_table[video_table["track"] == moved.abs().idxmin()]
+    assert still["left"].std() < 3
+
+
+def test_each_nth_frame_or_one_per_interval_is_analyzed(video):
+    assert analyze(video, every=7)["frame"].unique().tolist() == [0, 7, 14, 21, 28]
+    assert analyze(video, every="1s")["frame"].unique().tolist() == [0, 10, 20]
+    assert analyze(video, every="0.5s", max_frames=2)["frame"].unique().tolist() == [0, 5]
+    for wrong in (0, -1, 1.5, "often", "0s", "-1s", None, True):
+        with pytest.raises(ValueError, match=r'Expected every=n frames or a time such as every="0.5s"'):
+            analyze(video, every=wrong)
+
+
+def test_faces_of_several_frames_are_classified_together(video):
+    model = Model()
+    tables = list(analyze_video(video, model))
+    assert model.calls == [60]
+    assert len(tables) == 1
+    assert sum(map(len, tables)) == 60
+
+
+def test_probabilities_are_averaged_over_time(tmp_path):
+    bright = [Image.new("RGB", (64, 64), (level,) * 3) for level in (0, 255, 255, 255)]
+    writer = cv2.VideoWriter(str(tmp_path / "blink.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 2, (64, 64))
+    for frame in bright:
+        writer.write(np.asarray(frame))
+    writer.release()
+    options = {"detector": None, "model": Model()}
+    raw = analyze(tmp_path / "blink.avi", smoothing=0, **options)
+    np.testing.assert_allclose(raw["yes"], [0, 1, 1, 1], atol=0.02)
+    smooth = analyze(tmp_path / "blink.avi", smoothing=1.0, **options)
+    np.testing.assert_allclose(smooth["yes"], 1 - np.exp(-np.arange(4) / 2), atol=0.02)
+    assert smooth["emotion"].tolist() == ["no", "no", "yes", "yes"]
+
+
+def test_a_track_ends_when_its_face_is_gone(tmp_path):
+    def detect(image):
+        return [[10, 10, 30, 30]] if image.mean() > 100 else []
+
+    writer = cv2.VideoWriter(str(tmp_path / "gone.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 2, (64, 64))
+    for level in [255, 0, 255, 0, 0, 0, 255]:  # gone for a second and for two
+        writer.write(np.full((64, 64, 3), level, np.uint8))
+    writer.release()
+    table = analyze(tmp_path / "gone.avi", Model(), detector=detect)
+    assert table["frame"].tolist() == [0, 2, 6]
+    assert table["track"].tolist() == [0, 0, 1]
+
+
+def test_a_video_without_faces_has_no_rows(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "still.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 2, (64, 64))
+    for _ in range(3):
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    table = analyze(tmp_path / "still.avi")
+    assert len(table) == 0
+    assert table.columns[:4].tolist() == ["frame", "time", "track", "face"]
+    annotate_video(tmp_path / "still.avi", table, tmp_path / "copy.avi")
+    assert (tmp_path / "copy.avi").stat().st_size > 0
+    with pytest.raises(ValueError, match="no face was found"):
+        TimelineDisplay(table).plot()
+
+
+def test_files_that_are_no_videos_are_named(tmp_path):
+    (tmp_path / "text.mp4").write_text("not a video")
+    (tmp_path / "empty.mp4").touch()
+    cv2.VideoWriter(str(tmp_path / "none.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 2, (64, 64)).release()
+    for name in ("text.mp4", "empty.mp4", "none.avi"):
+        with pytest.raises(ValueError, match=f"Expected a video.*{name}"):
+            analyze(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"Expected a video, got .*nothing\.mp4"):
+        analyze(tmp_path / "nothing.mp4")
+    with pytest.raises(ValueError, match="Expected boxes only for photos"):
+        analyze(tmp_path / "text.mp4", boxes=[[1, 2, 3, 4]])
+
+
+def test_a_truncated_video_is_analyzed_as_far_as_it_goes(tmp_path):
+    path = draw_video(tmp_path / "video.avi", codec="MJPG")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    frames = analyze(path, Model(), detector=None)["frame"]
+    assert 5 < len(frames) < 30
+
+
+def test_annotated_videos_have_all_frames_and_boxes(video, video_table, tmp_path):
+    for name in ("copy.mp4", "copy.avi"):
+        annotate_video(video, video_table[video_table["frame"] % 3 == 0], tmp_path / name)
+        before, after = cv2.VideoCapture(str(video)), cv2.VideoCapture(str(tmp_path / name))
+        assert after.get(cv2.CAP_PROP_FPS) == 10
+        n_frames = 0
+        while (frame := before.read()[1]) is not None:
+            copy = after.read()[1]
+            changed = np.abs(frame.astype(int) - copy).max(axis=2) > 100
+            assert changed.mean() > 0.005
+            n_frames += 1
+        assert n_frames == 30
+        assert not after.read()[0]
+    with pytest.raises(ValueError, match="Expected another file than the video itself"):
+        annotate_video(video, video_table, video)
+    with pytest.raises(ValueError, match=r"Expected an \.mp4, \.webm or \.avi file"):
+        annotate_video(video, video_table, tmp_path / "missing" / "copy.mp4")
+
+
+def test_cameras_are_watched_frame_by_frame(monkeypatch):
+    stub = Capture(draw_photo(), 4)
+    pictures = list(watch(stub))
+    assert len(pictures) == 4
+    for image, table in pictures:
+        np.testing.assert_array_equal(image, np.asarray(draw_photo()))
+        assert table["track"].tolist() == [0, 1, 2]
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: Capture(draw_photo(), 10**9))
+    model = Model()
+    assert len(analyze(0, model, max_frames=3)) == 9
+    assert model.calls == [3, 3, 3]
+    with pytest.raises(ValueError, match="Expected max_frames=n for a camera"):
+        analyze(0)
+
+
+def test_cameras_are_released(monkeypatch):
+    stub = Capture(draw_photo(), 10**9)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: stub)
+    tables = analyze_video(0, Model())
+    next(tables)
+    assert not stub.is_released
+    tables.close()
+    assert stub.is_released
+
+
+def test_without_a_camera_the_error_names_its_index():
+    with pytest.raises(ValueError, match="Expected the index of a camera, got 97"):
+        analyze(97, max_frames=1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
+def test_memory_does_not_grow_with_the_length_of_a_video():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    frame = np.zeros((720, 1280, 3), np.uint8)  # 2.8 MB
+    boxes = [[100 * left, 50, 80, 80] for left in range(8)]
+    tables = analyze_video(Capture(frame, 700), Model(), detector=lambda _: boxes)
+    sizes = [(len(table), resident())[1] for table in tables]
+    assert len(sizes) > 20
+    assert sizes[-1] - sizes[3] < 30e6
+
+
+# figures
+
+
+def test_drawn_boxes_stay_inside_of_the_photo():
+    photo = np.full((100, 120, 3), 128, np.uint8)
+    boxes = [[-20, -20, 60, 60], [100, 80, 40, 40], [0, 0, 120, 100], [50, 50, 1, 1]]
+    table = analyze(photo, Model(), boxes=boxes)
+    drawn = draw_faces(photo, table)
+    assert drawn.shape == photo.shape
+    assert (drawn != 128).any()
+    assert (photo == 128).all()
+    sure, unsure = (draw_faces(photo, table.assign(unsure=unsure)) for unsure in (False, True))
+    assert (sure != unsure).any()
+
+
+def test_photo_display_shows_boxes_and_probabilities():
+    photo = draw_photo()
+    display = PhotoDisplay.from_image(photo)
+    assert isinstance(display.figure_, Figure)
+    assert len(display.axes_) == 4
+    assert [patch.get_linestyle() for patch in display.axes_[0].patches].count("--") == display.faces["unsure"].sum()
+    labels = [text.get_text() for text in display.axes_[0].texts]
+    for label, face in zip(labels, display.faces.to_dict("records"), strict=True):
+        assert label.startswith(f"{face['face']}: {face['emotion']} {face[face['emotion']]:.0%}")
+        assert label.endswith("?") == face["unsure"]
+    widths = [bar.get_width() for bar in display.axes_[1].patches]
+    np.testing.assert_allclose(widths, display.faces.iloc[0, 8:15].astype(float))
+    assert len(PhotoDisplay(photo, display.faces).plot(bars=False).axes_) == 1
+    nothing = PhotoDisplay.from_image(np.zeros((40, 40), np.uint8))
+    assert nothing.axes_[0].get_title() == "no face found"
+
+
+def test_timeline_display_has_one_row_per_track(video_table):
+    display = TimelineDisplay(video_table).plot()
+    assert [ax.get_ylabel() for ax in display.axes_] == ["track 0", "track 1"]
+    happy = video_table[video_table["track"] == 0]["happy"]
+    lines = {line.get_label(): line for line in display.axes_[0].lines}
+    np.testing.assert_allclose(lines["happy"].get_ydata(), happy)
+    assert len(TimelineDisplay(video_table).plot(n_tracks=1).axes_) == 1
+
+
+# commands
+
+
+def test_the_photo_command_prints_writes_and_draws(tmp_path, capsys):
+    draw_photo().save(tmp_path / "three.jpg")
+    draw_photo([]).save(tmp_path / "none.png")
+    assert run("photo", tmp_path, "--csv", tmp_path / "t.csv", "--out", tmp_path / "annotated") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"{tmp_path / 'none.png'}: no face"
+    assert out[1].startswith(f"{tmp_path / 'three.jpg'}: ")
+    assert out[1].count("%") == 3
+    assert len(pd.read_csv(tmp_path / "t.csv")) == 3
+    assert Image.open(tmp_path / "annotated" / "three.jpg").size == (640, 480)
+    assert run("photo", tmp_path / "three.jpg", "--json", "--threshold", 1) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["unsure"] for row in rows] == [True] * 3
+
+
+def test_the_photo_command_names_bad_files(tmp_path, capsys):
+    draw_photo().save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("not an image")
+    assert run("photo", tmp_path) == 1
+    assert "bad.png can't be read as an image" in capsys.readouterr().err
+    assert run("photo", tmp_path, "--drop-errors") == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"Skipped {tmp_path / 'bad.png'}: ")
+    assert captured.out.startswith(f"{tmp_path / 'good.png'}: ")
+    assert run("photo", tmp_path / "good.png", "--out", tmp_path) == 2
+    assert "Expected another directory" in capsys.readouterr().err
+    assert run("photo", "nothing.png") == 2
+
+
+def test_copies_of_photos_with_the_same_name_get_numbers(tmp_path):
+    paths = [tmp_path / folder / "photo.png" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        draw_photo().save(path)
+    written = annotate_photos(paths, analyze(paths, Model()), tmp_path / "out")
+    assert [path.name for path in written] == ["photo.png", "photo_1.png"]
+
+
+def test_the_video_command_writes_what_is_asked_for(video, tmp_path, capsys):
+    out, copy, timeline = (tmp_path / name for name in ("t.csv", "copy.mp4", "t.png"))
+    assert run("video", video, "--out", out, "--annotated", copy, "--timeline", timeline, "--every", "0.5s") == 0
+    assert len(pd.read_csv(out)) == 12
+    assert cv2.VideoCapture(str(copy)).get(cv2.CAP_PROP_FRAME_COUNT) == 30
+    assert Image.open(timeline).width > 500
+    assert "track 0, 0.0 to 2.5 s: " in capsys.readouterr().out
+    assert run("video", video) == 2
+    assert run("video", video, "--timeline", tmp_path / "t.txt") == 2
+    assert run("video", video, "--out", out, "--every", "x") == 1
+
+
+def test_the_webcam_command_prints_without_a_window(monkeypatch, capsys):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: Capture(draw_photo(), 3))
+    assert run("webcam") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1  # nothing changes
+    assert lines[0].count("%") == 3
+
+
+def test_the_webcam_command_shows_a_window_until_q_is_pressed(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(cv2, "VideoCapture", lambda index: Capture(draw_photo(), 10**9))
+    monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "destroyWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: shown.append(image))
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1)
+    assert run("webcam") == 0
+    assert len(shown) == 3
+    assert shown[0].shape == (480, 640, 3)
+    assert (shown[0] != np.asarray(draw_photo())[:, :, ::-1]).any()
+    assert capsys.readouterr().out == ""
+
+
+def test_help_needs_neither_torch_nor_opencv():
+    code = """
+import sys
+from ferkit.cli import main
+try:
+    main(["--help"])
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "webcam" in result.stdout
+    assert not {"torch", "cv2"} & set(result.stderr.split())
