@@ -16,6 +16,7 @@ import ferkit.datasets
 import ferkit.display
 import ferkit.report
 import ferkit.runs
+import ferkit.serving
 from ferkit.backbones import list_backbones
 from ferkit.cli import app
 from ferkit.datasets import make_faces
@@ -67,7 +68,7 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs]
+    "module", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs, ferkit.serving]
 )
 def test_public_names_are_in_the_reference_with_an_example(module):
     listed = (ROOT / "docs" / "api.rst").read_text().split()

@@ -36,10 +36,6 @@ function ink(hex) {
   return 0.299 * red + 0.587 * green + 0.114 * blue > 110 ? "#000" : "#fff";
 }
 
-function name(face) {
-  return `${face.emotion}\u00a0${percent(face.probabilities[face.emotion])}${face.unsure ? "\u00a0(unsure)" : ""}`;
-}
-
 function showError(text) {
   at("error").textContent = text;
 }
@@ -133,9 +129,13 @@ function list(faces) {
   );
 }
 
+// The camera's probabilities change too fast to be read out.
 function summarize(faces) {
   if (!faces.length) return "No face was found.";
-  const parts = faces.map((face, index) => `${index + 1}:\u00a0${name(face)}`);
+  const parts = faces.map((face, index) => {
+    const probability = shown.photo ? `\u00a0${percent(face.probabilities[face.emotion])}` : "";
+    return `${index + 1}:\u00a0${face.emotion}${probability}${face.unsure ? "\u00a0(unsure)" : ""}`;
+  });
   return `${faces.length === 1 ? "One face" : `${faces.length} faces`}: ${parts.join(", ")}.`;
 }
 
