@@ -1,4 +1,4 @@
-.PHONY: help demo test test-all test-min survive coverage lint soak fuzz mutate bench bench-all docs dist clean
+.PHONY: help demo test test-all test-min test-browser survive coverage lint soak fuzz mutate bench bench-all docs dist clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST = SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.core ## train on drawn faces and write the figures to demo/
 	$(BIN)/ferkit demo --out demo --force
@@ -24,6 +24,9 @@ test-all: .venv/.test lint ## the slow tests too
 test-min: BIN = .venv-min/bin
 test-min: .venv-min/.test ## run the tests with the oldest supported dependencies, in .venv-min
 	$(PYTEST) -m "not slow"
+
+test-browser: .venv/.browser ## open the page of `ferkit serve` in Chromium, which must be installed; screenshots/ shows it
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 $(ARGS) tests/browser
 
 survive: .venv/.test ## kill trainings more than 100 times and compare their weights with undisturbed ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m slow -k survive $(ARGS) tests/test_checkpoint.py
@@ -52,8 +55,8 @@ mutate: .venv/.mutate ## change the code of loaders and parsers in many small wa
 bench: .venv/.core ## measure speed: loading, training, prediction, grid search
 	for name in loading training prediction grid_search; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-bench-all: bench ## the longer benchmarks too
-	for name in scaling precision; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench-all: bench .venv/.test ## the longer benchmarks too
+	for name in scaling precision serving; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 docs: .venv/.docs ## build the pages into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
@@ -67,7 +70,7 @@ dist: .venv/.dist ## build wheel and sdist in dist/, and try the wheel in a fres
 	cd $$outside && venv/bin/python -I smoke.py && venv/bin/ferkit --version && venv/bin/ferkit --help
 
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-min demo dist mutants docs/_build docs/auto_examples docs/generated .coverage*
+	rm -rf .venv .venv-min demo dist screenshots mutants docs/_build docs/auto_examples docs/generated .coverage*
 
 .venv/.core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -80,6 +83,10 @@ clean: ## remove the environments and everything that was built
 
 .venv/.test: .venv/.core
 	$(BIN)/pip install --quiet --editable '.[test,lint,tools]'
+	touch $@
+
+.venv/.browser: .venv/.test
+	$(BIN)/pip install --quiet --editable '.[browser]'
 	touch $@
 
 .venv/.mutate: .venv/.test

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import recipes as recipes
     from . import report as report
     from . import runs as runs
+    from . import serving as serving
     from . import training as training
     from .augmentation import ImageAugmenter
     from .classifier import FERClassifier
@@ -59,7 +60,7 @@ _HOMES = {
 }
 _MODULES = (
     "augmentation", "backbones", "classifier", "datasets", "display", "models", "onnx", "persistence", "photos",
-    "recipes", "report", "runs", "training", "transformers",
+    "recipes", "report", "runs", "serving", "training", "transformers",
 )  # fmt: skip
 
 

@@ -14,9 +14,12 @@ from typer.testing import CliRunner
 
 import ferkit.datasets
 import ferkit.display
+import ferkit.onnx
 import ferkit.photos
+import ferkit.recipes
 import ferkit.report
 import ferkit.runs
+import ferkit.serving
 from ferkit.backbones import list_backbones
 from ferkit.cli import app
 from ferkit.datasets import make_faces
@@ -74,7 +77,11 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path, quick):
 
 
 @pytest.mark.parametrize(
-    "module", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.photos, ferkit.report, ferkit.runs]
+    "module",
+    [
+        *(ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.onnx, ferkit.photos, ferkit.recipes),
+        *(ferkit.report, ferkit.runs, ferkit.serving),
+    ],
 )
 def test_public_names_are_in_the_reference_with_an_example(module):
     listed = (ROOT / "docs" / "api.rst").read_text().split()

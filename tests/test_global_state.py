@@ -39,6 +39,7 @@ from ferkit import (
     persistence,
     report,
     runs,
+    serving,
 )
 
 TINY = {"backbone_params": {"widths": (8, 16)}, "max_epochs": 1, "batch_size": 32, "random_state": 0}
@@ -111,6 +112,11 @@ def given(fitted, tmp_path_factory):
 def build(network):
     with torch.random.fork_rng([]):  # as every module of PyTorch, networks draw their weights from its stream
         return network(num_classes=7)
+
+
+def refuse_address(given):
+    with pytest.raises(OSError, match="address of this machine"):  # a server that runs configures uvicorn's loggers
+        serving.serve(serving.create_app(given.model), "203.0.113.1")
 
 
 CALLS = {
@@ -187,6 +193,9 @@ CALLS = {
     "Run.read_report": lambda g: g.run.read_report(),
     "compare_runs": lambda g: runs.compare_runs([g.run]),
     "train_run": lambda g: g.run,
+    # web server
+    "create_app": lambda g: serving.create_app(g.model),
+    "serve": refuse_address,
 }
 
 # Displays open a figure with pyplot, as scikit-learn's displays do, and change nothing else.
@@ -215,7 +224,7 @@ DISPLAYS = {
 
 def list_public_names():
     """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
-    for module in (ferkit, backbones, datasets, display, models, persistence, report, runs):
+    for module in (ferkit, backbones, datasets, display, models, persistence, report, runs, serving):
         for name in module.__all__:
             value = getattr(module, name)
             yield name
