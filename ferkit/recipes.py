@@ -4,7 +4,7 @@ from typing import Any
 
 from .classifier import FERClassifier
 
-__all__ = ["RECIPES", "make_classifier"]
+__all__ = ["make_classifier"]
 
 RECIPES: dict[str, dict[str, Any]] = {
     "fast": {"max_epochs": 10, "input_size": {0: 32, 0.8: 48}},
