@@ -63,6 +63,8 @@ sphinx_gallery_conf = {
             "plot_soft_labels.py",
             "plot_custom_backbone.py",
             "plot_saving.py",
+            "plot_photo.py",
+            "plot_video.py",
             "plot_dask_search.py",
             "*",
         ]

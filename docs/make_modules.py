@@ -12,6 +12,7 @@ CONTAINS = {
     "runs": "a training run as a directory",
     "report": "evaluate, Report, compare_reports",
     "display": "figures",
+    "photos": "faces in photos and videos",
     "classifier": "FERClassifier",
     "training": "how a network is trained",
     "transformers": "PixelParser, ImageResizer, ImageNormalizer, NetworkFeatures",

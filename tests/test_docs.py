@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import ferkit.datasets
 import ferkit.display
+import ferkit.photos
 import ferkit.report
 import ferkit.runs
 import ferkit.serving
@@ -68,7 +69,17 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", [ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.report, ferkit.runs, ferkit.serving]
+    "module",
+    [
+        ferkit,
+        ferkit.backbones,
+        ferkit.datasets,
+        ferkit.display,
+        ferkit.photos,
+        ferkit.report,
+        ferkit.runs,
+        ferkit.serving,
+    ],
 )
 def test_public_names_are_in_the_reference_with_an_example(module):
     listed = (ROOT / "docs" / "api.rst").read_text().split()
