@@ -176,7 +176,7 @@ def test_gray_photos_have_faces_too():
     assert len(detect_faces(np.asarray(gray)[:, :, None]).boxes) == 3
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 700), (20_000, 3), (3, 20_000), (640, 1), (2000, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (20_000, 3), (3, 20_000), (640, 1), (2000, 1), (640, 32)])
 def test_odd_sizes_have_no_faces(size):
     faces = detect_faces(np.zeros((size[1], size[0], 3), np.uint8))
     assert [each.shape for each in faces] == [(0, 4), (0, 5, 2), (0,)]

@@ -14,6 +14,7 @@ __all__ = ["Faces", "detect_faces"]
 
 YUNET = Path(__file__).with_name("yunet.onnx")
 MAX_OVERLAP = 0.3  # intersection over union of two boxes, above which YuNet keeps only the better one
+MIN_SIDE = 64  # pixels; OpenCV 4 finds random boxes in images that are 32 pixels high or less
 _cache = local()  # because a cv2.FaceDetectorYN can't be used by two threads at a time
 _log_level_lock = Lock()
 
@@ -101,10 +102,12 @@ def detect_faces(image: Any, *, min_score: float = 0.7, max_side: int = 640) -> 
     size = max(1, round(scale * width)), max(1, round(scale * height))
     if scale < 1:
         photo = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR, reducing_gap=2))
+    missing = [max(0, MIN_SIDE - side) for side in size[::-1]]
+    photo = np.pad(photo[:, :, ::-1], [(0, missing[0]), (0, missing[1]), (0, 0)])
     yunet = _yunet()
-    yunet.setInputSize(size)
+    yunet.setInputSize(photo.shape[1::-1])
     yunet.setScoreThreshold(min_score)
-    found = yunet.detect(np.ascontiguousarray(photo[:, :, ::-1]))[1]
+    found = yunet.detect(np.ascontiguousarray(photo))[1]
     if found is None:
         found = np.empty((0, 15), np.float32)
     found = found[np.argsort(-found[:, 14], kind="stable")]
