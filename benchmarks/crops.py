@@ -144,11 +144,9 @@ def cut(found, alignment, margin):
     return np.array(crops)
 
 
-def main():
-    arguments = parse_arguments(__doc__)
-    n_faces = 90 if arguments.quick else 2000
-    model = load_model("fer2013-small")
-    X, y = get_split("Training", n_faces, arguments.data)
+def choose(model, n_faces, data):
+    """Score all combinations on Training faces and return the best one."""
+    X, y = get_split("Training", n_faces, data)
     found, false = find(X)
     hit = np.array([each[4] is not None for each in found])
     shift, sides = frame(found)
@@ -170,8 +168,12 @@ def main():
     several = np.mean([model.predict_proba(cut(found, "box", each)) for each in SEVERAL], axis=0)
     right = model.classes_[several.argmax(axis=1)] == y[hit]
     print(f"mean of the probabilities for margins {SEVERAL}, box: {right.mean():.2%}\n")
+    return alignment, margin
 
-    X, y = get_split("PublicTest", n_faces, arguments.data)
+
+def score(model, n_faces, data, alignment, margin):
+    """Score a combination on PublicTest faces, by size and scene."""
+    X, y = get_split("PublicTest", n_faces, data)
     found, false = find(X, seed=1)
     hit = np.array([each[4] is not None for each in found])
     as_given = model.predict(X) == y
@@ -197,6 +199,13 @@ def main():
             right, above = model.classes_[each.argmax(axis=1)] == true, each.max(axis=1) >= threshold
             cells += [above.mean(), right[above].mean(), right[~above].mean()]
         print(f"| {threshold} | " + " | ".join(f"{cell:.1%}" for cell in cells) + " |")
+
+
+def main():
+    arguments = parse_arguments(__doc__)
+    n_faces = 90 if arguments.quick else 2000
+    model = load_model("fer2013-small")
+    score(model, n_faces, arguments.data, *choose(model, n_faces, arguments.data))
 
 
 if __name__ == "__main__":
