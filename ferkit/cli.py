@@ -464,8 +464,6 @@ def video(
     _check_model(model)
     if timeline and timeline.suffix.lower() not in (".png", ".svg"):
         raise typer.BadParameter(f"Expected a .png or .svg file, got {timeline}.", param_hint="--timeline")
-    if not (out or annotated or timeline):
-        raise typer.BadParameter("Expected --out, --annotated or --timeline, got none of them.")
     step = int(every) if every.isdecimal() else every
     table = ferkit.photos.analyze(file, ferkit.runs.read_model(model), threshold=threshold, every=step, verbose=1)
     for track, faces in table.groupby("track"):
@@ -485,7 +483,8 @@ def video(
 
         with offscreen(), _as_bad_usage("--timeline"):
             ferkit.display.TimelineDisplay(table).plot().figure_.savefig(timeline, dpi=150)
-    typer.echo("Written: " + ", ".join(str(path) for path in (out, annotated, timeline) if path))
+    if written := [str(path) for path in (out, annotated, timeline) if path]:
+        typer.echo(f"Written: {', '.join(written)}")
 
 
 @app.command()

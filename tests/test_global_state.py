@@ -36,7 +36,10 @@ from ferkit import (
     display,
     evaluate,
     models,
+    onnx,
     persistence,
+    photos,
+    recipes,
     report,
     runs,
     serving,
@@ -82,6 +85,8 @@ class Given:
     """Data, models, results and files that the calls share."""
 
     def __init__(self, model, folder):
+        for package in ("cv2", "onnxruntime.quantization"):  # whose imports change the environment and sys.path
+            pytest.importorskip(package)
         self.model, self.folder = model, folder
         self.faces = faces = datasets.make_faces(70, as_frame=True, random_state=1)
         self.X, self.y, self.strings = faces.data, faces.target_names[faces.target], faces.frame["pixels"]
@@ -98,6 +103,36 @@ class Given:
         self.images = torch.zeros(2, 1, 48, 48)
         self.cnn, self.vgg = backbones.CNN(num_classes=7).eval(), backbones.VGGFER(num_classes=7).eval()
         self.summary = backbones.summarize(self.cnn, (1, 48, 48))
+
+    @cached_property
+    def onnx(self):
+        ferkit.export(self.model, self.folder / "model.onnx")
+        return ferkit.load(self.folder / "model.onnx")
+
+    @cached_property
+    def photo(self):
+        photo = np.full((120, 200, 3), 90, np.uint8)
+        photo[20:100, 60:140] = np.asarray(Image.fromarray(self.faces.images[0]).resize((80, 80)))[..., None]
+        return photo
+
+    @cached_property
+    def png(self):
+        Image.fromarray(self.photo).save(self.folder / "photo.png")
+        return self.folder / "photo.png"
+
+    @cached_property
+    def video(self):
+        cv2 = pytest.importorskip("cv2")
+        path = str(self.folder / "video.avi")
+        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*"MJPG"), 10, (200, 120))
+        for _ in range(3):
+            writer.write(self.photo)
+        writer.release()
+        return path
+
+    @cached_property
+    def table_of_photo(self):
+        return photos.analyze(self.photo, self.model, boxes=[[60, 20, 80, 80]])
 
     @cached_property
     def run(self):  # the first test that needs it trains, and sees whether that changes the state
@@ -117,6 +152,11 @@ def build(network):
 def refuse_address(given):
     with pytest.raises(OSError, match="address of this machine"):  # a server that runs configures uvicorn's loggers
         serving.serve(serving.create_app(given.model), "203.0.113.1")
+
+
+def refuse_training(given):
+    with pytest.raises(TypeError, match="only predicts"):
+        given.onnx.fit(given.X, given.y)
 
 
 CALLS = {
@@ -193,6 +233,32 @@ CALLS = {
     "Run.read_report": lambda g: g.run.read_report(),
     "compare_runs": lambda g: runs.compare_runs([g.run]),
     "train_run": lambda g: g.run,
+    # ONNX and recipes
+    "export": lambda g: ferkit.export(g.model, g.folder / "int8.onnx", quantize=g.X),
+    "OnnxClassifier": lambda g: g.onnx,
+    "OnnxClassifier.fit": refuse_training,
+    "OnnxClassifier.predict": lambda g: g.onnx.predict(g.X),
+    "OnnxClassifier.predict_proba": lambda g: g.onnx.predict_proba(g.X),
+    "OnnxClassifier.prepare": lambda g: g.onnx.prepare(g.X),
+    "OnnxClassifier.run": lambda g: g.onnx.run(g.onnx.prepare(g.X)),
+    "OnnxClassifier.score": lambda g: g.onnx.score(g.X, g.y),
+    "OnnxClassifier.get_params": lambda g: g.onnx.get_params(),
+    "OnnxClassifier.set_params": lambda g: g.onnx.set_params(batch_size=8),
+    "make_classifier": lambda g: recipes.make_classifier("fast"),
+    # photos
+    "Faces": lambda g: photos.Faces(*map(np.empty, ((0, 4), (0, 5, 2), (0,)))),
+    "analyze": lambda g: photos.analyze([g.photo, g.faces.images[0]], g.model, verbose=1),
+    "analyze_video": lambda g: [*photos.analyze_video(g.video, g.model)],
+    "annotate_photos": lambda g: photos.annotate_photos(
+        [g.png], photos.analyze(g.png, g.model), g.folder / "annotated"
+    ),
+    "annotate_video": lambda g: photos.annotate_video(
+        g.video, photos.analyze(g.video, g.model), g.folder / "annotated.avi"
+    ),
+    "crop_faces": lambda g: photos.crop_faces(g.photo, [[60, 20, 80, 80]]),
+    "detect_faces": lambda g: photos.detect_faces(g.photo),
+    "draw_faces": lambda g: photos.draw_faces(g.photo, g.table_of_photo),
+    "watch": lambda g: next(photos.watch(pytest.importorskip("cv2").VideoCapture(g.video), g.model)),
     # web server
     "create_app": lambda g: serving.create_app(g.model),
     "serve": refuse_address,
@@ -215,6 +281,8 @@ DISPLAYS = {
     "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
     "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
     "HistoryDisplay": lambda g: display.HistoryDisplay.from_estimator(g.model),
+    "PhotoDisplay": lambda g: display.PhotoDisplay(g.photo, g.table_of_photo).plot(),
+    "TimelineDisplay": lambda g: display.TimelineDisplay(photos.analyze(g.video, g.model)).plot(),
     "PrecisionRecallDisplay": lambda g: display.PrecisionRecallDisplay.from_estimator(g.model, g.X, g.y),
     "PredictionsDisplay": lambda g: display.PredictionsDisplay.from_estimator(g.model, g.X, g.y, n_images=4),
     "ReliabilityDisplay": lambda g: display.ReliabilityDisplay.from_estimator(g.model, g.X, g.y),
@@ -224,7 +292,9 @@ DISPLAYS = {
 
 def list_public_names():
     """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
-    for module in (ferkit, backbones, datasets, display, models, persistence, report, runs, serving):
+    for module in (
+        *(ferkit, backbones, datasets, display, models, onnx, persistence, photos, recipes, report, runs, serving),
+    ):
         for name in module.__all__:
             value = getattr(module, name)
             yield name

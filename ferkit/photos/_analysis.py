@@ -1,5 +1,6 @@
 """Tables of the expressions of all faces in photos and videos."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from pathlib import Path
@@ -133,13 +134,13 @@ def analyze(
         return pd.concat([*parts], ignore_index=True)
     classifier = Classifier(model, threshold)
     find = resolve_detector(detector, min_score, max_side)
+    skipped: list[tuple[Any, Exception]] = []
     if boxes is not None:
-        find = _give(boxes, source)
-    skipped: dict[Any, Exception] = {}
+        find = _give(boxes, source, skipped)
     frames = _show_progress(read_photos(source, errors, skipped), verbose, lambda: len(list_photos(source)[0]))
     tables = [table for _, table in classifier.classify(frames, find, as_given=detector is None and boxes is None)]
     table = pd.concat(tables or [classifier.to_table([], [], [])], ignore_index=True)
-    table.attrs["skipped"] = {name: str(error) for name, error in skipped.items()}
+    table.attrs["skipped"] = {name: str(error) for name, error in skipped}
     return table
 
 
@@ -247,8 +248,8 @@ def watch(
     return ((image, table) for (image,), table in batches)
 
 
-def _give(boxes, source):
-    """Return a detector that returns the given boxes, photo by photo."""
+def _give(boxes, source, skipped):
+    """Return a detector that returns the given boxes, photo by photo, without those of photos that were skipped."""
     photos, _ = list_photos(source)
     is_single = not isinstance(boxes, Faces) and len(boxes) and np.ndim(boxes[0]) == 2
     given = list(boxes) if is_single or len(photos) != 1 else [boxes]
@@ -256,8 +257,8 @@ def _give(boxes, source):
         raise ValueError(
             f"Expected boxes (n, 4) for each photo, got {len(given)} for {len(photos)} photos: pass a list of arrays."
         )
-    left = iter(given)
-    return lambda photo: check_faces(next(left), photo.shape, "boxes to be")
+    number = itertools.count()
+    return lambda photo: check_faces(given[next(number) + len(skipped)], photo.shape, "boxes to be")
 
 
 class Classifier:

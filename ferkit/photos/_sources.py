@@ -58,15 +58,15 @@ def list_photos(source: Any) -> tuple[list, list]:
     return photos, [str(each) if isinstance(each, (str, PathLike)) else place for place, each in enumerate(photos)]
 
 
-def read_photos(source: Any, errors: str, skipped: dict) -> Iterator[Frame]:
-    """Yield the photos of a source. With ``errors="drop"``, the errors of others are added to ``skipped``."""
+def read_photos(source: Any, errors: str, skipped: list) -> Iterator[Frame]:
+    """Yield the photos of a source. With ``errors="drop"``, names and errors of others are added to ``skipped``."""
     for position, (photo, name) in enumerate(zip(*list_photos(source), strict=True)):
         try:
             image = to_photo(photo, position)
         except (ValueError, OSError) as error:
             if errors == "raise":
                 raise
-            skipped[name] = error
+            skipped.append((name, error))
         else:
             yield Frame(name, 0.0, image)
 
