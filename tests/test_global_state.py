@@ -5,6 +5,7 @@ A new public name needs an entry in ``CALLS``.
 
 import inspect
 import logging
+import multiprocessing
 import random
 import shutil
 import subprocess
@@ -87,6 +88,7 @@ class Given:
     def __init__(self, model, folder):
         for package in ("cv2", "onnxruntime.quantization"):  # whose imports change the environment and sys.path
             pytest.importorskip(package)
+        multiprocessing.get_start_method()  # torch.export asks for it, which makes the default final
         self.model, self.folder = model, folder
         self.faces = faces = datasets.make_faces(70, as_frame=True, random_state=1)
         self.X, self.y, self.strings = faces.data, faces.target_names[faces.target], faces.frame["pixels"]
