@@ -221,11 +221,11 @@ def train_run(
     >>> from ferkit import FERClassifier
     >>> from ferkit.datasets import make_faces
     >>> from ferkit.runs import train_run
-    >>> faces = make_faces(210, random_state=0)
+    >>> faces = make_faces(70, random_state=0)
     >>> with TemporaryDirectory() as directory:
     ...     run = train_run(FERClassifier("cnn_small", max_epochs=1), faces, directory)
     >>> run.settings["tested_on"], run.scores["n"]
-    ('PublicTest', 21)
+    ('PublicTest', 7)
     """
     path = Path(path)
     train, test, tested_on = split_rows(faces)
@@ -317,7 +317,7 @@ def compare_runs(runs: Iterable[Run | str | PathLike]) -> pd.DataFrame:
     >>> from ferkit import FERClassifier
     >>> from ferkit.datasets import make_faces
     >>> from ferkit.runs import compare_runs, train_run
-    >>> faces = make_faces(210, random_state=0)
+    >>> faces = make_faces(35, random_state=0)
     >>> with TemporaryDirectory() as directory:
     ...     for width in (8, 16):
     ...         model = FERClassifier(backbone_params={"widths": (width,)}, max_epochs=1, random_state=0)

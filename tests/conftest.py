@@ -1,7 +1,6 @@
 """Fixtures import what they need, because the process that hands out the tests needs none of it."""
 
 import gc
-from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -51,18 +50,14 @@ def fitted(faces):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave figures empty and small, because they take most of the time of a short run."""
+    """Leave figures empty, because they take most of the time of a short run."""
     from matplotlib.figure import Figure
-
-    from ferkit.display import FacesDisplay
 
     def savefig(self, file, **options):
         if not hasattr(file, "write"):
             file.touch()
 
     monkeypatch.setattr(Figure, "savefig", savefig)
-    # a figure of one face per label in place of eight
-    monkeypatch.setattr(FacesDisplay, "from_data", partial(FacesDisplay.from_data, n_columns=1))
 
 
 @pytest.fixture

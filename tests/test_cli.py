@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 
 import joblib
@@ -18,10 +19,11 @@ from ferkit import FERClassifier, Pipeline, PixelParser, load
 from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
+from ferkit.display import FacesDisplay
 from ferkit.recipes import RECIPES
 from ferkit.runs import Run
 
-TRAIN = ("--backbone", "cnn_small", "--epochs", 1)
+TRAIN = ("--backbone", "cnn_small", "--input-size", 24, "--epochs", 1)
 FIGURES = {"class_distribution", "confusion_matrix", "history", "predictions", "samples"}
 
 
@@ -30,6 +32,14 @@ def run(*arguments):
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code or 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_figures():
+    """One face per label in place of eight in the figure of samples, which takes longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FacesDisplay, "from_data", partial(FacesDisplay.from_data, n_columns=1))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +303,7 @@ def test_drop_errors_trains_on_the_rest(csv, tmp_path, quick):
 
 def test_ctrl_c_saves_the_model_so_far(csv, tmp_path, quick, capsys):
     with ctrl_c("cnn_small", after=2):
-        assert run("train", csv, "--backbone", "cnn_small", "--epochs", 9, "--out", tmp_path / "a") == 1
+        assert run("train", csv, *TRAIN, "--epochs", 9, "--out", tmp_path / "a") == 1
     assert "Interrupted after 2 epochs" in capsys.readouterr().out
     assert len(load(tmp_path / "a/model.ferkit").history_) == 2
     assert json.loads((tmp_path / "a/settings.json").read_text())["interrupted"] is True
@@ -302,7 +312,7 @@ def test_ctrl_c_saves_the_model_so_far(csv, tmp_path, quick, capsys):
 
 def test_an_interrupted_training_is_resumed(csv, tmp_path, quick, one_thread, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "300")
-    arguments = ("train", csv, "--backbone", "cnn_small", "--epochs", 3, "--set", "mixup=0.2", "--no-augment")
+    arguments = ("train", csv, *TRAIN, "--epochs", 3, "--set", "mixup=0.2", "--no-augment")
     out, other = tmp_path / "out", tmp_path / "other"
     with ctrl_c("cnn_small", after=2):
         assert run(*arguments, "--out", out) == 1
@@ -334,7 +344,7 @@ def test_data_that_have_moved_are_named_again(csv, tmp_path, quick, monkeypatch,
     monkeypatch.setenv("COLUMNS", "300")
     data, out = shutil.copy(csv, tmp_path / "data.csv"), tmp_path / "out"
     with ctrl_c("cnn_small", after=1):
-        assert run("train", data, "--backbone", "cnn_small", "--epochs", 2, "--out", out) == 1
+        assert run("train", data, *TRAIN, "--epochs", 2, "--out", out) == 1
     data.unlink()
     assert run("train", "--resume", out) == 2
     assert "add DATA" in capsys.readouterr().err
@@ -445,13 +455,13 @@ def test_ctrl_c_in_the_first_epoch_stops_everything(compared, csv, tmp_path, qui
 
 
 def test_compare_continues_after_an_interruption(csv, tmp_path, quick):
-    arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--epochs", 2, "--out", tmp_path)
+    arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--input-size", 24, "--epochs", 2, "--out", tmp_path)
     with ctrl_c("cnn", after=1):
         assert run(*arguments) == 1
     assert (tmp_path / "comparison.md").is_file()
-    before = (tmp_path / "cnn_small" / "model.ferkit").stat().st_mtime_ns
+    before = (tmp_path / "cnn_small-24" / "model.ferkit").stat().st_mtime_ns
     assert run(*arguments) == 0
-    assert (tmp_path / "cnn_small" / "model.ferkit").stat().st_mtime_ns == before
+    assert (tmp_path / "cnn_small-24" / "model.ferkit").stat().st_mtime_ns == before
     runs = json.loads((tmp_path / "comparison.json").read_text())
     assert [(run["epochs"]) for run in runs] == [2, 2]
 

@@ -263,7 +263,7 @@ def test_weights_equal_repeated_rows_on_average(data):
     """With batch norm, dropout and augmentation, over several seeds."""
     X, y, X_test, _ = data
     weight = np.where(y == "happy", 4, 1)
-    epochs = 10
+    epochs = 5
     as_many_steps = round(epochs * len(y) / weight.sum())
     ways = {
         "weighted": (epochs, X, y, weight),

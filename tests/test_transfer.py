@@ -33,8 +33,9 @@ def source(faces):
 @pytest.fixture(scope="module")
 def expert():
     """A network that knows faces of seven emotions."""
-    faces = make_faces(1500, random_state=1)
-    model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=12, batch_size=64, random_state=1)
+    faces = make_faces(1000, random_state=1)
+    params = {"augment": None, "max_epochs": 8, "batch_size": 32, "random_state": 1}
+    model = FERClassifier(backbone_params={"widths": (8, 16)}, **params)
     return model.fit(faces.data, faces.target)
 
 
