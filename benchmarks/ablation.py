@@ -71,7 +71,7 @@ class SqueezeExcited(Residual):
 
 INGREDIENTS = {
     "the recipe": {},
-    "full size in all epochs": {"input_size": None},
+    "images shrunk to 32×32": {"input_size": 32},
     "no augmentation": {"augment": None},
     "flips only": {"augment": ImageAugmenter(rotation=0, translation=0, scale=0, contrast=0, brightness=0)},
     "random crops of 4 pixels": {"augment": ImageAugmenter(crop=4, translation=0)},

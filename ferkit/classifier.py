@@ -70,10 +70,8 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         More arguments for the backbone. By default ``in_channels`` is the number of channels of the images, or 3 with
         published weights; gray images are then repeated to RGB. With ``in_channels=1`` the first layer's filters are
         summed instead.
-    input_size : int, tuple of (height, width), dict or None, default=None
-        Size at which the network sees the images. None keeps their own size. A dict saves time by training at a small
-        size first: ``{0: 32, 0.75: 48}`` uses 32×32 for the first three quarters of the epochs, and then 48×48, the
-        size for validation and predictions.
+    input_size : int or tuple of (height, width), default=None
+        Size at which the network sees the images. None keeps their own size.
     head : tuple of int, default=()
         Sizes of hidden linear layers before the output layer, each followed by ReLU and dropout. They belong to the
         head, so they start at random and train in frozen epochs.
@@ -263,7 +261,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints = {  # noqa: RUF012
         "backbone": [str, callable],
         "backbone_params": [dict, None],
-        "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, dict, None],
+        "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "head": [tuple, list],
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
         "weights": [str, PathLike, None],

@@ -391,6 +391,8 @@ def export(
     force: Force = False,
 ) -> None:
     """Write a model to an ONNX file, from pictures of any size to probabilities."""
+    if path.suffix != ".onnx":
+        raise typer.BadParameter(f"Expected a file that ends in .onnx, got {path}.", param_hint="FILE.onnx")
     if path.exists() and not force:
         raise typer.BadParameter(f"{path} exists: choose another file, or add --force.", param_hint="FILE.onnx")
     _check_model(model)

@@ -80,9 +80,8 @@ def export(model: FERClassifier, path: str | PathLike, *, card: str = "", quanti
     (5, 7)
     """
     if not isinstance(model, FERClassifier):
-        raise TypeError(
-            f"Expected a FERClassifier, got a {type(model).__name__}: pass the classifier of a pipeline, pipeline[-1]."
-        )
+        advice = ": pass its classifier, pipeline[-1]." if hasattr(model, "steps") else "."
+        raise TypeError(f"Expected a FERClassifier, got a {type(model).__name__}{advice}")
     check_is_fitted(model)
     if Path(path).suffix != ".onnx":
         raise ValueError(f"Expected a path that ends in .onnx, got {path}.")
@@ -245,10 +244,11 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.n_threads
         try:
-            self._session = onnxruntime.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ValueError(f"Expected an ONNX file, got one that onnxruntime can't read: {error}") from None
-        return self._session
+        self._opened = session, self.n_threads
+        return session
 
     def fit(self, X: Images, y: Sequence) -> Self:
         """Raise TypeError, because an ONNX file cannot be trained."""
@@ -280,7 +280,10 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of uint8 images (n, height, width, channels) of any size, as they are."""
-        return self._session.run(None, {"images": images})[0]
+        session, n_threads = self._opened
+        if n_threads != self.n_threads:
+            session = self._open()
+        return session.run(None, {"images": images})[0]
 
     def predict(self, X: Images) -> np.ndarray:
         """Return the most probable class.
@@ -300,7 +303,7 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_session"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -513,9 +513,8 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     _parameter_constraints = {  # noqa: RUF012
         **{
             name: FERClassifier._parameter_constraints[name]
-            for name in ("backbone_params", "weights", "image_shape", "batch_size", "device", "precision")
+            for name in ("backbone_params", "input_size", "weights", "image_shape", "batch_size", "device", "precision")
         },
-        "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
         "backbone": [str, callable, FERClassifier],
     }
 

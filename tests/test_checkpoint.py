@@ -50,7 +50,6 @@ MODES = {
     "own early stopping": {"callbacks": [EarlyStopping("train_loss", patience=1, threshold=0.05, sink=str)]},
     "every third epoch": {"checkpoint_every": 3},
     "no seed": {"random_state": None},
-    "growing size": {"input_size": {0: 8, 0.6: 16}},
 }
 
 

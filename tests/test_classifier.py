@@ -3,7 +3,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from itertools import groupby
 
 import joblib
 import numpy as np
@@ -97,29 +96,6 @@ def test_auto_uses_the_settings_of_the_backbone(tiny, faces):
     assert (large.lr, large.optimizer) == ("auto", "auto")
     assert large.optimizer_ == "adamw"
     assert tiny(optimizer="sgd").fit(faces.data[::20], faces.target[::20]).lr_ > large.lr_
-
-
-@pytest.mark.parametrize("params", [{}, {"ema_decay": None}, {"frozen_epochs": 2, "cache_features": False}], ids=str)
-def test_the_size_grows_in_training_only(params, faces):
-    seen = []
-
-    class Net(torch.nn.Sequential):
-        def __init__(self, num_classes, in_channels):
-            super().__init__(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(16, num_classes))
-
-        def forward(self, x):
-            seen.append(("train" if self[2].training else "predict", *x.shape[2:]))
-            return super().forward(x)
-
-    sizes = {0.5: 48, 0: (20, 24)}
-    model = FERClassifier(Net, image_shape=(48, 48), input_size=sizes, max_epochs=4, batch_size=16, **params)
-    model.fit(faces.data, faces.target, X_val=faces.data, y_val=faces.target)
-    *_, first, second = [(size, len([*group])) for size, group in groupby(size for size in seen if size[0] == "train")]
-    assert (first[0], second[0]) == (("train", 20, 24), ("train", 48, 48))
-    assert first[1] == second[1]
-    assert {size for size in seen if size[0] == "predict"} == {("predict", 48, 48)}
-    model.partial_fit(faces.data, faces.target)
-    assert seen[-1] == ("train", 48, 48)
 
 
 @pytest.mark.parametrize(
@@ -652,12 +628,6 @@ def test_bad_data_is_refused(X, y, message, tiny):
         ({"precision": "int8"}, "precision"),
         ({"device": "abacus"}, "device must be"),
         ({"input_size": (64,)}, "input_size must be"),
-        ({"input_size": {}}, "shares of the epochs"),
-        ({"input_size": {0.5: 32}}, "shares of the epochs"),
-        ({"input_size": {0: 32, 1: 48}}, "shares of the epochs"),
-        ({"input_size": {0: 32, "0.5": 48}}, "shares of the epochs"),
-        ({"input_size": {0: 0, 0.5: 48}}, "Each value of input_size must be"),
-        ({"backbone": "vgg11", "input_size": {0: 24, 0.5: 48}}, "can't take images of 24×24"),
         ({"augment": ImageAugmenter(scale=3)}, "scale"),
         ({"validation_fraction": 0.001}, "can't be held back"),
     ],

@@ -373,11 +373,10 @@ def test_demo(tmp_path, capsys):
 
 
 def test_other_options_override_a_recipe(csv, tmp_path, quick):
-    options = ["--recipe", "fast", "--epochs", 2, "--backbone", "cnn_small"]
+    options = ["--recipe", "best", "--epochs", 2, "--backbone", "cnn_small"]
     assert run("train", csv, *options, "--out", tmp_path / "run") == 0
     parameters = json.loads((tmp_path / "run" / "settings.json").read_text())["parameters"]
-    assert parameters["max_epochs"] == 2
-    assert parameters["input_size"] == {str(share): size for share, size in RECIPES["fast"]["input_size"].items()}
+    assert (parameters["max_epochs"], parameters["mixup"]) == (2, RECIPES["best"]["mixup"])
     assert run("train", csv, "--recipe", "slow", "--out", tmp_path / "slow") == 2
 
 

@@ -20,12 +20,8 @@ def test_given_parameters_override_a_recipe(recipe):
     defaults = FERClassifier().get_params()
     changed = {name: value for name, value in make_classifier(recipe).get_params().items() if value != defaults[name]}
     assert changed == {name: value for name, value in RECIPES[recipe].items() if value != defaults[name]}
-    assert make_classifier(recipe, input_size=None, lr=0.5).get_params() == {
-        **defaults,
-        **RECIPES[recipe],
-        "input_size": None,
-        "lr": 0.5,
-    }
+    given = {"mixup": 0.5, "lr": 0.5}
+    assert make_classifier(recipe, **given).get_params() == {**defaults, **RECIPES[recipe], **given}
 
 
 def test_an_unknown_recipe_names_the_others():

@@ -81,6 +81,8 @@ def create_app(
     from ._app import build_app
 
     limits = {"max_bytes": max_bytes, "max_pixels": max_pixels, "max_requests": max_requests, "timeout": timeout}
+    if isinstance(allowed_hosts, str):
+        raise TypeError(f"Expected a list of names in allowed_hosts, got {allowed_hosts!r}: pass [{allowed_hosts!r}].")
     for name, value in limits.items():
         if not value > 0:
             raise ValueError(f"Expected {name} > 0, got {value!r}: pass a larger number.")

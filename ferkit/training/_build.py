@@ -12,6 +12,7 @@ import torch
 from skorch.callbacks import InputShapeSetter
 from skorch.helper import predefined_split
 
+from .._images import check_size
 from ..backbones import find_sizes, resolve_backbone
 from ..backbones._registry import OPTIMIZERS
 from ._data import resolve_batch_size
@@ -19,7 +20,7 @@ from ._devices import Processes, resolve_device
 from ._module import FERModule
 from ._net import FERNet
 from ._progress import ProgressBar
-from ._schedules import InputSizes, build_schedule, check_sizes
+from ._schedules import build_schedule
 from ._selection import KeepEpoch, keep_best, record_score
 from ._transfer import (
     NetworkBuilder,
@@ -110,8 +111,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     build_params = {"in_channels": len(mean), **(settings.backbone_params or {})}
     mean, std = match_channels(mean, std, build_params["in_channels"])
     build = NetworkBuilder(settings.backbone_name, settings.backbone.build, build_params)
-    sizes = {0: None} if settings.input_size is None else check_sizes(settings.input_size)
-    *_, input_size = sizes.values()
+    input_size = None if settings.input_size is None else check_size(settings.input_size, "input_size")
     fine_tunes = state is not None or settings.frozen_epochs or settings.backbone_lr_scale != 1
     with _explained(settings.backbone_name):
         output = find_output(build, (len(mean), *(input_size or image_shape[:2]))) if settings.head else None
@@ -137,8 +137,6 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     }
     steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
     callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score, checkpoint)
-    if len(sizes) > 1:
-        callbacks.insert(0, ("input_sizes", InputSizes(sizes, params["max_epochs"])))
     with _explained(settings.backbone_name):
         net = FERNet(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
@@ -150,8 +148,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     if settings.backbone_lr_scale != 1 or settings.layer_decay != 1:
         net.rate_scales = scale_rates(network, head, settings.backbone_lr_scale, settings.layer_decay)
         net.initialize_optimizer()
-    for net.module_.training_size in sizes.values():
-        images = _check_network(net, settings.backbone_name, build, image_shape, n_classes)
+    images = _check_network(net, settings.backbone_name, build, image_shape, n_classes)
     if settings.frozen_epochs:
         with torch.random.fork_rng([]), net.autocast():
             choose_head(net.module_, head, images, with_hidden=state is None)
@@ -274,7 +271,7 @@ def _check_network(net, name, build, image_shape, n_classes):
         raise
     except (RuntimeError, ValueError, AssertionError) as error:
         sizes = find_sizes(build, in_channels=len(module.mean))
-        size = module.training_size or (height, width)
+        size = module.input_size or (height, width)
         if size[0] == size[1] and size[0] in sizes:
             raise
         needed = f"pass input_size={sizes[0]}{' or more' * (len(sizes) > 1)}." if sizes else "it accepts no other size."

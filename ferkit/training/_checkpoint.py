@@ -33,7 +33,6 @@ from skorch.callbacks import (
 
 from .._files import ImageFiles, write_atomically
 from ._progress import ProgressBar
-from ._schedules import InputSizes
 from ._selection import KeepBest, KeepEpoch
 
 NAME = "checkpoint.safetensors"
@@ -44,8 +43,8 @@ _CALLBACK_STATE = (
 _SCALARS = (bool, int, float, str, np.generic)
 # callbacks that continue exactly: the state of some is saved, the others have none that matters
 _CONTINUED = (
-    EarlyStopping, EpochScoring, EpochTimer, GradientNormClipping, InputShapeSetter, InputSizes, KeepBest, KeepEpoch,
-    LRScheduler, PassthroughScoring, ProgressBar,
+    EarlyStopping, EpochScoring, EpochTimer, GradientNormClipping, InputShapeSetter, KeepBest, KeepEpoch, LRScheduler,
+    PassthroughScoring, ProgressBar,
 )  # fmt: skip
 
 

@@ -18,12 +18,11 @@ class FERModule(nn.Module):
     Resizing happens here, on the device and one batch at a time, because FER2013 at 224×224 would fill gigabytes. Gray
     images become RGB if ``mean`` and ``std`` have three channels. Rows of cached features are only passed to the part
     of the backbone that ``head`` names. ``frozen_layers`` never train. ``build_params`` are more arguments of the
-    backbone, which skorch's callbacks can set. In training mode, ``training_size`` takes the place of ``input_size``.
+    backbone, which skorch's callbacks can set.
     """
 
     head: Any = None
     trains_head_only = False
-    training_size: tuple[int, int] | None = None
 
     def __init__(
         self,
@@ -55,9 +54,8 @@ class FERModule(nn.Module):
             first = next(layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.Conv2d)))
             return head(images[..., None, None]).flatten(1) if isinstance(first, nn.Conv2d) else head(images)
         images = (images.float() - self.mean) / self.std
-        size = (self.training_size if self.training else None) or self.input_size
-        if size is not None and tuple(images.shape[2:]) != size:
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
+            images = F.interpolate(images, self.input_size, mode="bilinear", antialias=True)
         return self.backbone(images.contiguous(memory_format=torch.channels_last))
 
     def get_head(self):

@@ -30,7 +30,7 @@ from ._views import join_views, make_views
 DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
 # callbacks that belong to one complete fit
-_ONE_FIT = ("input_sizes", "valid_score", "schedule", "last_epoch", "best_epoch", "checkpoint", "progress")
+_ONE_FIT = ("valid_score", "schedule", "last_epoch", "best_epoch", "checkpoint", "progress")
 
 
 def _whole(module):

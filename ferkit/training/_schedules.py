@@ -1,15 +1,12 @@
-"""Schedules of the learning rate and of the input size: from parameters to skorch's callbacks."""
+"""Learning rate schedules: from the parameter ``lr_schedule`` to skorch's callback."""
 
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from numbers import Real
 from typing import Any
 
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import LRScheduler
 from torch.optim import lr_scheduler
-
-from .._images import check_size
 
 
 @dataclass(frozen=True)
@@ -106,28 +103,3 @@ def _one_cycle(optimizer, **params):
     """Return a OneCycleLR that uses the rate of each parameter group as its peak."""
     peaks = [group["lr"] for group in optimizer.param_groups]
     return lr_scheduler.OneCycleLR(optimizer, peaks, **params)
-
-
-class InputSizes(Callback):
-    """Train each epoch at the size that a dict from shares of the epochs to sizes has for it."""
-
-    def __init__(self, sizes, epochs):
-        self.sizes = sizes
-        self.epochs = epochs
-
-    def on_epoch_begin(self, net, **kwargs):
-        share = (len(net.history) - 1) / self.epochs  # the history has this epoch already
-        net.module_.training_size = [size for start, size in self.sizes.items() if start <= share][-1]
-
-
-def check_sizes(sizes):
-    """Return the parameter ``input_size`` as a dict from shares of the epochs, in their order, to (height, width)."""
-    if not isinstance(sizes, dict):
-        return {0: check_size(sizes, "input_size")}
-    starts = sorted(sizes) if all(isinstance(start, Real) for start in sizes) else []
-    if not starts or starts[0] != 0 or starts[-1] >= 1:
-        raise ValueError(
-            f"Expected the keys of a dict input_size to be shares of the epochs, 0 and others below 1, got {sizes}: "
-            "pass such as {0: 32, 0.75: 48}."
-        )
-    return {start: check_size(sizes[start], "Each value of input_size") for start in starts}
