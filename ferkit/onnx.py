@@ -32,7 +32,7 @@ _QUANTIZE_BATCH = 64
 _QUANTIZED = ["Conv", "Gemm", "MatMul", "MaxPool", "Relu"]
 
 
-def export(model: FERClassifier, path: str | PathLike, *, card: str = "", quantize: Images | None = None) -> None:
+def export(model: BaseEstimator, path: str | PathLike, *, card: str = "", quantize: Images | None = None) -> None:
     """Write a classifier to an ONNX file, for deployments without PyTorch.
 
     The graph contains everything between a picture and its probabilities: resizing, standardization, the network, the
