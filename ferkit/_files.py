@@ -239,7 +239,7 @@ def read_photo(photo, position=0):
             shape = (*image_shape_of(image)[:2], 3)
             return convert_image(image, shape).reshape(shape)
     except FileNotFoundError:
-        raise
+        raise FileNotFoundError(f"Expected an image, got {file}, which does not exist: check the path.") from None
     except Exception as error:  # Pillow raises many kinds of errors for damaged files
         raise _unreadable(file, position, error) from error
 

@@ -420,9 +420,15 @@ def photo(
 ) -> None:
     """Find the faces in photos and recognize their expressions."""
     from ._files import find_images
+    from .photos._drawing import plan_copies
 
     _check_model(model)
-    paths = [path for given in images for path in find_images(given)]
+    paths = [*dict.fromkeys(path for given in images for path in find_images(given))]
+    _check_written(paths, (csv, "--csv", [".csv"]))
+    if out_dir:
+        with _as_bad_usage("--out"):
+            ferkit.runs.make_directory(out_dir)
+            plan_copies(paths, out_dir)
     table = ferkit.photos.analyze(
         paths,
         ferkit.runs.read_model(model),
@@ -463,9 +469,20 @@ def video(
     threshold: Threshold = 0.5,
 ) -> None:
     """Find the faces in a video, follow them and recognize their expressions over time."""
+    from .photos._sources import VIDEO_SUFFIXES, is_video
+
     _check_model(model)
-    if timeline and timeline.suffix.lower() not in (".png", ".svg"):
-        raise typer.BadParameter(f"Expected a .png or .svg file, got {timeline}.", param_hint="--timeline")
+    if not is_video(file):
+        raise typer.BadParameter(
+            f"Expected a video ({', '.join(VIDEO_SUFFIXES)}), got {file}: for photos use `ferkit photo`.",
+            param_hint="FILE",
+        )
+    _check_written(
+        [file],
+        (out, "--out", [".csv"]),
+        (annotated, "--annotated", [".mp4", ".webm", ".avi"]),
+        (timeline, "--timeline", [".png", ".svg"]),
+    )
     step = int(every) if every.isdecimal() else every
     table = ferkit.photos.analyze(file, ferkit.runs.read_model(model), threshold=threshold, every=step, verbose=1)
     for track, faces in table.groupby("track"):
@@ -568,6 +585,22 @@ def _as_bad_usage(parameter):
         yield
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error), param_hint=parameter) from error
+
+
+def _check_written(inputs, *outputs):
+    """Check the files that a command will write, before it starts: path or None, option and suffixes of each."""
+    taken = [*inputs]
+    for path, option, suffixes in outputs:
+        if path is None:
+            continue
+        with _as_bad_usage(option):
+            if path.suffix.lower() not in suffixes:
+                raise ValueError(f"Expected a {' or '.join(suffixes)} file, got {path}.")
+            if not path.parent.is_dir():
+                raise ValueError(f"Expected a file in an existing directory, got {path}: create {path.parent}.")
+            if path.resolve() in map(Path.resolve, taken):
+                raise ValueError(f"Expected another file than those that are read or written, got {path}.")
+        taken.append(path)
 
 
 def _check_overwrite(out_dir, force):

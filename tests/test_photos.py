@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import threading
+from doctest import DocTestParser
+from inspect import signature
 from io import BytesIO
 from pathlib import Path
 
@@ -461,6 +463,69 @@ def test_models_get_faces_of_their_own_size_and_color(faces, tiny):
     assert len(analyze(draw_photo(), model)) == 3
 
 
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_generators_of_photos_can_have_boxes(verbose):
+    photos = [np.zeros((40, 40), np.uint8)] * 2
+    table = analyze((photo for photo in photos), Model(), boxes=[[[0, 0, 9, 9]], [[1, 1, 9, 9]]], verbose=verbose)
+    assert table["file"].tolist() == [0, 1]
+    assert table["left"].tolist() == [0, 1]
+
+
+WRONG_OPTIONS = [
+    *[("max_side", wrong) for wrong in (0, -5, "x")],
+    *[("min_score", wrong) for wrong in (2, -0.1)],
+    *[("threshold", wrong) for wrong in (2, -1, "x", None)],
+    *[("smoothing", wrong) for wrong in (-1, "a")],
+    *[("max_frames", wrong) for wrong in (0, -1, "x")],
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), WRONG_OPTIONS)
+def test_wrong_options_are_named_before_anything_is_read(name, wrong):
+    functions = {
+        "analyze": ["nothing.png"],
+        "analyze_video": ["nothing.mp4"],
+        "watch": [97],
+        "detect_faces": ["no.png"],
+    }
+    for function, arguments in functions.items():
+        call = getattr(ferkit.photos, function)
+        if name in signature(call).parameters:
+            with pytest.raises(ValueError, match=f"The '{name}' parameter of {function} must be"):
+                call(*arguments, **{name: wrong})
+
+
+def test_every_is_checked_for_photos_too():
+    with pytest.raises(ValueError, match="Expected every=n frames"):
+        analyze(draw_photo(), Model(), every=0)
+    with pytest.raises(ValueError, match="Expected every=n frames"):
+        analyze_video("nothing.mp4", Model(), every=0)
+
+
+def test_missing_photos_are_named_or_skipped(tmp_path):
+    missing, there = tmp_path / "nope.png", tmp_path / "there.png"
+    Image.new("L", (8, 8)).save(there)
+    for source in (missing, [missing], [there, missing]):
+        with pytest.raises(FileNotFoundError, match=r"Expected an image, got .*nope\.png, which does not exist"):
+            analyze(source, Model(), detector=None)
+        table = analyze(source, Model(), detector=None, errors="drop")
+        assert [*table.attrs["skipped"]] == [str(missing)]
+        assert len(table) == (len(source) - 1 if isinstance(source, list) else 0)
+    with pytest.raises(ValueError, match=r"got a DataFrame: .*one column of a table"):
+        analyze(pd.DataFrame({"path": [str(there)]}), Model())
+
+
+def test_photos_and_videos_in_the_wrong_place_are_named(tmp_path):
+    photo = tmp_path / "party.jpg"
+    Image.new("L", (8, 8)).save(photo)
+    with pytest.raises(
+        ValueError, match=r"Expected a video, got the photo .*party\.jpg: .* analyze, or to `ferkit photo"
+    ):
+        next(analyze_video(photo, Model()))
+    with pytest.raises(ValueError, match=r"Expected a photo, got the video talk\.mp4: .*`ferkit video`"):
+        analyze([photo, "talk.mp4"], Model(), detector=None)
+
+
 def test_classes_must_not_be_named_like_other_columns():
     model = Model()
     model.classes_ = np.array(["left", "right"])
@@ -573,7 +638,7 @@ def test_a_truncated_video_is_analyzed_as_far_as_it_goes(tmp_path):
 
 def test_annotated_videos_have_all_frames_and_boxes(video, video_table, tmp_path):
     for name in ("copy.mp4", "copy.avi"):
-        annotate_video(video, video_table[video_table["frame"] % 3 == 0], tmp_path / name)
+        annotate_video(video, video_table[video_table["frame"] % 3 == 0], tmp_path / name, every=3)
         before, after = cv2.VideoCapture(str(video)), cv2.VideoCapture(str(tmp_path / name))
         assert after.get(cv2.CAP_PROP_FPS) == 10
         n_frames = 0
@@ -588,6 +653,69 @@ def test_annotated_videos_have_all_frames_and_boxes(video, video_table, tmp_path
         annotate_video(video, video_table, video)
     with pytest.raises(ValueError, match=r"Expected an \.mp4, \.webm or \.avi file"):
         annotate_video(video, video_table, tmp_path / "missing" / "copy.mp4")
+
+
+def draw_blink(path, levels, fps=2):
+    """A video whose frames have one gray level each."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, (64, 64))
+    for level in levels:
+        writer.write(np.full((64, 64, 3), level, np.uint8))
+    writer.release()
+    return path
+
+
+def find_in_bright(image):
+    return [[10, 10, 40, 40]] if image.mean() > 100 else []
+
+
+@pytest.mark.parametrize(
+    ("every", "levels", "expected"),
+    [
+        (2, [255, 0, 0, 0, 0, 0, 255, 0], [0, 1, 6, 7]),  # faces in analyzed frames 0 and 6, none in 2 and 4
+        (3, [0, 0, 0, 255, 0, 0, 0], [3, 4, 5]),  # one analyzed frame with a face
+        ("1s", [255, 0, 0, 0, 255, 0], [0, 1, 4, 5]),
+    ],
+)
+@pytest.mark.parametrize("from_csv", [False, True])
+def test_annotated_videos_have_boxes_until_the_next_analyzed_frame(tmp_path, every, levels, expected, from_csv):
+    video = draw_blink(tmp_path / "blink.avi", levels)
+    table = analyze(video, Model(), detector=find_in_bright, every=every)
+    if from_csv:
+        table.to_csv(tmp_path / "table.csv", index=False)
+        table = pd.read_csv(tmp_path / "table.csv")
+    annotate_video(video, table, tmp_path / "copy.avi", **({"every": every} if from_csv else {}))
+    copy = cv2.VideoCapture(str(tmp_path / "copy.avi"))
+    drawn = [index for index in range(len(levels)) if copy.read()[1].std() > 10]
+    assert drawn == expected
+
+
+def test_tables_of_parts_know_every(tmp_path):
+    video = draw_blink(tmp_path / "blink.avi", [255] * 3)
+    for part in analyze_video(video, Model(), detector=find_in_bright, every="1s"):
+        assert part.attrs["every"] == "1s"
+
+
+def test_the_documented_loop_writes_one_table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw_blink(tmp_path / "talk.avi", [0, 0, 0]).rename("talk.mp4")
+    examples = DocTestParser().get_examples(analyze_video.__doc__)
+    for _ in range(2):
+        exec("".join(example.source for example in examples), {})
+    assert len((tmp_path / "talk.csv").read_text().splitlines()) == 1  # the header
+
+
+def test_tables_of_the_wrong_source_are_named(tmp_path):
+    dark = np.zeros((40, 40), np.uint8)
+    table = analyze([dark, dark], Model(), detector=None)
+    with pytest.raises(ValueError, match="Expected the table of a video, with frame"):
+        annotate_video("talk.mp4", table, tmp_path / "copy.mp4")
+    with pytest.raises(ValueError, match="Expected the table of a video, with time and track"):
+        TimelineDisplay(table).plot()
+    with pytest.raises(ValueError, match="Expected the table of a photo, with face and file"):
+        annotate_photos([], table.drop(columns="file"), tmp_path / "out")
+    for draw in (draw_faces, lambda image, faces: PhotoDisplay(image, faces).plot()):
+        with pytest.raises(ValueError, match=r'Expected the faces of one image, got those of 2.*table\["file"\] == 0'):
+            draw(dark, table)
 
 
 def test_cameras_are_watched_frame_by_frame(monkeypatch):
@@ -713,6 +841,81 @@ def test_copies_of_photos_with_the_same_name_get_numbers(tmp_path):
         draw_photo().save(path)
     written = annotate_photos(paths, analyze(paths, Model()), tmp_path / "out")
     assert [path.name for path in written] == ["photo.png", "photo_1.png"]
+
+
+def dark_photos(*paths):
+    """Save small photos and return a table in which each of them is a face."""
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40)).save(path)
+    return analyze([*paths], Model(), detector=None)
+
+
+def test_copies_never_replace_a_file(tmp_path):
+    paths = [tmp_path / folder / "photo.png" for folder in "ab"]
+    table = dark_photos(*paths)
+    content = paths[1].read_bytes()
+    with pytest.raises(FileExistsError, match=r"Expected another directory than .*, which already contains photo\.png"):
+        annotate_photos(paths, table, tmp_path / "b")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "photo_1.png").write_text("notes")
+    with pytest.raises(FileExistsError, match=r"photo_1\.png"):
+        annotate_photos(paths, table, tmp_path / "out")
+    assert paths[1].read_bytes() == content
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo_1.png"]
+    assert (tmp_path / "out" / "photo_1.png").read_text() == "notes"
+    assert run("photo", *paths, "--out", tmp_path / "b") == 2
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["photo.png"]
+
+
+def test_copies_have_boxes_whatever_the_spelling_of_their_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dark_photos(Path("x.png"), Path("y.png"))
+    Path("bad.png").write_text("not an image")
+    table = analyze(["./x.png", "./bad.png"], Model(), detector=None, errors="drop")
+    [copy] = annotate_photos(["x.png", tmp_path / "bad.png"], table, "out")
+    assert np.asarray(Image.open(copy)).any()
+    with pytest.raises(ValueError, match=r"Expected the photos of the table, such as \./x\.png, got \['y\.png'\]"):
+        annotate_photos(["y.png"], table, "other")
+
+
+def test_photos_that_are_given_twice_appear_once(tmp_path, capsys):
+    photo = tmp_path / "x.png"
+    once, twice = dark_photos(photo), analyze([photo, photo], Model(), detector=None)
+    copies = [annotate_photos([photo] * n, table, tmp_path / str(n)) for n, table in ((1, once), (2, twice))]
+    assert [len(each) for each in copies] == [1, 1]
+    assert copies[0][0].read_bytes() == copies[1][0].read_bytes()
+    assert run("photo", photo, photo) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{photo}: no face"]
+
+
+@pytest.mark.parametrize("option", ["--out", "--annotated", "--timeline"])
+def test_the_video_command_checks_its_files_first(tmp_path, monkeypatch, option):
+    monkeypatch.setattr(ferkit.photos, "analyze", lambda *_, **__: pytest.fail("analyzed"))
+    suffix = {"--out": ".csv", "--annotated": ".mp4", "--timeline": ".png"}[option]
+    video = tmp_path / "one.mp4"
+    video.write_bytes(b"video")
+    for wrong in (video, tmp_path / "x.txt", tmp_path / "missing" / f"x{suffix}"):
+        assert run("video", video, option, wrong) == 2
+    assert video.read_bytes() == b"video"
+
+
+def test_the_photo_command_checks_its_table_first(tmp_path, monkeypatch):
+    dark_photos(tmp_path / "x.png")
+    content = (tmp_path / "x.png").read_bytes()
+    monkeypatch.setattr(ferkit.photos, "analyze", lambda *_, **__: pytest.fail("analyzed"))
+    for wrong in ("x.png", "x.txt", "missing/x.csv"):
+        assert run("photo", tmp_path / "x.png", "--csv", tmp_path / wrong) == 2
+    assert (tmp_path / "x.png").read_bytes() == content
+
+
+def test_the_commands_name_each_other(tmp_path, capsys):
+    dark_photos(tmp_path / "party.png")
+    (tmp_path / "talk.mp4").touch()
+    assert run("video", tmp_path / "party.png") == 2
+    assert "ferkit photo" in capsys.readouterr().err
+    assert run("photo", tmp_path / "talk.mp4") == 1
+    assert "ferkit video" in capsys.readouterr().err
 
 
 def test_the_video_command_writes_what_is_asked_for(video, tmp_path, capsys):

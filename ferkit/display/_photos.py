@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..photos._analysis import classes_of
-from ..photos._drawing import box_of, describe
+from ..photos._drawing import box_of, check_columns, check_one_image, describe
 from ..photos._sources import to_photo
 from ._base import COLORS, DASHES, new_axes, new_figure
 
@@ -81,6 +81,7 @@ class PhotoDisplay:
             Draw the probabilities of each face beside the photo, of at most 12 faces. Several faces are numbered as in
             the column ``face``.
         """
+        check_one_image(self.faces)
         photo = to_photo(self.image)
         faces = self.faces.to_dict("records")
         shown = faces[:N_BARS] if bars else []
@@ -214,6 +215,7 @@ class TimelineDisplay:
         """
         from matplotlib.ticker import PercentFormatter
 
+        check_columns(self.faces, "video", {"time", "track"})
         if not len(self.faces):
             raise ValueError("Expected the faces of a video, got a table without rows: no face was found.")
         counts = self.faces["track"].value_counts(sort=False)

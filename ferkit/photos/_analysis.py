@@ -17,8 +17,8 @@ from ..models import list_models, load_model
 from ..persistence import load
 from ..transformers import PixelParser
 from ._crops import cut, resize
-from ._detection import Detector, Faces, check_faces, resolve_detector
-from ._sources import Frame, count_frames, is_camera, is_video, list_photos, read_photos, read_video
+from ._detection import Detector, Faces, check_faces, check_options, resolve_detector
+from ._sources import Frame, count_frames, is_camera, is_video, list_photos, parse_every, read_photos, read_video
 from ._tracks import Smoother, Tracker
 
 __all__ = ["analyze", "analyze_video", "watch"]
@@ -92,6 +92,8 @@ def analyze(
         - a column per class with its probability
         - ``unsure``: whether the highest probability is below ``threshold``
 
+        ``table.attrs`` contains what was skipped, or for videos the value of ``every``.
+
     See Also
     --------
     analyze_video : The same for videos of any length, in parts.
@@ -111,6 +113,16 @@ def analyze(
     """
     if errors not in ("raise", "drop"):
         raise ValueError(f'Expected errors="raise" or errors="drop", got errors={errors!r}.')
+    check_options(
+        "analyze",
+        threshold=threshold,
+        min_score=min_score,
+        max_side=max_side,
+        max_frames=max_frames,
+        smoothing=smoothing,
+        verbose=verbose,
+    )
+    parse_every(every)
     if is_video(source):
         if boxes is not None:
             raise ValueError("Expected boxes only for photos, got a video: pass a function as `detector`.")
@@ -118,10 +130,9 @@ def analyze(
             raise ValueError(
                 "Expected max_frames=n for a camera, which has no end: pass it, or use analyze_video or watch."
             )
-        classifier = Classifier(model, threshold)
         parts = analyze_video(
             source,
-            classifier.model,
+            model,
             detector=detector,
             threshold=threshold,
             min_score=min_score,
@@ -131,13 +142,16 @@ def analyze(
             smoothing=smoothing,
             verbose=verbose,
         )
-        return pd.concat([*parts], ignore_index=True)
+        table = pd.concat([*parts], ignore_index=True)
+        table.attrs["every"] = every
+        return table
     classifier = Classifier(model, threshold)
     find = resolve_detector(detector, min_score, max_side)
+    photos, names = list_photos(source)
     skipped: list[tuple[Any, Exception]] = []
     if boxes is not None:
-        find = _give(boxes, source, skipped)
-    frames = _show_progress(read_photos(source, errors, skipped), verbose, lambda: len(list_photos(source)[0]))
+        find = _give(boxes, len(photos), skipped)
+    frames = _show_progress(read_photos(photos, names, errors, skipped), verbose, lambda: len(photos))
     tables = [table for _, table in classifier.classify(frames, find, as_given=detector is None and boxes is None)]
     table = pd.concat(tables or [classifier.to_table([], [], [])], ignore_index=True)
     table.attrs["skipped"] = {name: str(error) for name, error in skipped}
@@ -190,9 +204,19 @@ def analyze_video(
     Examples
     --------
     >>> from ferkit.photos import analyze_video
-    >>> for table in analyze_video("talk.mp4", every="1s"):  # doctest: +SKIP
-    ...     table.to_csv("talk.csv", mode="a", header=not table["frame"].iloc[0])
+    >>> for part, table in enumerate(analyze_video("talk.mp4", every="1s")):  # doctest: +SKIP
+    ...     table.to_csv("talk.csv", mode="a" if part else "w", header=part == 0, index=False)
     """
+    check_options(
+        "analyze_video",
+        threshold=threshold,
+        min_score=min_score,
+        max_side=max_side,
+        max_frames=max_frames,
+        smoothing=smoothing,
+        verbose=verbose,
+    )
+    parse_every(every)
     classifier = Classifier(model, threshold)
     find = resolve_detector(detector, min_score, max_side)
     frames = _show_progress(read_video(source, every, max_frames), verbose, lambda: _count(source, every, max_frames))
@@ -203,7 +227,13 @@ def analyze_video(
         smoothing=smoothing,
         n_frames=1 if is_camera(source) else N_FRAMES,
     )
-    return (table for _, table in batches)
+
+    def tables():
+        for _, table in batches:
+            table.attrs["every"] = every  # for annotate_video
+            yield table
+
+    return tables()
 
 
 def watch(
@@ -240,6 +270,7 @@ def watch(
     >>> for image, table in watch():  # doctest: +SKIP
     ...     print(table[["track", "emotion"]])
     """
+    check_options("watch", threshold=threshold, min_score=min_score, max_side=max_side, smoothing=smoothing)
     classifier = Classifier(model, threshold)
     find = resolve_detector(detector, min_score, max_side)
     batches = classifier.classify(
@@ -248,14 +279,13 @@ def watch(
     return ((image, table) for (image,), table in batches)
 
 
-def _give(boxes, source, skipped):
+def _give(boxes, n_photos, skipped):
     """Return a detector that returns the given boxes, photo by photo, without those of photos that were skipped."""
-    photos, _ = list_photos(source)
     is_single = not isinstance(boxes, Faces) and len(boxes) and np.ndim(boxes[0]) == 2
-    given = list(boxes) if is_single or len(photos) != 1 else [boxes]
-    if len(given) != len(photos):
+    given = list(boxes) if is_single or n_photos != 1 else [boxes]
+    if len(given) != n_photos:
         raise ValueError(
-            f"Expected boxes (n, 4) for each photo, got {len(given)} for {len(photos)} photos: pass a list of arrays."
+            f"Expected boxes (n, 4) for each photo, got {len(given)} for {n_photos} photos: pass a list of arrays."
         )
     number = itertools.count()
     return lambda photo: check_faces(given[next(number) + len(skipped)], photo.shape, "boxes to be")

@@ -1,12 +1,14 @@
 """Detectors of faces: YuNet through OpenCV, functions of others, and given boxes."""
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from pathlib import Path
 from threading import Lock, local
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 
 from ._sources import import_cv2, to_photo
 
@@ -15,6 +17,14 @@ __all__ = ["Faces", "detect_faces"]
 YUNET = Path(__file__).with_name("yunet.onnx")
 MAX_OVERLAP = 0.3  # intersection over union of two boxes, above which YuNet keeps only the better one
 MIN_SIDE = 64  # pixels; OpenCV 4 finds random boxes in images that are 32 pixels high or less
+OPTIONS = {
+    "min_score": [Interval(Real, 0, 1, closed="both")],
+    "max_side": [Interval(Integral, 1, None, closed="left")],
+    "threshold": [Interval(Real, 0, 1, closed="both")],
+    "smoothing": [Interval(Real, 0, None, closed="left")],
+    "max_frames": [Interval(Integral, 1, None, closed="left"), None],
+    "verbose": ["verbose"],
+}
 _cache = local()  # because a cv2.FaceDetectorYN can't be used by two threads at a time
 _log_level_lock = Lock()
 
@@ -96,6 +106,7 @@ def detect_faces(image: Any, *, min_score: float = 0.7, max_side: int = 640) -> 
     >>> len(faces.boxes), faces.landmarks.shape
     (1, (1, 5, 2))
     """
+    check_options("detect_faces", min_score=min_score, max_side=max_side)
     photo = to_photo(image)
     height, width = photo.shape[:2]
     scale = min(1, max_side / max(height, width))
@@ -115,13 +126,17 @@ def detect_faces(image: Any, *, min_score: float = 0.7, max_side: int = 640) -> 
     return Faces(points[:, :2].reshape(-1, 4), points[:, 2:], found[:, 14])
 
 
+def check_options(function: str, **options: Any) -> None:
+    """Check the values of options that several functions share."""
+    validate_parameter_constraints(OPTIONS, options, caller_name=function)
+
+
 def _yunet():
     if not hasattr(_cache, "yunet"):
         cv2 = import_cv2()
         with _log_level_lock:
-            level = cv2.utils.logging.setLogLevel(
-                cv2.utils.logging.LOG_LEVEL_ERROR
-            )  # OpenCV 5 warns of its own default
+            # OpenCV 5 warns of its own default
+            level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
             try:
                 _cache.yunet = cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.7, MAX_OVERLAP, 5000)
             finally:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from ._sources import import_cv2, open_video, to_photo
+from ._sources import import_cv2, open_video, to_photo, walk_video
 
-__all__ = ["annotate_video", "draw_faces"]
+__all__ = ["annotate_photos", "annotate_video", "draw_faces"]
 
 CODECS = {".avi": "MJPG", ".webm": "VP80"}  # otherwise mp4v; OpenCV's packages have no encoder for H.264
 LIGHT, DARK = (255, 255, 255), (0, 0, 0)  # legible on every photo and for everybody
@@ -26,7 +26,7 @@ def draw_faces(image: Any, table: pd.DataFrame) -> np.ndarray:
     image : path, bytes, stream, PIL image or ndarray
         The photo.
     table : DataFrame
-        Its faces, as :func:`analyze` returns them.
+        Its faces, as :func:`analyze` returns them. From a table of several photos, select the rows of one.
 
     Returns
     -------
@@ -45,6 +45,7 @@ def draw_faces(image: Any, table: pd.DataFrame) -> np.ndarray:
     >>> draw_faces(photo, analyze(photo)).shape
     (480, 640, 3)
     """
+    check_one_image(table)
     canvas = Image.fromarray(to_photo(image))
     draw = ImageDraw.Draw(canvas)
     unit = max(1, round(max(canvas.size) / 600))
@@ -64,6 +65,26 @@ def draw_faces(image: Any, table: pd.DataFrame) -> np.ndarray:
         draw.rectangle([x, y, x + draw.textlength(text, font) + 6 * unit, y + height], fill=DARK)
         draw.text((x + 3 * unit, y + unit), text, LIGHT, font)
     return np.asarray(canvas)
+
+
+def check_one_image(table):
+    """Check that all faces of a table belong to one photo or frame."""
+    for column in {"file", "frame"}.intersection(table):
+        names = table[column].unique().tolist()
+        if len(names) > 1:
+            raise ValueError(
+                f"Expected the faces of one image, got those of {len(names)}: select them, such as with "
+                f'table[table["{column}"] == {names[0]!r}].'
+            )
+
+
+def check_columns(table, source, columns):
+    """Check that a table has the columns that `analyze` returns for a source."""
+    if not columns <= {*table}:
+        raise ValueError(
+            f"Expected the table of a {source}, with {' and '.join(sorted(columns))}, got the columns {[*table][:4]}: "
+            f"pass the result of analyze for a {source}."
+        )
 
 
 def box_of(face):
@@ -95,10 +116,11 @@ def annotate_photos(paths: Iterable[str | PathLike], table: pd.DataFrame, direct
     paths : iterable of paths
         The photos that were analyzed. Those that were skipped, because they could not be read, get no copy.
     table : DataFrame
-        Their faces, as :func:`analyze` returns them.
+        Their faces, as :func:`analyze` returns them. It may spell the paths in another way.
     directory : path
         The directory of the copies. It is created if it does not exist. Copies keep the names of the photos, with
-        numbers where two are the same; formats other than JPEG become PNG.
+        numbers where two are the same; formats other than JPEG become PNG. Existing files are not overwritten: if one
+        has the name of a copy, nothing is written.
 
     Returns
     -------
@@ -111,23 +133,47 @@ def annotate_photos(paths: Iterable[str | PathLike], table: pd.DataFrame, direct
     >>> annotate_photos(["party.jpg"], analyze(["party.jpg"]), "annotated")  # doctest: +SKIP
     [PosixPath('annotated/party.jpg')]
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for path in map(Path, paths):
-        if str(path) in table.attrs.get("skipped", ()):
-            continue
+    check_columns(table, "photo", {"file", "face"})
+    files = table["file"].map(_identity)
+    skipped = set(map(_identity, table.attrs.get("skipped", ())))
+    photos = {name: path for path in map(Path, paths) if (name := _identity(path)) not in skipped}
+    if len(table) and not files.isin(photos).any():
+        raise ValueError(
+            f"Expected the photos of the table, such as {table['file'].iloc[0]}, got {[*map(str, photos.values())][:3]}"
+            ": pass the paths that were analyzed."
+        )
+    copies = plan_copies(photos.values(), directory)
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    for (name, path), copy in zip(photos.items(), copies, strict=True):
+        faces = table[files == name].drop_duplicates("face")  # the list may contain a photo twice
+        Image.fromarray(draw_faces(path, faces)).save(copy)
+    return copies
+
+
+def plan_copies(paths, directory):
+    """Return where the copy of each photo is written, after checking that none of these files exists."""
+    copies: dict[str, Path] = {}  # by name in lower case, because some file systems ignore case
+    for path in paths:
         suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
         names = (f"{path.stem}{(number and f'_{number}') or ''}{suffix}" for number in count())
-        copy = next(directory / name for name in names if directory / name not in written)
-        if copy.exists() and copy.samefile(path):
-            raise ValueError(f"Expected another directory than that of the photos, got {directory}: choose a new one.")
-        Image.fromarray(draw_faces(path, table[table["file"] == str(path)])).save(copy)
-        written.append(copy)
-    return written
+        name = next(name for name in names if name.lower() not in copies)
+        copies[name.lower()] = Path(directory, name)
+    existing = [copy for copy in copies.values() if copy.exists()]
+    if existing:
+        raise FileExistsError(
+            f"Expected another directory than {directory}, which already contains {existing[0].name}: choose a new one."
+        )
+    return [*copies.values()]
 
 
-def annotate_video(video: str | PathLike, table: pd.DataFrame, path: str | PathLike) -> None:
+def _identity(path):
+    """Return the same for all spellings of a path; photos that are not files keep their position."""
+    return str(Path(path).resolve()) if isinstance(path, (str, PathLike)) else path
+
+
+def annotate_video(
+    video: str | PathLike, table: pd.DataFrame, path: str | PathLike, *, every: int | str | None = None
+) -> None:
     """Write a copy of a video with boxes and emotions, without its sound.
 
     Parameters
@@ -138,6 +184,9 @@ def annotate_video(video: str | PathLike, table: pd.DataFrame, path: str | PathL
         Its faces, as :func:`analyze` returns them. In frames between two analyzed ones, boxes stay where they were.
     path : path
         The file to write: .mp4 (MPEG-4), .webm (VP8, for browsers) or .avi (Motion JPEG).
+    every : int or str, default=None
+        The value of ``every`` with which the video was analyzed. None takes it from ``table.attrs["every"]``, where
+        :func:`analyze` stores it, or 1 if the table does not have it, such as one from a CSV file.
 
     Examples
     --------
@@ -145,27 +194,23 @@ def annotate_video(video: str | PathLike, table: pd.DataFrame, path: str | PathL
     >>> annotate_video("talk.mp4", analyze("talk.mp4"), "annotated.mp4")  # doctest: +SKIP
     """
     cv2 = import_cv2()
+    check_columns(table, "video", {"frame"})
     if Path(path).resolve() == Path(video).resolve():
         raise ValueError(f"Expected another file than the video itself, got {path}.")
     capture = open_video(video)
     writer = None
     faces = dict(iter(table.groupby("frame")))
-    analyzed = np.unique(table["frame"])
-    gap = int(np.diff(analyzed).min(initial=10**9)) if len(analyzed) > 1 else 1
-    shown, since, index = table[:0], 0, 0
+    shown = table[:0]
     try:
-        while True:
-            success, image = capture.read()
+        for index, _, is_analyzed in walk_video(capture, table.attrs.get("every", 1) if every is None else every):
+            success, image = capture.retrieve()
             if not success:
                 break
             if writer is None:
                 writer = _open_writer(cv2, path, capture.get(cv2.CAP_PROP_FPS), image.shape[1::-1])
-            if index in faces:
-                shown, since = faces[index], index
-            elif index - since >= gap:
-                shown = table[:0]
+            if is_analyzed:
+                shown = faces.get(index, table[:0])
             writer.write(draw_faces(image[:, :, ::-1], shown)[:, :, ::-1] if len(shown) else image)
-            index += 1
     finally:
         capture.release()
         if writer is not None:

@@ -9,9 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .._files import find_images, is_file, read_photo
+from .._files import IMAGE_SUFFIXES, find_images, is_file, read_photo
 
-__all__ = ["Frame", "count_frames", "import_cv2", "is_video", "list_photos", "open_video", "read_photos", "read_video"]
+__all__ = [
+    "Frame",
+    "count_frames",
+    "import_cv2",
+    "is_video",
+    "list_photos",
+    "open_video",
+    "parse_every",
+    "read_photos",
+    "read_video",
+    "to_photo",
+    "walk_video",
+]
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 
@@ -39,8 +51,6 @@ def import_cv2():
 def list_photos(source: Any) -> tuple[list, list]:
     """Return the photos of a source that is not a video, and their names."""
     if isinstance(source, (str, PathLike)):
-        if not Path(source).exists():
-            raise FileNotFoundError(f"Expected a photo, a directory or a video, got {source}, which does not exist.")
         paths = find_images(Path(source))
         return paths, [str(path) for path in paths]
     if isinstance(source, np.ndarray) and source.dtype != object:
@@ -49,18 +59,20 @@ def list_photos(source: Any) -> tuple[list, list]:
     elif isinstance(source, dict) or hasattr(source, "getbands") or is_file(source):
         source = [source]
     try:
+        if hasattr(source, "columns"):  # a DataFrame, whose list contains the names of its columns
+            raise TypeError
         photos = list(source)
     except TypeError:
         raise ValueError(
             f"Expected a photo, a list of photos or a video, got a {type(source).__name__}: pass a path, an array, a "
-            "PIL image, a list of them, or the index of a camera."
+            "PIL image, a list of them (such as one column of a table), or the index of a camera."
         ) from None
     return photos, [str(each) if isinstance(each, (str, PathLike)) else place for place, each in enumerate(photos)]
 
 
-def read_photos(source: Any, errors: str, skipped: list) -> Iterator[Frame]:
-    """Yield the photos of a source. With ``errors="drop"``, names and errors of others are added to ``skipped``."""
-    for position, (photo, name) in enumerate(zip(*list_photos(source), strict=True)):
+def read_photos(photos: list, names: list, errors: str, skipped: list) -> Iterator[Frame]:
+    """Yield the photos of a list. With ``errors="drop"``, names and errors of others are added to ``skipped``."""
+    for position, (photo, name) in enumerate(zip(photos, names, strict=True)):
         try:
             image = to_photo(photo, position)
         except (ValueError, OSError) as error:
@@ -74,6 +86,10 @@ def read_photos(source: Any, errors: str, skipped: list) -> Iterator[Frame]:
 def to_photo(image: Any, position: int = 0) -> np.ndarray:
     """Return an image in any accepted form as RGB, uint8 (height, width, 3), turned upright."""
     if not isinstance(image, np.ndarray):
+        if isinstance(image, (str, PathLike)) and is_video(image):
+            raise ValueError(
+                f"Expected a photo, got the video {image}: pass each video by itself to analyze, or to `ferkit video`."
+            )
         if not (hasattr(image, "getbands") or isinstance(image, str) or is_file(image)):
             raise ValueError(
                 f"Expected an image, got a {type(image).__name__}: pass a path, bytes, a PIL image or an array."
@@ -110,6 +126,8 @@ def open_video(source: Any) -> Any:
     """Return a `cv2.VideoCapture` of a video file or a camera."""
     if hasattr(source, "retrieve"):
         return source
+    if isinstance(source, (str, PathLike)) and str(source).lower().endswith(IMAGE_SUFFIXES):
+        raise ValueError(f"Expected a video, got the photo {source}: pass it to analyze, or to `ferkit photo`.")
     cv2 = import_cv2()
     if is_camera(source):
         capture = cv2.VideoCapture(int(source))
@@ -137,29 +155,19 @@ def count_frames(source: Any) -> int | None:
 def read_video(source: Any, every: int | str = 1, max_frames: int | None = None) -> Iterator[Frame]:
     """Yield the frames of a video file or camera: each n-th one, or one per interval such as "0.5s"."""
     cv2 = import_cv2()
-    step, interval = _step_and_interval(every)
     capture = open_video(source)
-    is_live = not isinstance(source, (str, PathLike))
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    start, due, index, n_read, last = monotonic(), 0.0, -1, 0, -1.0
+    n_read = 0
     try:
-        while max_frames is None or n_read < max_frames:
-            index += 1
-            if not capture.grab():
-                break
-            # times are those of the file if they increase, as they should
-            time = monotonic() - start if is_live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if not is_live and not time > last:
-                time = max(index / fps, last) if fps > 0 else last + 0.04
-            last = time
-            if index % step or (interval and time < due - 1e-6):
+        for index, time, is_due in walk_video(capture, every, is_live=not isinstance(source, (str, PathLike))):
+            if not is_due:
                 continue
             success, image = capture.retrieve()
             if not success:
                 break
-            due += interval
             n_read += 1
             yield Frame(index, time, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            if n_read == max_frames:
+                break
     finally:
         if capture is not source:
             capture.release()
@@ -167,8 +175,26 @@ def read_video(source: Any, every: int | str = 1, max_frames: int | None = None)
         raise ValueError(f"Expected a video with at least one frame, got {source}, which has none that can be read.")
 
 
-def _step_and_interval(every):
-    """Return the number of frames and the seconds from one analyzed frame to the next, of which one does not limit."""
+def walk_video(capture: Any, every: int | str, is_live: bool = False) -> Iterator[tuple[int, float, bool]]:
+    """Grab each frame of a video; yield its number, its time, and whether it is to be analyzed."""
+    cv2 = import_cv2()
+    step, interval = parse_every(every)
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    start, due, index, last = monotonic(), 0.0, 0, -1.0
+    while capture.grab():
+        # times are those of the file if they increase, as they should
+        time = monotonic() - start if is_live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if not is_live and not time > last:
+            time = max(index / fps, last) if fps > 0 else last + 0.04
+        last = time
+        is_due = index % step == 0 and (not interval or time >= due - 1e-6)
+        due += interval * is_due
+        yield index, time, is_due
+        index += 1
+
+
+def parse_every(every: Any) -> tuple[int, float]:
+    """Return the step in frames and in seconds from one analyzed frame to the next; a step of 0 s sets no limit."""
     if isinstance(every, str):
         try:
             seconds = pd.Timedelta(every).total_seconds()
