@@ -52,6 +52,10 @@ TURNS = {
 }
 
 
+class DepthError(ValueError):
+    """An image with more than 8 bits per channel."""
+
+
 class ImageFiles:
     """Lazy stand-in for an array of images: indexing a batch decodes its files.
 
@@ -100,7 +104,8 @@ class ImageFiles:
 
 def _unreadable(file, position, error):
     name = file if isinstance(file, str) else f"Image {position}"
-    return ValueError(f"{name} can't be read as an image ({error}): leave it out.")
+    advice = "convert it to 8 bits" if isinstance(error, DepthError) else "leave it out"
+    return ValueError(f"{name} can't be read as an image ({error}): {advice}.")
 
 
 def _opener(file):
@@ -249,7 +254,7 @@ def convert_image(image, shape):
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
     if image.mode[0] in "IF":  # Pillow would clip values above 255
-        raise ValueError(f"expected 8-bit pixels, got mode {image.mode}")
+        raise DepthError(f"expected 8-bit pixels, got mode {image.mode}")
     side = 2 * max(height, width)
     image.draft(mode, (side, side))  # shrinks a large JPEG and makes it gray during decoding
     image.load()  # here, because _orientation ignores errors

@@ -37,16 +37,15 @@ from .display import (
     PredictionsDisplay,
 )
 from .display._base import new_axes, offscreen
-from .models import list_models, load_model, read_model_card
-from .persistence import load, read_card, save
+from .models import _read, list_models, read_model_card
+from .models._read import MODEL, PICKLED, PICKLES, find_model
+from .persistence import read_card, save
 from .report import Report, evaluate
 from .transformers import PixelParser
 
 __all__ = ["Run", "compare_runs", "train_run"]
 
-MODEL, SETTINGS, REPORT, PREDICTIONS = "model.ferkit", "settings.json", "report.json", "predictions.json"
-_PICKLES = (".joblib", ".pkl", ".pickle")
-PICKLED = "model.joblib"  # in place of MODEL if the model contains code
+SETTINGS, REPORT, PREDICTIONS = "settings.json", "report.json", "predictions.json"
 # A training works in this subdirectory of a run until it is complete. It holds its checkpoint, its settings, and the
 # files of the run, which are moved to the run at the end.
 UNFINISHED, CHECKPOINT, TRAINING, FILES = ".unfinished", "checkpoint.safetensors", "training.json", "files"
@@ -390,33 +389,15 @@ def write_comparison(table: pd.DataFrame, path: Path) -> str:
     return text
 
 
-def find_model(path: Path) -> Path:
-    """Return the path of the model in the directory of a run."""
-    return path / (PICKLED if (path / PICKLED).exists() else MODEL)
-
-
 def is_model(name: str) -> bool:
     """Return whether this is the name of a shipped model, the directory of a run or, by its suffix, a model file."""
     path = Path(name)
-    return name in list_models() or path.suffix in (".ferkit", ".onnx", *_PICKLES) or find_model(path).is_file()
+    return name in list_models() or path.suffix in (".ferkit", ".onnx", *PICKLES) or find_model(path).is_file()
 
 
 def read_model(name: str | PathLike) -> BaseEstimator:
     """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit, .onnx or joblib file."""
-    if name in list_models():
-        return load_model(str(name))
-    path = Path(name)
-    path = find_model(path) if path.is_dir() else path
-    if path.suffix in _PICKLES:  # only these, because such a file can run code
-        try:
-            model = joblib.load(path)
-        except Exception as error:
-            raise ValueError(f"Expected a file that joblib.dump has written, got {path}: {error}") from error
-    else:
-        model = load(path)
-    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
-        raise ValueError(f"Expected a fitted classifier in {path}, got a {type(model).__name__}.")
-    return model
+    return _read.read_model(name, allow_pickles=True)
 
 
 def find_card(name: str | PathLike) -> str:

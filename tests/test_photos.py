@@ -10,6 +10,7 @@ from inspect import signature
 from io import BytesIO
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -404,7 +405,7 @@ def test_errors_say_what_to_pass(tmp_path):
         analyze(np.zeros((20, 20)))
     with pytest.raises(ValueError, match="Expected an image as uint8"):
         detect_faces(np.zeros((0, 5), np.uint8))
-    with pytest.raises(FileNotFoundError, match="Expected the name of a model or the path of a"):
+    with pytest.raises(FileNotFoundError, match=r"Expected the name of a model, a \.ferkit"):
         analyze(photo, "x")
     with pytest.raises(ValueError, match="Expected a fitted classifier with predict_proba, got a StandardScaler"):
         analyze(photo, StandardScaler())
@@ -524,6 +525,32 @@ def test_photos_and_videos_in_the_wrong_place_are_named(tmp_path):
         next(analyze_video(photo, Model()))
     with pytest.raises(ValueError, match=r"Expected a photo, got the video talk\.mp4: .*`ferkit video`"):
         analyze([photo, "talk.mp4"], Model(), detector=None)
+
+
+def test_models_are_read_from_every_file_that_cannot_run_code(tmp_path, tiny, faces):
+    model = tiny().fit(faces.images[:40], faces.target[:40])
+    (tmp_path / "run").mkdir()
+    ferkit.save(model, tmp_path / "run" / "model.ferkit")
+    dark = np.zeros((40, 40), np.uint8)
+    expected = analyze(dark, model, detector=None)
+    pd.testing.assert_frame_equal(analyze(dark, tmp_path / "run", detector=None), expected)
+    joblib.dump(model, tmp_path / "model.joblib")
+    with pytest.raises(
+        ValueError, match=r"Expected a model file that can't run code, .* pass joblib\.load\('.*model\."
+    ):
+        analyze(dark, tmp_path / "model.joblib", detector=None)
+    with pytest.raises(FileNotFoundError, match=r"Expected the name of a model, .* the names are"):
+        analyze(dark, tmp_path / "missing.onnx", detector=None)
+
+
+def test_errors_of_given_boxes_and_deep_photos_say_what_to_do(tmp_path):
+    dark = np.zeros((40, 40), np.uint8)
+    for wrong in ([[1, 2, 3]], [[1, 2, 0, 4]], "boxes"):
+        with pytest.raises(ValueError, match=r"^Expected boxes(,| \(n, 4\)| of left)"):
+            crop_faces(dark, wrong)
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png .*convert it to 8 bits\.$"):
+        detect_faces(tmp_path / "deep.png")
 
 
 def test_classes_must_not_be_named_like_other_columns():

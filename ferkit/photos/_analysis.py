@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +12,8 @@ from sklearn.base import BaseEstimator
 
 from .._images import resolve_shape
 from .._validation import check_proba
-from ..models import list_models, load_model
-from ..persistence import load
+from ..models import list_models
+from ..models._read import read_model
 from ..transformers import PixelParser
 from ._crops import cut, resize
 from ._detection import Detector, Faces, check_faces, check_options, resolve_detector
@@ -56,8 +55,9 @@ def analyze(
         A photo, several photos, a directory of photos, a video file (by its suffix), or the index of a camera. Arrays
         are RGB or gray, uint8; a stack of them is several photos. A ``cv2.VideoCapture`` is a video too.
     model : str, path or classifier, default="fer2013-small"
-        A name from :func:`ferkit.models.list_models`, the path of a file that :func:`ferkit.save` wrote, or a fitted
-        classifier or pipeline with ``predict_proba``.
+        A name from :func:`ferkit.models.list_models`, the path of a .ferkit or .onnx file or of the directory of a run,
+        or a fitted classifier or pipeline with ``predict_proba``. Load a joblib file with ``joblib.load``: it can run
+        code.
     detector : {"yunet"}, callable or None, default="yunet"
         "yunet" is :func:`detect_faces`. A callable takes an RGB image, uint8 (height, width, 3), and returns boxes (n,
         4) of left, top, width and height, or `Faces`. With None, each image is one face already: it is resized, as
@@ -288,7 +288,7 @@ def _give(boxes, n_photos, skipped):
             f"Expected boxes (n, 4) for each photo, got {len(given)} for {n_photos} photos: pass a list of arrays."
         )
     number = itertools.count()
-    return lambda photo: check_faces(given[next(number) + len(skipped)], photo.shape, "boxes to be")
+    return lambda photo: check_faces(given[next(number) + len(skipped)], photo.shape, "boxes")
 
 
 class Classifier:
@@ -354,10 +354,15 @@ class Classifier:
             proba = check_proba(self.model.predict_proba(np.stack(crops).reshape(len(crops), -1)), self.names)
         if smoother is not None:
             proba = smoother.update(tracks, times, proba)
-        columns["emotion"] = np.asarray(self.model.classes_)[proba.argmax(axis=1)]
+        best, is_unsure = self.decide(proba)
+        columns["emotion"] = np.asarray(self.model.classes_)[best]
         columns |= dict(zip(self.names, proba.T, strict=True))
-        columns["unsure"] = proba.max(axis=1, initial=0) < self.threshold
+        columns["unsure"] = is_unsure
         return pd.DataFrame(columns)
+
+    def decide(self, proba):
+        """Return the position of the highest probability of each face, and whether it is below the threshold."""
+        return proba.argmax(axis=-1), proba.max(axis=-1, initial=0) < self.threshold
 
 
 def classes_of(table):
@@ -367,14 +372,7 @@ def classes_of(table):
 
 def _load(model):
     if isinstance(model, (str, PathLike)):
-        if model in list_models():
-            return load_model(str(model))
-        if not Path(model).exists():
-            raise FileNotFoundError(
-                f"Expected the name of a model or the path of a .ferkit file, got {model}: the names are "
-                f"{list_models()}."
-            )
-        model = load(model)
+        model = read_model(model)
     if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(
             f"Expected a fitted classifier with predict_proba, got a {type(model).__name__}: fit one, or pass the path "

@@ -49,7 +49,7 @@ def crop_faces(
     (2, 48, 48)
     """
     photo = to_photo(image)
-    boxes = check_faces(boxes, photo.shape, "boxes to be").boxes
+    boxes = check_faces(boxes, photo.shape, "boxes").boxes
     return cut(photo, boxes, (size, size, 3 if color else 1), margin)
 
 

@@ -154,7 +154,7 @@ def resolve_detector(detector: Any, min_score: float, max_side: int) -> Detector
         raise ValueError(
             f'Expected detector="yunet", None or a function that takes an image and returns boxes, got {detector!r}.'
         )
-    return lambda photo: check_faces(detector(photo), photo.shape, "the detector to return")
+    return lambda photo: check_faces(detector(photo), photo.shape, "the detector to return boxes")
 
 
 def _whole_image(photo):
@@ -177,11 +177,11 @@ def check_faces(found, shape, what):
         landmarks, scores = np.asarray(landmarks, np.float32), np.asarray(scores, np.float32)
     except (TypeError, ValueError):
         raise ValueError(
-            f"Expected {what} boxes, an array (n, 4) of left, top, width and height, got a {type(found).__name__}."
+            f"Expected {what}, an array (n, 4) of left, top, width and height, got a {type(found).__name__}."
         ) from None
     if boxes.shape != (n_faces, 4) or landmarks.shape != (n_faces, 5, 2) or scores.shape != (n_faces,):
         raise ValueError(
-            f"Expected {what} boxes (n, 4), landmarks (n, 5, 2) and scores (n,), got shapes {boxes.shape}, "
+            f"Expected {what} (n, 4), landmarks (n, 5, 2) and scores (n,), got shapes {boxes.shape}, "
             f"{landmarks.shape} and {scores.shape}."
         )
     left, top, width, height = boxes.T
@@ -189,7 +189,7 @@ def check_faces(found, shape, what):
     is_good &= (left < shape[1]) & (top < shape[0]) & (left + width > 0) & (top + height > 0)
     if not is_good.all():
         raise ValueError(
-            f"Expected {what} boxes of left, top, width and height that overlap with the image of "
+            f"Expected {what} of left, top, width and height that overlap with the image of "
             f"{shape[1]}×{shape[0]} pixels, got {boxes[~is_good][0].tolist()}: the order may be another, or the image."
         )
     return Faces(boxes, landmarks, scores)

@@ -197,7 +197,7 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
             raise HTTPException(503, f"The analysis took more than {timeout:g} s: try again.", RETRY) from None
         width, height = size
         found = [
-            _describe(box, landmarks, score, probabilities, classifier.names, threshold)
+            _describe(box, landmarks, score, probabilities, classifier)
             for box, landmarks, score, probabilities in zip(*faces, rows, strict=True)
         ]
         return Analysis(width=width, height=height, faces=found)
@@ -283,14 +283,15 @@ def _find(content, *, shape, max_pixels):
     return ((width, height), faces), cut(image, faces.boxes, shape)
 
 
-def _describe(box, landmarks, score, probabilities, classes, threshold):
+def _describe(box, landmarks, score, probabilities, classifier):
+    names = classifier.names
     left, top, width, height = (round(float(value), 1) for value in box)
-    best = probabilities.argmax()
+    best, is_unsure = classifier.decide(probabilities)
     return Face(
         box=Box(left=left, top=top, width=width, height=height),
         landmarks=[(round(float(x), 1), round(float(y), 1)) for x, y in landmarks],
         score=round(float(score), 4),
-        emotion=classes[best],
-        probabilities={name: round(float(value), 6) for name, value in zip(classes, probabilities, strict=True)},
-        unsure=bool(probabilities[best] < threshold),
+        emotion=names[best],
+        probabilities={name: round(float(value), 6) for name, value in zip(names, probabilities, strict=True)},
+        unsure=bool(is_unsure),
     )

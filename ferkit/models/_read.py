@@ -1,0 +1,51 @@
+"""Read a model by name or path: a shipped model, the directory of a run, or a model file."""
+
+from os import PathLike
+from pathlib import Path
+
+import joblib
+from sklearn.base import BaseEstimator
+
+from ..persistence import load
+from . import list_models, load_model
+
+__all__ = ["MODEL", "PICKLED", "PICKLES", "find_model", "read_model"]
+
+MODEL = "model.ferkit"  # of a run
+PICKLED = "model.joblib"  # in place of MODEL if the model contains code
+PICKLES = (".joblib", ".pkl", ".pickle")
+
+
+def find_model(path: Path) -> Path:
+    """Return the path of the model in the directory of a run."""
+    return path / (PICKLED if (path / PICKLED).exists() else MODEL)
+
+
+def read_model(name: str | PathLike, allow_pickles: bool = False) -> BaseEstimator:
+    """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit or .onnx file.
+
+    With ``allow_pickles``, also a joblib file, which can run code.
+    """
+    if name in list_models():
+        return load_model(str(name))
+    path = Path(name)
+    path = find_model(path) if path.is_dir() else path
+    if not path.exists():
+        raise FileNotFoundError(
+            f"Expected the name of a model, a .ferkit or .onnx file, or the directory of a run, got {path}, which does "
+            f"not exist: the names are {list_models()}."
+        )
+    if path.suffix not in PICKLES:
+        model = load(path)
+    elif not allow_pickles:
+        raise ValueError(
+            f"Expected a model file that can't run code, got {path}: if you trust it, pass joblib.load({str(path)!r})."
+        )
+    else:
+        try:
+            model = joblib.load(path)
+        except Exception as error:
+            raise ValueError(f"Expected a file that joblib.dump has written, got {path}: {error}") from error
+    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
+        raise ValueError(f"Expected a fitted classifier in {path}, got a {type(model).__name__}.")
+    return model
