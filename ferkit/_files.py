@@ -104,7 +104,7 @@ class ImageFiles:
 
 def _unreadable(file, position, error):
     name = file if isinstance(file, str) else f"Image {position}"
-    advice = "convert it to 8 bits" if isinstance(error, DepthError) else "leave it out"
+    advice = "leave it out" + ", or convert it to 8 bits" * isinstance(error, DepthError)
     return ValueError(f"{name} can't be read as an image ({error}): {advice}.")
 
 
