@@ -245,5 +245,6 @@ def test_public_names_are_found_and_listed():
 
 
 def test_options_of_the_command_have_the_defaults_of_the_classifier():
-    options, params = Training(), ferkit.FERClassifier().get_params()
-    assert (options.epochs, options.batch_size or "auto") == (params["max_epochs"], params["batch_size"])
+    built, params = Training().build("cnn").get_params(), ferkit.FERClassifier().get_params()
+    names = ("max_epochs", "batch_size", "lr", "input_size", "mixup", "validation_fraction", "class_weight", "device")
+    assert {name: built[name] for name in names} == {name: params[name] for name in names}

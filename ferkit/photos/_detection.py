@@ -1,6 +1,7 @@
 """Detectors of faces: YuNet through OpenCV, functions of others, and given boxes."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 from threading import Lock, local
@@ -134,14 +135,24 @@ def check_options(function: str, **options: Any) -> None:
 def _yunet():
     if not hasattr(_cache, "yunet"):
         cv2 = import_cv2()
-        with _log_level_lock:
-            # OpenCV 5 warns of its own default
-            level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-            try:
-                _cache.yunet = cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.7, MAX_OVERLAP, 5000)
-            finally:
-                cv2.utils.logging.setLogLevel(level)
+        with _quiet(cv2):
+            _cache.yunet = cv2.FaceDetectorYN.create(str(YUNET), "", (320, 320), 0.7, MAX_OVERLAP, 5000)
     return _cache.yunet
+
+
+@contextmanager
+def _quiet(cv2):
+    """Let OpenCV 5 not warn of its own default. OpenCV 4.8 has no logging that could be changed."""
+    logging = getattr(cv2.utils, "logging", None)
+    if logging is None:
+        yield
+        return
+    with _log_level_lock:
+        level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
+        try:
+            yield
+        finally:
+            logging.setLogLevel(level)
 
 
 def resolve_detector(detector: Any, min_score: float, max_side: int) -> Detector:
