@@ -24,7 +24,7 @@ __all__ = ["analyze", "analyze_video", "watch"]
 
 THRESHOLD = 0.5
 SMOOTHING = 0.5
-N_FACES, N_FRAMES = 256, 32  # a batch for the classifier ends with the first of the two
+N_FACES, N_FRAMES = 256, 8  # a batch ends with the first of the two; 32 frames need 40 MB more and are 6 % faster
 COLUMNS = {"face": np.int64, **dict.fromkeys(["left", "top", "width", "height", "score"], np.float32)}
 
 TAKEN = {"file", "frame", "time", "track", "emotion", "unsure", *COLUMNS}  # not names of classes
@@ -173,7 +173,7 @@ def analyze_video(
 ) -> Iterator[pd.DataFrame]:
     """Yield the faces of a video with their expressions, some frames at a time.
 
-    Memory does not grow with the length of the video. Faces of up to 32 frames are classified together, those of a
+    Memory does not grow with the length of the video. Faces of up to 8 frames are classified together, those of a
     camera frame by frame.
 
     Parameters
