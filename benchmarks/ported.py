@@ -4,8 +4,8 @@ The originals are a Keras notebook and a PyTorch loop, written as such notebooks
 docs/guide/coming_from.md, which this script reads from the page. Both sides train for fewer epochs than there, choose
 the epoch on 300 faces of PublicTest and are scored on the other 3,289. The Keras notebook starts from weights and
 averages batch norm as PyTorch does, so that only the recipes are compared. With Keras's own initial weights, it hardly
-learns from 3,000 faces: it reached 27 and 31 % in two runs of 30 epochs, where its port reached 47 %. Target: Welch's
-95 % interval of the difference between the mean accuracies contains 0. Needs `pip install keras`.
+learns from 3,000 faces. Target: Welch's 95 % interval of the difference between the mean accuracies contains 0. Needs
+`pip install keras`.
 
     python benchmarks/ported.py [--data fer2013.csv] [--quick]
 """

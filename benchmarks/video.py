@@ -1,11 +1,9 @@
 """Measure memory and speed of `ferkit.photos` on a video with drawn faces that move through a drawn scene.
 
-- Memory: the resident memory of a process that analyzes a long video, read after each tenth of it. Target: less than 1
-  GB,
+- Memory: the resident memory of a process that analyzes a long video, after each tenth of it. Target: less than 1 GB,
   and no growth over the second half.
 - Speed: frames per second of decoding, detection, recognition and all of `analyze_video`, and faces per second of the
-  bare
-  model on the same crops, frame by frame and in batches.
+  bare model on the same crops, frame by frame and in batches.
 - Peer: the package `fer`, if the environment PEER can import it, with its default detector, on the same video.
 
     python benchmarks/video.py [--quick] [--peer PEER/bin/python]
@@ -62,22 +60,21 @@ def draw_video(path, n_frames):
 
 
 def memory():
-    """Describe the resident memory of this process, and its part that is not the files of libraries."""
+    """Describe the resident memory of this process, its part that is not the files of libraries, and its peak."""
     status = Path("/proc/self/status").read_text()
-    total, own = (int(re.search(rf"{field}:\s+(\d+)", status)[1]) * 1024 / MB for field in ("VmRSS", "RssAnon"))
-    return f"{total:,.0f} MB, {own:,.0f} MB without libraries"
+    total, own, peak = (
+        int(re.search(rf"{field}:\s+(\d+)", status)[1]) * 1024 / MB for field in ("VmRSS", "RssAnon", "VmHWM")
+    )
+    return f"{total:,.0f} MB, {own:,.0f} MB without libraries, peak {peak:,.0f} MB"
 
 
 def trace_memory(path, n_frames):
-    """Analyze a video; print the frames that are done and the resident memory, and keep no table."""
-    boxes = [[200 + 400 * number, 200, 130, 160] for number in range(N_FACES)]
-    for name, detector, n in (("stub", lambda _: boxes, n_frames), ("YuNet", "yunet", n_frames // 10)):
-        print(f"{name}, before: {memory()}", flush=True)
-        due = n // 10
-        for table in analyze_video(path, detector=detector, max_frames=n):
-            if table["frame"].iloc[-1] + 1 >= due:
-                print(f"{name}, {due:,} frames: {memory()}", flush=True)
-                due += n // 10
+    """Analyze a video; print the frames that are done and the memory, and keep no table."""
+    due = n_frames // 10
+    for table in analyze_video(path):
+        if table["frame"].iloc[-1] + 1 >= due:
+            print(f"{due:,} frames: {memory()}", flush=True)
+            due += n_frames // 10
 
 
 def measure_speed(path, n_frames):

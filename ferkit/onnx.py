@@ -267,16 +267,16 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n, n_classes) and dtype float64
         """
         rows, _ = check_images(self, X, reset=False, lazy=True)
+        rows = match_range(rows, BYTES)  # before they are cut into batches, whose range could differ
         parts = [self.run(self._to_pictures(rows[part])) for part in gen_batches(len(rows), self.batch_size)]
         return np.concatenate(parts).astype(float)
 
     def prepare(self, X: Images) -> np.ndarray:
         """Return images in any form as uint8 (n, height, width, channels), the input of the graph."""
-        return self._to_pictures(check_images(self, X, reset=False)[0])
+        return self._to_pictures(match_range(check_images(self, X, reset=False)[0], BYTES))
 
     def _to_pictures(self, rows):
-        pixels = match_range(rows, BYTES)
-        return to_stack(np.rint(pixels).clip(0, 255).astype(np.uint8, copy=False), self.image_shape_)
+        return to_stack(np.rint(rows).clip(0, 255).astype(np.uint8, copy=False), self.image_shape_)
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of uint8 images (n, height, width, channels) of any size, as they are."""

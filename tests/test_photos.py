@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from doctest import DocTestParser
 from inspect import signature
 from io import BytesIO
@@ -87,6 +88,15 @@ class Capture:
 
     def release(self):
         self.is_released = True
+
+
+class Stalling(Capture):
+    """A camera that stops for a second after its first picture."""
+
+    def grab(self):
+        if self.left == 6:
+            time.sleep(1)
+        return super().grab()
 
 
 class Model(ClassifierMixin, BaseEstimator):
@@ -599,6 +609,12 @@ def test_faces_of_several_frames_are_classified_together(video):
     assert model.calls == [16, 16, 16, 12]  # of the two faces in 30 frames
     assert len(tables) == 4
     assert sum(map(len, tables)) == 60
+
+
+def test_frames_that_a_camera_has_missed_are_not_caught_up_on():
+    table = analyze(Stalling(np.zeros((64, 64, 3), np.uint8), 7), Model(), detector=None, every="0.1s", max_frames=7)
+    assert table["frame"].tolist()[:2] == [0, 1]
+    assert len(table) < 5
 
 
 def test_probabilities_are_averaged_over_time(tmp_path):

@@ -188,7 +188,8 @@ def walk_video(capture: Any, every: int | str, is_live: bool = False) -> Iterato
             time = max(index / fps, last) if fps > 0 else last + 0.04
         last = time
         is_due = index % step == 0 and (not interval or time >= due - 1e-6)
-        due += interval * is_due
+        if is_due and interval:  # after a pause, no frames are caught up on
+            due = interval * ((time + 1e-6) // interval + 1)
         yield index, time, is_due
         index += 1
 
