@@ -1,6 +1,7 @@
 """Scores of a fitted classifier with intervals, and a test of whether two models differ."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -18,17 +19,20 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     recall_score,
 )
+from sklearn.utils import Bunch
 from sklearn.utils.multiclass import unique_labels
 from tabulate import tabulate
 
-from ._files import find_files
+from ._files import find_files, read_content
 from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
 from ._metrics import bin_confidence, calibration_error, rank_confusions
 from ._targets import most_probable
 from ._validation import check_labels, check_proba
 from .classifier import FERClassifier
+from .datasets import corrupt
+from .datasets._vocabulary import find_emotion
 
-__all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
+__all__ = ["Comparison", "Report", "compare_reports", "evaluate", "evaluate_corruptions", "evaluate_sets"]
 
 _BINS = 15  # of the calibration error, as in its source
 _VERSION = 1  # of the JSON that a report is saved as
@@ -101,8 +105,7 @@ def _find_in_training(X, X_train):
     if (files is None) != (train_files is None):
         raise ValueError("Expected X and X_train in one form, got files and pixels: pass files or pixels for both.")
     if files is not None:
-        contents = (file if isinstance(file, bytes) else Path(file).read_bytes() for file in [*train_files, *files])
-        numbers = number_rows(contents)
+        numbers = number_rows(map(read_content, [*train_files, *files]))
         return np.isin(numbers[len(train_files) :], numbers[: len(train_files)])
     rows, train_rows = (np.ascontiguousarray(as_rows(images)[0]) for images in (X, X_train))
     rows, train_rows = (images.reshape(len(images), -1) for images in (rows, train_rows))
@@ -596,6 +599,156 @@ def compare_reports(a: Report, b: Report, *, names: tuple[str, str] = ("a", "b")
         p_value=float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
         n_only=(only_a, only_b),
     )
+
+
+def evaluate_sets(models: Mapping[str, BaseEstimator], sets: Mapping[str, Bunch]) -> pd.DataFrame:
+    """Score models on several data sets, such as each model on the data that the others were trained on.
+
+    Emotions are matched by name, and synonyms are one emotion, see :func:`ferkit.datasets.harmonize`. Only emotions
+    that both the model and the data set know are scored: faces with other labels are left out and counted, and a model
+    with ``predict_proba`` chooses the most probable of the common emotions.
+
+    Parameters
+    ----------
+    models : dict of str to estimator
+        Fitted classifiers or pipelines by name. Their labels are names of emotions.
+    sets : dict of str to Bunch
+        Test sets by name, as the loaders of :mod:`ferkit.datasets` return them.
+
+    Returns
+    -------
+    scores : DataFrame
+        One row per model and data set, with the columns
+
+        - model, tested_on : the names
+        - n, n_dropped : number of faces that were scored and left out
+        - n_classes : number of emotions that both know
+        - accuracy, accuracy_low, accuracy_high : share of correct predictions and Wilson's 95 % confidence interval,
+          which covers the sampling of the ``n`` faces and takes them for independent
+        - balanced_accuracy, macro_f1 : as in :class:`Report`
+
+    Raises
+    ------
+    ValueError
+        If a model does not predict names, or a model and a data set have no emotion in common.
+
+    See Also
+    --------
+    ferkit.display.HeatmapDisplay : Draws this table.
+
+    Examples
+    --------
+    >>> from ferkit.datasets import corrupt, make_faces
+    >>> from ferkit.report import evaluate_sets
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> faces, test = make_faces(700, random_state=0), make_faces(300, random_state=1)
+    >>> model = KNeighborsClassifier(5).fit(faces.data, faces.target_names[faces.target])
+    >>> dark = test | {"data": corrupt(test.data, "light", random_state=0)}
+    >>> scores = evaluate_sets({"neighbors": model}, {"drawn": test, "darker": dark})
+    >>> scores[["tested_on", "n", "n_classes"]].to_dict("list")
+    {'tested_on': ['drawn', 'darker'], 'n': [300, 300], 'n_classes': [7, 7]}
+    """
+    rows = []
+    for name, model in models.items():
+        if np.asarray(model.classes_).dtype.kind not in "OSTU":
+            raise ValueError(
+                f"Expected models that predict names, got the labels {model.classes_[:8]} in {name}: train with "
+                "faces.target_names[faces.target]."
+            )
+        classes = np.array([find_emotion(label) for label in model.classes_])
+        for tested_on, faces in sets.items():
+            target = np.asarray(faces["target"])
+            known = np.array([find_emotion(label) for label in faces["target_names"]])
+            labels = known[target.argmax(axis=1) if target.ndim == 2 else target]
+            common = np.intersect1d(classes, known)
+            kept = np.isin(labels, common)
+            if not kept.any():
+                raise ValueError(
+                    f"Expected emotions that {name} and {tested_on} share, got {', '.join(classes)} and "
+                    f"{', '.join(known)}: rename the labels of one of them."
+                )
+            images = faces.get("images")
+            fits = images is None or np.shape(faces["data"])[1] == getattr(model, "n_features_in_", None)
+            X = (faces["data"] if fits else images)[kept]  # a classifier of images resizes a stack
+            if hasattr(model, "predict_proba"):
+                y_proba = model.predict_proba(X)[:, [int(np.flatnonzero(classes == each)[0]) for each in common]]
+                y_pred = common[y_proba.argmax(axis=1)]
+            else:
+                y_pred = np.array([find_emotion(label) for label in model.predict(X)])
+            report = Report.from_predictions(labels[kept], y_pred)
+            counts = {"n": report.n, "n_dropped": len(labels) - report.n, "n_classes": len(common)}
+            scores = {"balanced_accuracy": report.balanced_accuracy, "macro_f1": report.macro_f1}
+            rows.append({"model": name, "tested_on": tested_on, **counts, **_describe_accuracy(report), **scores})
+    return pd.DataFrame(rows)
+
+
+def evaluate_corruptions(
+    model: BaseEstimator,
+    X: Images,
+    y: ArrayLike,
+    *,
+    kinds: Sequence[str] = ("blur", "jpeg", "light", "occlusion", "noise"),
+    severities: Sequence[int] = (1, 2, 3, 4, 5),
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Score a model on images that are degraded more and more.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted classifier or pipeline on uint8 pixels.
+    X : array-like of uint8, or list of images
+        Test images, as :func:`ferkit.datasets.corrupt` takes them.
+    y : array-like of shape (n,)
+        True labels.
+    kinds : sequence of str, default=("blur", "jpeg", "light", "occlusion", "noise")
+        Corruptions, see :func:`ferkit.datasets.corrupt`.
+    severities : sequence of int, default=(1, 2, 3, 4, 5)
+        Severities of each corruption.
+    random_state : int, default=0
+        Seed of the corruptions.
+
+    Returns
+    -------
+    scores : DataFrame
+        One row per corruption and severity, and before them one for the images as they are, with the corruption "none"
+        and the severity 0. The columns are
+
+        - corruption, severity, n
+        - accuracy, accuracy_low, accuracy_high : share of correct predictions and Wilson's 95 % confidence interval
+        - relative_loss : 1 minus accuracy divided by the accuracy on the images as they are
+
+        ``scores.groupby("corruption").relative_loss.mean()`` is the loss per corruption.
+
+    See Also
+    --------
+    ferkit.display.HeatmapDisplay : Draws this table.
+
+    Examples
+    --------
+    >>> from ferkit import load_model
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.report import evaluate_corruptions
+    >>> faces = make_faces(70, random_state=0)
+    >>> y = faces.target_names[faces.target]
+    >>> scores = evaluate_corruptions(load_model(), faces.data, y, kinds=["noise"], severities=[1, 5])
+    >>> scores[["corruption", "severity", "n"]].values.tolist()
+    [['none', 0, 70], ['noise', 1, 70], ['noise', 5, 70]]
+    """
+    plain = evaluate(model, X, y)
+    rows = [{"corruption": "none", "severity": 0, "n": plain.n, **_describe_accuracy(plain), "relative_loss": 0.0}]
+    for kind in kinds:
+        for severity in severities:
+            report = evaluate(model, corrupt(X, kind, severity, random_state=random_state), y)
+            loss = 1 - report.accuracy / plain.accuracy if plain.accuracy else float("nan")
+            scores = {**_describe_accuracy(report), "relative_loss": loss}
+            rows.append({"corruption": kind, "severity": severity, "n": report.n, **scores})
+    return pd.DataFrame(rows)
+
+
+def _describe_accuracy(report):
+    low, high = report.interval
+    return {"accuracy": report.accuracy, "accuracy_low": low, "accuracy_high": high}
 
 
 def _wilson_interval(right):
