@@ -112,6 +112,28 @@ class Given:
         return ferkit.load(self.folder / "model.onnx")
 
     @cached_property
+    def sets(self):
+        """One face in the layout of each data set."""
+        folder = self.folder / "sets"
+        texts = {
+            "EmoLabel/list_patition_label.txt": "train_00001.jpg 5",
+            "training.csv": "1/a.jpg,0,0,40,40,1;2,3,0,0",
+            "Emotion/S005/001/S005_001_00000011_emotion.txt": "3.0000000e+00",
+            "label.lst": "b.jpg 0 0 0 40 40 90 3",
+        }
+        images = (
+            *("aligned/train_00001_aligned.jpg", "1/a.jpg", "images/S005/001/S005_001_00000011.png", "origin/b.jpg"),
+            *("KA.AN1.39.tiff", "folder/glad/1.png"),
+        )
+        for name in (*texts, *images):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        for name in images:
+            Image.fromarray(self.faces.images[0]).save(folder / name)
+        return folder
+
+    @cached_property
     def photo(self):
         photo = np.full((120, 200, 3), 90, np.uint8)
         photo[20:100, 60:140] = np.asarray(Image.fromarray(self.faces.images[0]).resize((80, 80)))[..., None]
@@ -217,11 +239,21 @@ CALLS = {
     "get_data_home": lambda g: datasets.get_data_home(g.home),
     "load_fer2013": lambda g: datasets.load_fer2013(g.table, errors="drop"),
     "load_ferplus": lambda g: datasets.load_ferplus(g.votes, fer2013=g.table),
+    "load_affectnet": lambda g: datasets.load_affectnet(g.sets),
+    "load_ckplus": lambda g: datasets.load_ckplus(g.sets),
+    "load_expw": lambda g: datasets.load_expw(g.sets),
+    "load_folder": lambda g: datasets.load_folder(g.sets / "folder"),
+    "load_jaffe": lambda g: datasets.load_jaffe(g.sets),
+    "load_rafdb": lambda g: datasets.load_rafdb(g.sets),
+    "harmonize": lambda g: datasets.harmonize(g.faces, "ferplus"),
+    "corrupt": lambda g: [datasets.corrupt(g.X, kind) for kind in ("blur", "jpeg", "light", "occlusion", "noise")],
     "make_faces": lambda g: datasets.make_faces(20, as_frame=True, random_state=0),
     "sample_faces": lambda g: datasets.sample_faces(20, random_state=0),
     # reports and runs
     "Comparison": lambda g: str(report.compare_reports(g.report, g.report)),
     "compare_reports": lambda g: report.compare_reports(g.report, g.report),
+    "evaluate_corruptions": lambda g: report.evaluate_corruptions(g.model, g.X, g.y, severities=[3]),
+    "evaluate_sets": lambda g: report.evaluate_sets({"model": g.model}, {"drawn": g.faces}),
     "Report": lambda g: (str(g.report), g.report._repr_html_()),
     "Report.from_predictions": lambda g: report.Report.from_predictions(g.y, g.y[::-1]),
     "Report.from_json": lambda g: report.Report.from_json(g.report.to_json()),
@@ -282,6 +314,9 @@ DISPLAYS = {
     "FacesDisplay": lambda g: display.FacesDisplay.from_data(g.faces.images, g.y, n_columns=2),
     "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
     "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
+    "HeatmapDisplay": lambda g: display.HeatmapDisplay(
+        report.evaluate_sets({"model": g.model}, {"drawn": g.faces}), rows="model", columns="tested_on"
+    ).plot(),
     "HistoryDisplay": lambda g: display.HistoryDisplay.from_estimator(g.model),
     "PhotoDisplay": lambda g: display.PhotoDisplay(g.photo, g.table_of_photo).plot(),
     "TimelineDisplay": lambda g: display.TimelineDisplay(photos.analyze(g.video, g.model)).plot(),

@@ -1,13 +1,14 @@
 """Degrade images as cameras, compression and light do, to measure how much accuracy a model loses."""
 
 from io import BytesIO
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Options, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._images import CHUNK, Images, as_rows, resolve_shape, to_stack
 
@@ -20,7 +21,7 @@ TALLEST_JPEG = 65_500  # pixels
 @validate_params(
     {
         "kind": [StrOptions({"blur", "jpeg", "light", "occlusion", "noise"})],
-        "severity": [Options(int, {1, 2, 3, 4, 5})],
+        "severity": [Interval(Integral, 1, 5, closed="both")],
         "image_shape": [tuple, list, None],
         "random_state": ["random_state"],
     },
