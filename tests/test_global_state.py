@@ -246,7 +246,9 @@ CALLS = {
     "load_jaffe": lambda g: datasets.load_jaffe(g.sets),
     "load_rafdb": lambda g: datasets.load_rafdb(g.sets),
     "harmonize": lambda g: datasets.harmonize(g.faces, "ferplus"),
-    "corrupt": lambda g: [datasets.corrupt(g.X, kind) for kind in ("blur", "jpeg", "light", "occlusion", "noise")],
+    "corrupt": lambda g: [
+        datasets.corrupt(g.X, kind, random_state=0) for kind in ("blur", "jpeg", "light", "occlusion", "noise")
+    ],
     "make_faces": lambda g: datasets.make_faces(20, as_frame=True, random_state=0),
     "sample_faces": lambda g: datasets.sample_faces(20, random_state=0),
     # reports and runs
