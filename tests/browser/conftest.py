@@ -34,6 +34,11 @@ def draw_scene(size, faces):
 
 
 @pytest.fixture(scope="session")
+def draw():
+    return draw_scene
+
+
+@pytest.fixture(scope="session")
 def photo(tmp_path_factory):
     path = tmp_path_factory.mktemp("photos") / "photo.jpg"
     faces = [("happy", 11, 40, 60, 230), ("surprise", 3, 370, 30, 210), ("sad", 0, 680, 90, 220)]
@@ -73,7 +78,7 @@ def server():
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """The address of the page that `ferkit export-web` writes, in a subdirectory of a web server for files."""
+    """The address of the page that `ferkit export-web` writes, in a subdirectory of Python's own web server."""
     directory = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "ferkit", "export-web", str(directory / "faces")]
     if "ONNXRUNTIME_WEB" in os.environ:
