@@ -3,6 +3,7 @@
 import json
 import subprocess
 import tarfile
+import zlib
 from base64 import b64encode
 from hashlib import sha512
 from os import PathLike
@@ -35,12 +36,12 @@ RUNTIME_FILES = (
 )
 LOADED = ("onnxruntime.wasm", "yunet.onnx", "model.onnx")  # when the first picture is analyzed
 OF_SERVER = ("index.html", "server.js")  # index.html is a template
-OTHER_WAY = (
-    f"or download https://registry.npmjs.org/{RUNTIME}/-/{RUNTIME}-{VERSION}.tgz and pass its path as `runtime`."
-)
+TARBALL = f"https://registry.npmjs.org/{RUNTIME}/-/{RUNTIME}-{VERSION}.tgz"
+OTHER_WAY = f"or download {TARBALL} and give its path as `runtime` (--runtime)."
 
 
 def write_page(directory: Path, model: Any, threshold: float, runtime: str | PathLike | None) -> None:
+    """Do what `export_web` documents."""
     name, card, classifier = find_model(model)
     files = _read_runtime(runtime)  # before the model is exported, because npm may be missing
     files["model.onnx"] = _export(classifier, card)
@@ -99,7 +100,7 @@ def _read_runtime(source):
                 for name, target, _ in RUNTIME_FILES:
                     member = archive.extractfile(f"package/{name}")
                     files[target] = member.read() if member else b""
-    except (OSError, KeyError, tarfile.TarError) as error:
+    except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
         raise ValueError(
             f"Expected the package {RUNTIME} {VERSION} as a .tgz file or a directory, got {path}: {error}"
         ) from error
