@@ -73,7 +73,7 @@ def test_faces_and_probabilities_are_those_of_ferkit(open_page, draw, kind):
     # The same boxes, because a shift of a tenth of a pixel changes some probabilities by 0.02.
     table = analyze(photo, ferkit.load_model().set_params(precision="float32"), boxes=boxes)
     for face, (_, row) in zip(found["faces"], table.iterrows(), strict=True):
-        assert face["probabilities"] == pytest.approx({name: row[name] for name in face["probabilities"]}, abs=0.005)
+        assert face["probabilities"] == pytest.approx({name: row[name] for name in face["probabilities"]}, abs=0.01)
         assert (face["emotion"], face["unsure"]) == (row.emotion, row.unsure)
 
 

@@ -154,7 +154,7 @@ def test_the_page_is_used_by_keyboard(open_page, photo):
     assert reached == ["file", "camera", "SUMMARY", "SUMMARY" if is_server else "A"]
     page.focus("#file")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(photo)
     page.wait_for_selector("#faces li")
     page.focus("#camera")
