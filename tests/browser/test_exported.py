@@ -84,6 +84,8 @@ def test_the_networks_are_loaded_once_and_with_the_first_picture(open_page, phot
     page.route("**/model.onnx", lambda route: held.append(route))
     page.set_input_files("#file", photo)
     expect(page.locator("#summary")).to_contain_text("Loading the networks (21 MB): ")
+    while not held:
+        page.wait_for_timeout(100)
     held[0].continue_()
     page.wait_for_selector("#faces li")
     assert {*names} >= LOADED
@@ -104,6 +106,22 @@ def test_nothing_is_loaded_before_the_first_picture(open_page, url):
     page.wait_for_timeout(1000)
     assert "app.js" in names
     assert not LOADED.intersection(names)
+
+
+def test_a_camera_that_stops_while_the_networks_are_loaded_stays_off(open_page):
+    page = open_page()
+    held = []
+    page.route("**/model.onnx", lambda route: held.append(route))
+    page.click("#camera")
+    expect(page.locator("#summary")).to_contain_text("Loading the networks")
+    while not held:
+        page.wait_for_timeout(100)
+    page.click("#camera")
+    held[0].continue_()
+    page.wait_for_timeout(2000)
+    expect(page.locator("#summary")).to_have_text("The camera is off.")
+    page.click("#camera")
+    page.wait_for_selector("#faces li:nth-child(2)")
 
 
 def test_a_network_that_cannot_be_loaded_is_named_and_tried_again(open_page, photo):

@@ -1,5 +1,5 @@
-// The page: a photo or the pictures of the camera, boxes drawn over them, and a list of the probabilities. server.js and
-// browser.js start it with a function that analyzes a picture.
+// The page: a photo or the pictures of the camera, boxes drawn over them, and a list of the probabilities. server.js
+// and browser.js start it with a function that analyzes a picture.
 
 const PHOTO_SIDE = 1600; // pixels of the longer side that is analyzed; detection shrinks photos further
 const FRAME_SIDE = 640;
@@ -14,7 +14,9 @@ const percent = (value) => `${Math.round(100 * value)}\u00a0%`;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const wait = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
-let analyze = null; // takes a canvas and whether it shows the camera; returns what POST analyze answers
+// Takes a canvas, whether it shows the camera, and a function for texts about the progress; returns what POST analyze
+// answers.
+let analyze = null;
 let classes = [];
 let shown = null; // {analysis, photo}: what the canvas shows; photo is null over the video
 let turn = 0; // of the newest photo or camera; answers to older ones are dropped
@@ -42,7 +44,7 @@ function showError(text) {
   at("error").textContent = text;
 }
 
-export function say(text) {
+function say(text) {
   at("summary").textContent = text;
 }
 
@@ -172,7 +174,7 @@ async function openPhoto(chosen) {
   say("Looking for faces…");
   show(photo, null);
   try {
-    const analysis = await analyze(photo, false);
+    const analysis = await analyze(photo, false, (text) => mine === turn && say(text));
     if (mine === turn) show(photo, analysis);
   } catch (error) {
     if (mine !== turn) return;
@@ -223,7 +225,8 @@ async function watch(mine) {
   while (mine === turn) {
     await new Promise(requestAnimationFrame); // pauses in a hidden tab
     try {
-      const analysis = await analyze(shrink(video, video.videoWidth, video.videoHeight, FRAME_SIDE), true);
+      const frame = shrink(video, video.videoWidth, video.videoHeight, FRAME_SIDE);
+      const analysis = await analyze(frame, true, (text) => mine === turn && say(text));
       if (mine !== turn) return;
       showError("");
       show(null, analysis);

@@ -1,6 +1,6 @@
 // The page that `ferkit export-web` writes: a worker analyzes the pictures, so that they do not leave the browser.
 
-import { say, start } from "./app.js";
+import { start } from "./app.js";
 
 const PHOTO_SIDE = 640; // pixels of the longer side of the picture in which faces are searched
 const CAMERA_SIDE = 320; // is four times as fast; faces in front of a camera are large
@@ -13,7 +13,7 @@ function startWorker() {
   return new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), { type: "module" });
 }
 
-function analyze(picture, isLive) {
+function analyze(picture, isLive, say) {
   const { data, width, height } = picture.getContext("2d").getImageData(0, 0, picture.width, picture.height);
   worker ??= startWorker();
   return new Promise((resolve, reject) => {
@@ -28,7 +28,8 @@ function analyze(picture, isLive) {
       worker = null;
       reject(new Error("The networks can't be loaded: check your connection, or update your browser."));
     };
-    const message = { picture: { data, width, height, channels: 4 }, maxSide: isLive ? CAMERA_SIDE : PHOTO_SIDE, port: port2 };
+    const maxSide = isLive ? CAMERA_SIDE : PHOTO_SIDE;
+    const message = { picture: { data, width, height, channels: 4 }, maxSide, port: port2 };
     worker.postMessage(message, [data.buffer, port2]);
   });
 }

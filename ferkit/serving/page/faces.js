@@ -1,5 +1,5 @@
-// Find faces and cut them out as ferkit.photos does in Python. A picture is {data, width, height, channels}: bytes, row by
-// row.
+// Find faces and cut them out as ferkit.photos does in Python. A picture is {data, width, height, channels}: bytes, row
+// by row.
 
 const STRIDES = [8, 16, 32]; // YuNet looks for faces at places that are this many pixels apart
 const MIN_SIDE = 64; // as in ferkit.photos
@@ -26,8 +26,8 @@ export function prepare(picture, maxSide) {
   return { values, width, height, scale: [columns / picture.width, rows / picture.height] };
 }
 
-// Return the faces in YuNet's outputs, in pixels of the picture and sorted by decreasing score. `outputs` holds an array
-// for each of cls, obj, bbox and kps at each stride, such as outputs.cls_8; `input` is the result of prepare().
+// Return the faces in YuNet's outputs, in pixels of the picture and sorted by decreasing score. `outputs` holds an
+// array for each of cls, obj, bbox and kps at each stride, such as outputs.cls_8; `input` is the result of prepare().
 export function decode(outputs, input) {
   const found = [];
   for (const stride of STRIDES) {

@@ -1,5 +1,5 @@
-// Both networks, in a worker so that the page stays responsive. A message is {picture, maxSide, port}. The port receives
-// {progress}, a text, any number of times, and then {analysis} or {error}.
+// Both networks, in a worker so that the page stays responsive. A message is {picture, maxSide, port}. The port
+// receives {progress}, a text, any number of times, and then {analysis} or {error}.
 
 import * as ort from "./onnxruntime.js";
 import { cut, decode, prepare } from "./faces.js";
@@ -26,7 +26,8 @@ async function load(say) {
   let loaded = 0;
   const receive = (n) => {
     loaded += n;
-    say(`Loading the networks (${Math.round(model.bytes / 1e6)} MB): ${10 * Math.floor((10 * loaded) / model.bytes)} %`);
+    const percent = 10 * Math.floor((10 * loaded) / model.bytes);
+    say(`Loading the networks (${Math.round(model.bytes / 1e6)} MB): ${percent} %`);
   };
   const [wasm, yunet, network] = await Promise.all(FILES.map((name) => download(name, receive)));
   ort.env.wasm.wasmBinary = wasm;
