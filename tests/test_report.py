@@ -133,7 +133,7 @@ def test_faces_from_the_training_set_are_counted(form, faces, tmp_path):
     assert report.unseen_accuracy == accuracy_score(faces.target[100:], model.predict(X[100:]))
     assert report.unseen_interval == Report.from_predictions(faces.target[100:], model.predict(X[100:])).interval
     assert ["also", "in", "training", "30"] in [line.split()[:4] for line in str(report).splitlines()]
-    assert "n = 110" in str(report)
+    assert "110 images" in str(report)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])

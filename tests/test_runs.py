@@ -194,7 +194,7 @@ def test_a_training_that_is_not_completed_keeps_the_earlier_run(data, tmp_path, 
             stop(epoch, error)
             fail(error)
     fail(ValueError, lr=1e30)
-    monkeypatch.setattr("ferkit.runs.evaluate", None)
+    monkeypatch.setattr("ferkit.runs._runs.evaluate", None)
     fail(TypeError)
 
 

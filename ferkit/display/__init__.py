@@ -4,7 +4,14 @@ from ._faces import AugmentationDisplay, ClassDistributionDisplay, FacesDisplay,
 from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
 from ._photos import PhotoDisplay, TimelineDisplay
 from ._runs import ComparisonDisplay, HistoryDisplay
-from ._scores import ClassScoresDisplay, ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
+from ._scores import (
+    ClassScoresDisplay,
+    ConfusionDisplay,
+    GroupScoresDisplay,
+    PrecisionRecallDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+)
 
 __all__ = [
     "AugmentationDisplay",
@@ -16,6 +23,7 @@ __all__ = [
     "FacesDisplay",
     "FilterDisplay",
     "GradCAMDisplay",
+    "GroupScoresDisplay",
     "HistoryDisplay",
     "PhotoDisplay",
     "PrecisionRecallDisplay",
