@@ -565,19 +565,16 @@ class Report:
     def _group_tables(self):
         """Return the scores of the groups, and the gaps if there are several groups, as rows of text."""
         names = [name for name in ("accuracy", "balanced_accuracy") if name in next(iter(self.per_group.values()))]
-        scores = [("group", "images", *(text for name in names for text in (name.replace("_", " "), "95 % interval")))]
+        scores = [("group", "images", *(f"{name.replace('_', ' ')} (95 % interval)" for name in names))]
         for group, row in self.per_group.items():
-            texts = [(f"{row[name]:.2%}", _describe_range(row[f"{name}_interval_95"])) for name in names]
-            scores.append((group, f"{row['n']:,}", *(text for pair in texts for text in pair)))
-        gaps = [("largest gap", "between", "difference", "95 % interval", "ratio", "95 % interval")]
+            texts = (f"{row[name]:.2%} ({_describe_range(row[f'{name}_interval_95'])})" for name in names)
+            scores.append((group, f"{row['n']:,}", *texts))
+        gaps = [("largest gap", "between", "points (95 % interval)", "ratio (95 % interval)")]
         for name, gap in self.gaps.items():
-            groups = f"{gap['lowest']} and {gap['highest']}"
-            low, high = (100 * bound for bound in gap["difference_interval_95"])
-            difference = f"{100 * gap['difference']:.2f} points"
-            cells = (name.replace("_", " "), groups, difference, f"{low:.2f} to {high:.2f}")
-            known = gap["ratio"] is not None
-            ratio = (f"{gap['ratio']:.2f}", "{:.2f} to {:.2f}".format(*gap["ratio_interval_95"])) if known else ("", "")
-            gaps.append(cells + ratio)
+            points = [100 * value for value in (gap["difference"], *gap["difference_interval_95"])]
+            ratio = [] if gap["ratio"] is None else [gap["ratio"], *gap["ratio_interval_95"]]
+            texts = ["{:.2f} ({:.2f} to {:.2f})".format(*values) if values else "" for values in (points, ratio)]
+            gaps.append((name.replace("_", " "), f"{gap['lowest']} and {gap['highest']}", texts[0], texts[1]))
         return [scores, gaps] if self.gaps else [scores]
 
     def __str__(self) -> str:
@@ -597,7 +594,7 @@ class Report:
             tables.append(_format_table(pairs, ("confused", "taken for", "count", "share"), "llrr"))
         if self.per_group:
             for headers, *rows in self._group_tables():
-                tables.append(_format_table(rows, headers, "lrrrrr"[: len(headers)]))
+                tables.append(_format_table(rows, headers, "lrrr"[: len(headers)]))
         return "\n\n".join(tables)
 
 

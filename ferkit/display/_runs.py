@@ -178,7 +178,7 @@ class ComparisonDisplay:
             label=f"{runs['tested_on'].iloc[0]}, with 95 % interval",
         )
         if "accuracies" in runs and runs["accuracies"].map(len).max() > 1:
-            each = runs["accuracies"].reset_index(drop=True).explode()
+            each = runs["accuracies"].reset_index(drop=True).explode().astype(float)
             self.ax_.plot(each, each.index - 0.22, "o", markersize=4, color=COLORS[4], label="each training")
         self.ax_.plot(runs["training_accuracy"], places, "D", markersize=5, color=COLORS[1], label="Training")
         for place, run in zip(places, runs.itertuples(), strict=True):

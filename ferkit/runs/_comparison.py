@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 
@@ -261,7 +262,7 @@ def write_comparison(runs: Mapping[str, Iterable[Run]], path: Path) -> str:
     """
     table = compare_runs(runs)
     tables = {"comparison": (table, _format_comparison(table))}
-    if len(table) > 1:
+    with suppress(ValueError):  # there may be one network only, or too few finished folds
         pairs = compare_pairs(runs)
         tables["pairs"] = pairs, _format_pairs(pairs)
     markdown = "\n\n".join(
@@ -302,19 +303,20 @@ def _format_comparison(table):
 
 def _format_pairs(pairs):
     columns = {
-        "better": pairs["first"],
-        "worse": pairs["second"],
+        "higher accuracy": pairs["first"],
+        "lower accuracy": pairs["second"],
         "difference, points": (100 * pairs["difference"]).map("{:.2f}".format),
         "95 % interval": (100 * pairs["low"]).map("{:.2f} to ".format) + (100 * pairs["high"]).map("{:.2f}".format),
         "p, corrected": pairs["p_holm"].map("{:.2g}".format),
         "p covers": pairs["covers"],
     }
-    for name in pairs.filter(like="mcnemar_") if (pairs["covers"] != "images").any() else ():
-        columns[f"McNemar, seed {name.removeprefix('mcnemar_')}"] = (
-            pairs[name].map("{:.2g}".format, na_action="ignore").fillna("")
-        )
+    mcnemar = list(pairs.filter(like="mcnemar_")) if (pairs["covers"] != "images").any() else []
+    for number, name in enumerate(mcnemar, 1):
+        texts = pairs[name].map("{:.2g}".format, na_action="ignore").fillna("")
+        columns[f"McNemar {number} of {len(mcnemar)}"] = texts
     return pd.DataFrame(columns)
 
 
 def _align(table):
-    return ["left" if column in ("network", "better", "worse", "p covers") else "right" for column in table]
+    texts = ("network", "higher accuracy", "lower accuracy", "p covers")
+    return ["left" if column in texts else "right" for column in table]

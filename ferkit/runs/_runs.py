@@ -571,7 +571,10 @@ def _describe_for_page(settings, validated_on):
         "epochs": len(history),
         "validation in the learning curve": validated_on if "valid_loss" in history[0] else "none",
         "training time": f"{settings['training_seconds'] / 60:,.1f} minutes",
-        **{name: resolved[name] for name in ("optimizer", "lr", "device", "precision")},
+        "optimizer": resolved["optimizer"],
+        "learning rate": resolved["lr"],
+        "device": resolved["device"],
+        "precision": resolved["precision"],
     }
     return {
         "Training": {name: value for name, value in training.items() if value is not None},
