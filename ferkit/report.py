@@ -573,8 +573,8 @@ class Report:
         for name, gap in self.gaps.items():
             points = [100 * value for value in (gap["difference"], *gap["difference_interval_95"])]
             ratio = [] if gap["ratio"] is None else [gap["ratio"], *gap["ratio_interval_95"]]
-            texts = ["{:.2f} ({:.2f} to {:.2f})".format(*values) if values else "" for values in (points, ratio)]
-            gaps.append((name.replace("_", " "), f"{gap['lowest']} and {gap['highest']}", texts[0], texts[1]))
+            cells = ["{:.2f} ({:.2f} to {:.2f})".format(*values) if values else "" for values in (points, ratio)]
+            gaps.append((name.replace("_", " "), f"{gap['lowest']} and {gap['highest']}", cells[0], cells[1]))
         return [scores, gaps] if self.gaps else [scores]
 
     def __str__(self) -> str:
