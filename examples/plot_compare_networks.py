@@ -2,9 +2,9 @@
 Compare networks
 ================
 
-After this example you can train several networks with the same settings and several seeds, test which one is better, and
-draw their accuracy and cost. ``ferkit compare fer2013.csv --backbones cnn_small,cnn --seeds 3`` does the same on the
-command line.
+After this example you can train several networks with the same settings and several seeds, test which one is better,
+and draw their accuracy and cost. ``ferkit compare fer2013.csv --backbones cnn_small,cnn --seeds 3`` does the same on
+the command line.
 """
 
 from pathlib import Path
@@ -24,9 +24,9 @@ for field in ("data", "images", "target", "usage"):
     faces[field] = np.concatenate([faces[field], test[field]])
 
 # %%
-# Each network is one string. ``train_run`` writes the model, its scores and figures to a directory. ``compare_runs`` gives
-# the mean over the seeds with an interval that covers both the test images and the seeds. ``compare_pairs`` tests each
-# pair of networks on the same images.
+# Each network is one string. ``train_run`` writes the model, its scores and figures to a directory. ``compare_runs``
+# gives the mean over the seeds with an interval that covers both the test images and the seeds. ``compare_pairs`` tests
+# each pair of networks on the same images.
 runs = {}
 with TemporaryDirectory() as directory:
     for backbone in ("cnn_small", "cnn"):
