@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 CONTAINS = {
     "cli": "the ferkit command: parse options, call the library, print",
     "serving": "web pages, with a server or in the browser",
-    "runs": "a training run as a directory",
+    "runs": "a training run as a directory, and comparisons of several",
+    "comparison": "tests over seeds and folds",
     "report": "evaluate, Report, compare_reports",
     "display": "figures",
     "photos": "faces in photos and videos",
@@ -27,6 +28,7 @@ CONTAINS = {
     "_images": "shapes and pixel ranges",
     "_files": "image files",
     "_metrics": "scores",
+    "_groups": "scores of groups",
     "_held_out": "validation images",
     "_targets": "labels, soft targets",
     "_validation": "checks",

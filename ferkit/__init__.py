@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from imblearn.pipeline import Pipeline
 
     from . import backbones as backbones
+    from . import comparison as comparison
     from . import datasets as datasets
     from . import display as display
     from . import models as models
@@ -59,8 +60,8 @@ _HOMES = {
     "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "models", "onnx", "persistence", "photos",
-    "recipes", "report", "runs", "serving", "training", "transformers",
+    "augmentation", "backbones", "classifier", "comparison", "datasets", "display", "models", "onnx", "persistence",
+    "photos", "recipes", "report", "runs", "serving", "training", "transformers",
 )  # fmt: skip
 
 

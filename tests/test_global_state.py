@@ -33,6 +33,7 @@ from ferkit import (
     Pipeline,
     PixelParser,
     backbones,
+    comparison,
     datasets,
     display,
     evaluate,
@@ -211,7 +212,7 @@ CALLS = {
     "Pipeline": lambda g: (
         Pipeline([("parse", PixelParser()), ("classify", FERClassifier(**TINY))]).fit(g.strings, g.y).predict(g.strings)
     ),
-    "evaluate": lambda g: evaluate(g.model, g.X, g.y, X_train=g.X),
+    "evaluate": lambda g: evaluate(g.model, g.X, g.y, X_train=g.X, groups=g.y),
     "save": lambda g: ferkit.save(g.model, g.folder / "again.ferkit"),
     "load": lambda g: ferkit.load(g.folder / "model.ferkit").predict(g.X),
     "load_model": lambda g: ferkit.load_model().predict(g.X),
@@ -256,17 +257,22 @@ CALLS = {
     "compare_reports": lambda g: report.compare_reports(g.report, g.report),
     "evaluate_corruptions": lambda g: report.evaluate_corruptions(g.model, g.X, g.y, severities=[3]),
     "evaluate_sets": lambda g: report.evaluate_sets({"model": g.model}, {"drawn": g.faces}),
+    "compare_folds": lambda g: comparison.compare_folds({"a": [0.5, 0.6], "b": [0.6, 0.6]}),
+    "compare_seeds": lambda g: comparison.compare_seeds({"a": [g.report, g.report], "b": g.report}),
     "Report": lambda g: (str(g.report), g.report._repr_html_()),
     "Report.from_predictions": lambda g: report.Report.from_predictions(g.y, g.y[::-1]),
     "Report.from_json": lambda g: report.Report.from_json(g.report.to_json()),
     "Report.to_dict": lambda g: g.report.to_dict(),
     "Report.to_frame": lambda g: g.report.to_frame(),
-    "Report.to_html": lambda g: g.report.to_html(g.folder / "report.html"),
+    "Report.to_html": lambda g: g.report.to_html(
+        g.folder / "report.html", images=g.faces.images, history=g.model.history_, details={"Settings": {"lr": 1}}
+    ),
     "Report.to_json": lambda g: g.report.to_json(g.folder / "report.json"),
     "Run": lambda g: str(g.run),
     "Run.matches": lambda g: g.run.matches(g.model),
     "Run.read": lambda g: runs.Run.read(g.run.path),
     "Run.read_report": lambda g: g.run.read_report(),
+    "compare_pairs": lambda g: runs.compare_pairs({"a": [g.run], "b": [g.run]}),
     "compare_runs": lambda g: runs.compare_runs([g.run]),
     "train_run": lambda g: g.run,
     # ONNX and recipes
@@ -316,6 +322,9 @@ DISPLAYS = {
     "FacesDisplay": lambda g: display.FacesDisplay.from_data(g.faces.images, g.y, n_columns=2),
     "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
     "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
+    "GroupScoresDisplay": lambda g: display.GroupScoresDisplay(
+        evaluate(g.model, g.X, g.y, groups=g.y).per_group
+    ).plot(),
     "HeatmapDisplay": lambda g: display.HeatmapDisplay(
         report.evaluate_sets({"model": g.model}, {"drawn": g.faces}), rows="model", columns="tested_on"
     ).plot(),
@@ -332,7 +341,8 @@ DISPLAYS = {
 def list_public_names():
     """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
     for module in (
-        *(ferkit, backbones, datasets, display, models, onnx, persistence, photos, recipes, report, runs, serving),
+        *(ferkit, backbones, comparison, datasets, display, models, onnx, persistence, photos, recipes, report, runs),
+        serving,
     ):
         for name in module.__all__:
             value = getattr(module, name)

@@ -7,6 +7,7 @@ from ._runs import ComparisonDisplay, HistoryDisplay
 from ._scores import (
     ClassScoresDisplay,
     ConfusionDisplay,
+    GroupScoresDisplay,
     HeatmapDisplay,
     PrecisionRecallDisplay,
     ReliabilityDisplay,
@@ -23,6 +24,7 @@ __all__ = [
     "FacesDisplay",
     "FilterDisplay",
     "GradCAMDisplay",
+    "GroupScoresDisplay",
     "HeatmapDisplay",
     "HistoryDisplay",
     "PhotoDisplay",

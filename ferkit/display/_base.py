@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from io import BytesIO
 
 import numpy as np
+from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 
 from .._images import Images, as_rows, check_images, resolve_shape, to_stack
@@ -74,13 +75,27 @@ def encode_figure(figure):
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
+def encode_image(image, like):
+    """Return an image as the source of an HTML image of at most 192 pixels."""
+    image, file = np.squeeze(image), BytesIO()
+    if image.dtype != np.uint8:
+        image = np.rint(255 * _scale(image, like)).astype(np.uint8)
+    picture = Image.fromarray(image)
+    picture.thumbnail((192, 192))
+    picture.save(file, format="png")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+
+
 def show(ax, image, like=None):
     """Draw an image. Pixels that are not uint8 are scaled by the range of ``like``, by default the image itself."""
     image = np.squeeze(image)
     if image.dtype != np.uint8:
-        like = image if like is None else like
-        image = ((image - like.min()) / max(np.ptp(like), 1e-9)).clip(0, 1)
+        image = _scale(image, image if like is None else like)
     ax.imshow(image, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+
+
+def _scale(image, like):
+    return ((image - like.min()) / max(np.ptp(like), 1e-9)).clip(0, 1)
 
 
 def show_rows(images, labels, like=None):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClassScoresDisplay",
     "ConfusionDisplay",
+    "GroupScoresDisplay",
     "HeatmapDisplay",
     "PrecisionRecallDisplay",
     "ReliabilityDisplay",
@@ -285,6 +286,70 @@ class ClassScoresDisplay:
         ax.set_xlim(0, 1.08)
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+        self.figure_, self.ax_ = ax.figure, ax
+        return self
+
+
+class GroupScoresDisplay:
+    """Accuracy and balanced accuracy of each group, with their intervals.
+
+    Parameters
+    ----------
+    per_group : dict of dict
+        Scores of each group: ``per_group`` of a :class:`~ferkit.report.Report`.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import GroupScoresDisplay
+    >>> from ferkit.report import Report
+    >>> y_true, y_pred = ["happy", "sad", "sad", "sad"], ["happy", "sad", "happy", "happy"]
+    >>> report = Report.from_predictions(y_true, y_pred, groups=["young", "young", "old", "old"])
+    >>> display = GroupScoresDisplay(report.per_group).plot()
+    >>> [tick.get_text() for tick in display.ax_.get_yticklabels()]
+    ['old (2)', 'young (2)']
+    """
+
+    def __init__(self, per_group: dict[str, dict[str, Any]]):
+        self.per_group = per_group
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw and return the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in. By default, those of a new figure.
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        groups, places = self.per_group, np.arange(len(self.per_group))
+        if ax is None:
+            _, ((ax,),) = new_axes(1, 1, 5.5 + 0.08 * max(map(len, groups)), 1.4 + 0.5 * len(groups))
+        names = [name for name in ("accuracy", "balanced_accuracy") if name in next(iter(groups.values()))]
+        for name, offset, color, marker in zip(names, (-0.13, 0.13), COLORS, "os", strict=False):
+            values = np.array([row[name] for row in groups.values()])
+            low, high = np.transpose([row[f"{name}_interval_95"] for row in groups.values()])
+            ax.errorbar(
+                values,
+                places + offset,
+                xerr=[values - low, high - values],
+                fmt=marker,
+                color=color,
+                capsize=3,
+                label=name.replace("_", " "),
+            )
+        ax.set_yticks(places, [f"{group} ({row['n']:,})" for group, row in groups.items()])
+        ax.set_ylim(len(groups) - 0.5, -0.5)
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.grid(axis="x", alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xlabel("score, with 95 % interval")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
         self.figure_, self.ax_ = ax.figure, ax
         return self
