@@ -137,6 +137,10 @@ class Given:
         return photos.analyze(self.photo, self.model, boxes=[[60, 20, 80, 80]])
 
     @cached_property
+    def errors(self):
+        return datasets.find_label_errors(self.y, self.model.predict_proba(self.X))
+
+    @cached_property
     def run(self):  # the first test that needs it trains, and sees whether that changes the state
         return runs.train_run(FERClassifier(**TINY), self.faces, self.folder / "run")
 
@@ -213,6 +217,10 @@ CALLS = {
     "Duplicates": lambda g: str(datasets.find_duplicates(g.X)),
     "Duplicates.to_dict": lambda g: datasets.find_duplicates(g.X).to_dict(),
     "find_duplicates": lambda g: datasets.find_duplicates(g.X, g.y),
+    "LabelErrors": lambda g: str(g.errors),
+    "LabelErrors.to_dict": lambda g: g.errors.to_dict(),
+    "LabelErrors.to_frame": lambda g: g.errors.to_frame(),
+    "find_label_errors": lambda g: datasets.find_label_errors(g.y, g.model.predict_proba(g.X)),
     "fetch_fer2013": lambda g: datasets.fetch_fer2013(data_home=g.home),
     "get_data_home": lambda g: datasets.get_data_home(g.home),
     "load_fer2013": lambda g: datasets.load_fer2013(g.table, errors="drop"),
@@ -283,6 +291,7 @@ DISPLAYS = {
     "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
     "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
     "HistoryDisplay": lambda g: display.HistoryDisplay.from_estimator(g.model),
+    "LabelErrorsDisplay": lambda g: display.LabelErrorsDisplay.from_errors(g.errors, g.X),
     "PhotoDisplay": lambda g: display.PhotoDisplay(g.photo, g.table_of_photo).plot(),
     "TimelineDisplay": lambda g: display.TimelineDisplay(photos.analyze(g.video, g.model)).plot(),
     "PrecisionRecallDisplay": lambda g: display.PrecisionRecallDisplay.from_estimator(g.model, g.X, g.y),

@@ -1,6 +1,12 @@
 """Figures as scikit-learn displays: the object holds the data, ``plot`` draws it, ``figure_`` is the result."""
 
-from ._faces import AugmentationDisplay, ClassDistributionDisplay, FacesDisplay, PredictionsDisplay
+from ._faces import (
+    AugmentationDisplay,
+    ClassDistributionDisplay,
+    FacesDisplay,
+    LabelErrorsDisplay,
+    PredictionsDisplay,
+)
 from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
 from ._photos import PhotoDisplay, TimelineDisplay
 from ._runs import ComparisonDisplay, HistoryDisplay
@@ -17,6 +23,7 @@ __all__ = [
     "FilterDisplay",
     "GradCAMDisplay",
     "HistoryDisplay",
+    "LabelErrorsDisplay",
     "PhotoDisplay",
     "PrecisionRecallDisplay",
     "PredictionsDisplay",
