@@ -67,7 +67,7 @@ def draw(precision, same, base, path):
     n = np.arange(1, len(precision) + 1)
     ax.plot(n[49:], precision[49:], color="#0072B2", linewidth=2)
     ax.plot(n[49:], same[49:], color="#E69F00", linewidth=2, linestyle="--")
-    ax.axhline(base, color="0.4", linestyle=":")
+    ax.plot(n[[0, -1]], [base, base], color="0.4", linestyle=":")
     at = len(n) - 1
     for value, text, color in (
         (precision[at], "most votes are not\nfor the label", "#0072B2"),

@@ -36,6 +36,7 @@ from ferkit import (
     datasets,
     display,
     evaluate,
+    hub,
     models,
     onnx,
     persistence,
@@ -86,7 +87,8 @@ class Given:
     """Data, models, results and files that the calls share."""
 
     def __init__(self, model, folder):
-        for package in ("cv2", "onnxruntime.quantization"):  # whose imports change the environment and sys.path
+        # their imports change the environment, sys.path and loggers
+        for package in ("cv2", "huggingface_hub", "onnxruntime.quantization"):
             pytest.importorskip(package)
         multiprocessing.get_start_method()  # torch.export asks for it, which makes the default final
         self.model, self.folder = model, folder
@@ -165,6 +167,18 @@ def refuse_training(given):
         given.onnx.fit(given.X, given.y)
 
 
+def refuse_upload(given):
+    with pytest.raises(TypeError, match="Expected an estimator"):
+        hub.push_to_hub("model.joblib", "user/name")
+
+
+def refuse_download(given):
+    from huggingface_hub.errors import HFValidationError
+
+    with pytest.raises(HFValidationError):  # without a request
+        hub.load_from_hub("no repository")
+
+
 CALLS = {
     "FERClassifier": lambda g: FERClassifier(**TINY),
     "FERClassifier.fit": lambda g: FERClassifier(validation_fraction=0.2, verbose=1, **TINY).fit(g.X, g.y),
@@ -200,6 +214,8 @@ CALLS = {
     "list_models": lambda g: models.list_models(),
     "read_model_card": lambda g: models.read_model_card(),
     "read_card": lambda g: ferkit.read_card(g.folder / "model.ferkit"),
+    "load_from_hub": refuse_download,
+    "push_to_hub": refuse_upload,
     # backbones
     "CNN": lambda g: build(backbones.CNN),
     "CNN.forward": lambda g: g.cnn(g.images),
@@ -287,9 +303,12 @@ DISPLAYS = {
     "ComparisonDisplay": lambda g: display.ComparisonDisplay(runs.compare_runs([g.run])).plot(),
     "ConfusionDisplay": lambda g: display.ConfusionDisplay.from_estimator(g.model, g.X, g.y).most_confused(),
     "ConfusionDisplay.from_predictions": lambda g: display.ConfusionDisplay.from_predictions(g.y, g.y[::-1]),
+    "ExplanationDisplay": lambda g: [
+        display.ExplanationDisplay.from_estimator(g.model, g.X[:2], method=method)
+        for method in ("grad_cam", "occlusion", "integrated_gradients")
+    ],
     "FacesDisplay": lambda g: display.FacesDisplay.from_data(g.faces.images, g.y, n_columns=2),
     "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
-    "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
     "HistoryDisplay": lambda g: display.HistoryDisplay.from_estimator(g.model),
     "LabelErrorsDisplay": lambda g: display.LabelErrorsDisplay.from_errors(g.errors, g.X),
     "PhotoDisplay": lambda g: display.PhotoDisplay(g.photo, g.table_of_photo).plot(),
@@ -304,7 +323,7 @@ DISPLAYS = {
 def list_public_names():
     """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
     for module in (
-        *(ferkit, backbones, datasets, display, models, onnx, persistence, photos, recipes, report, runs, serving),
+        *(ferkit, backbones, datasets, display, hub, models, onnx, persistence, photos, recipes, report, runs, serving),
     ):
         for name in module.__all__:
             value = getattr(module, name)
@@ -340,7 +359,7 @@ def test_the_cpu_is_seeded_without_other_devices(given, monkeypatch):
 
 @pytest.mark.parametrize("name", DISPLAYS)
 def test_displays_only_open_a_figure(name, given, unusual_state):
-    if name == "GradCAMDisplay":
+    if name == "ExplanationDisplay":
         pytest.importorskip("captum")
     before = read_state()
     DISPLAYS[name](given)

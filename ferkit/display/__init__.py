@@ -1,5 +1,8 @@
 """Figures as scikit-learn displays: the object holds the data, ``plot`` draws it, ``figure_`` is the result."""
 
+import warnings
+from typing import Any
+
 from ._faces import (
     AugmentationDisplay,
     ClassDistributionDisplay,
@@ -7,7 +10,7 @@ from ._faces import (
     LabelErrorsDisplay,
     PredictionsDisplay,
 )
-from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
+from ._networks import BackboneDisplay, ExplanationDisplay, FilterDisplay
 from ._photos import PhotoDisplay, TimelineDisplay
 from ._runs import ComparisonDisplay, HistoryDisplay
 from ._scores import ClassScoresDisplay, ConfusionDisplay, PrecisionRecallDisplay, ReliabilityDisplay, RocDisplay
@@ -19,9 +22,9 @@ __all__ = [
     "ClassScoresDisplay",
     "ComparisonDisplay",
     "ConfusionDisplay",
+    "ExplanationDisplay",
     "FacesDisplay",
     "FilterDisplay",
-    "GradCAMDisplay",
     "HistoryDisplay",
     "LabelErrorsDisplay",
     "PhotoDisplay",
@@ -31,3 +34,11 @@ __all__ = [
     "RocDisplay",
     "TimelineDisplay",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GradCAMDisplay":
+        message = "`GradCAMDisplay` is deprecated and will be removed in 0.3: use `ExplanationDisplay`."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return ExplanationDisplay
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,6 +16,7 @@ from ..datasets import LabelErrors
 from ..training import seeded
 from ._base import (
     COLORS,
+    TEXT,
     new_axes,
     new_grid,
     seen_images,
@@ -345,7 +346,7 @@ class LabelErrorsDisplay:
         faces = zip(self.images, self.label, self.suggested, self.suggested_probability, strict=True)
         for ax, (image, label, suggested, probability) in zip(self.axes_.flat, faces, strict=False):
             show(ax, image)
-            ax.set_title(f"{label}?\n{suggested} {probability:.0%}", fontsize=10)
+            ax.set_title(f"{label}?\n{suggested} {probability:.0%}", fontsize=TEXT)
         return self
 
 
