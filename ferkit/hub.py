@@ -161,6 +161,8 @@ def load_from_hub(
     try:
         path = api.hf_hub_download(repo_id, MODEL, revision=revision)
     except hub.errors.EntryNotFoundError as error:
+        if isinstance(error, hub.errors.LocalEntryNotFoundError):  # the Hub did not answer
+            raise
         raise FileNotFoundError(
             f"Expected the file {MODEL} in {repo_id}, got a repository without it: load_from_hub only loads models "
             "that push_to_hub has uploaded, because other formats can run code."

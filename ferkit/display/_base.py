@@ -60,8 +60,8 @@ def new_grid(n_images, height, labels):
     if not n_images:
         raise ValueError("Expected at least one image to show, got none.")
     width = max(1.45, 0.6 + 0.1 * max(len(str(label)) for label in labels))
-    columns = min(6, n_images, max(1, int(10 / width)))
-    rows = -(-n_images // columns)
+    rows = -(-n_images // min(6, max(1, int(10 / width))))
+    columns = -(-n_images // rows)  # rows of similar length
     figure, axes = new_axes(rows, columns, max(width * columns, 3), height * rows)
     for ax in axes.flat:
         ax.axis("off")
