@@ -42,7 +42,7 @@ def audit(
     as_json: Json = False,
     drop_errors: Drop = False,
 ) -> None:
-    """Find exact and near duplicates, also across splits or with different labels, and labels that may be wrong."""
+    """Find exact and near duplicates of images, also across splits or with different labels, and suspect labels."""
     if (csv or figure) and not labels:
         raise typer.BadParameter("--csv and --figure are for suspect labels: add --labels.")
     check_written([data], (csv, "--csv", [".csv"]), (figure, "--figure", [".png", ".svg"]))
