@@ -3,18 +3,14 @@
 Both use files that cannot contain code. Addresses, caches and tokens are those of huggingface_hub.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from .persistence import load, to_bytes, write_card
-
-if TYPE_CHECKING:
-    from .report import Report
+from .report import Report
 
 __all__ = ["load_from_hub", "push_to_hub"]
 
