@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).parent.parent
 CONTAINS = {
     "cli": "the ferkit command: parse options, call the library, print",
-    "serving": "a web server and its page",
+    "serving": "web pages, with a server or in the browser",
     "runs": "a training run as a directory",
     "hub": "models on the Hugging Face Hub",
     "report": "evaluate, Report, compare_reports",
