@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import comparison as comparison
     from . import datasets as datasets
     from . import display as display
+    from . import hub as hub
     from . import models as models
     from . import onnx as onnx
     from . import persistence as persistence
@@ -60,7 +61,8 @@ _HOMES = {
     "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "comparison", "datasets", "display", "models", "onnx", "persistence",
+    "augmentation", "backbones", "classifier", "comparison", "datasets", "display", "hub", "models", "onnx",
+    "persistence",
     "photos", "recipes", "report", "runs", "serving", "training", "transformers",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import ferkit.comparison
 import ferkit.datasets
 import ferkit.display
+import ferkit.hub
 import ferkit.models
 import ferkit.onnx
 import ferkit.photos
@@ -81,7 +82,8 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path, quick):
 @pytest.mark.parametrize(
     "module",
     [
-        *(ferkit, ferkit.backbones, ferkit.comparison, ferkit.datasets, ferkit.display, ferkit.models, ferkit.onnx),
+        *(ferkit, ferkit.backbones, ferkit.comparison, ferkit.datasets, ferkit.display, ferkit.hub, ferkit.models),
+        ferkit.onnx,
         *(ferkit.photos, ferkit.recipes, ferkit.report, ferkit.runs, ferkit.serving),
     ],
 )

@@ -37,6 +37,7 @@ from ferkit import (
     datasets,
     display,
     evaluate,
+    hub,
     models,
     onnx,
     persistence,
@@ -87,7 +88,8 @@ class Given:
     """Data, models, results and files that the calls share."""
 
     def __init__(self, model, folder):
-        for package in ("cv2", "onnxruntime.quantization"):  # whose imports change the environment and sys.path
+        # their imports change the environment, sys.path and loggers
+        for package in ("cv2", "huggingface_hub", "onnxruntime.quantization"):
             pytest.importorskip(package)
         multiprocessing.get_start_method()  # torch.export asks for it, which makes the default final
         self.model, self.folder = model, folder
@@ -160,6 +162,10 @@ class Given:
         return photos.analyze(self.photo, self.model, boxes=[[60, 20, 80, 80]])
 
     @cached_property
+    def errors(self):
+        return datasets.find_label_errors(self.y, self.model.predict_proba(self.X))
+
+    @cached_property
     def run(self):  # the first test that needs it trains, and sees whether that changes the state
         return runs.train_run(FERClassifier(**TINY), self.faces, self.folder / "run")
 
@@ -182,6 +188,18 @@ def refuse_address(given):
 def refuse_training(given):
     with pytest.raises(TypeError, match="only predicts"):
         given.onnx.fit(given.X, given.y)
+
+
+def refuse_upload(given):
+    with pytest.raises(TypeError, match="Expected an estimator"):
+        hub.push_to_hub("model.joblib", "user/name")
+
+
+def refuse_download(given):
+    from huggingface_hub.errors import HFValidationError
+
+    with pytest.raises(HFValidationError):  # without a request
+        hub.load_from_hub("no repository")
 
 
 CALLS = {
@@ -219,6 +237,8 @@ CALLS = {
     "list_models": lambda g: models.list_models(),
     "read_model_card": lambda g: models.read_model_card(),
     "read_card": lambda g: ferkit.read_card(g.folder / "model.ferkit"),
+    "load_from_hub": refuse_download,
+    "push_to_hub": refuse_upload,
     # backbones
     "CNN": lambda g: build(backbones.CNN),
     "CNN.forward": lambda g: g.cnn(g.images),
@@ -236,6 +256,10 @@ CALLS = {
     "Duplicates": lambda g: str(datasets.find_duplicates(g.X)),
     "Duplicates.to_dict": lambda g: datasets.find_duplicates(g.X).to_dict(),
     "find_duplicates": lambda g: datasets.find_duplicates(g.X, g.y),
+    "LabelErrors": lambda g: str(g.errors),
+    "LabelErrors.to_dict": lambda g: g.errors.to_dict(),
+    "LabelErrors.to_frame": lambda g: g.errors.to_frame(),
+    "find_label_errors": lambda g: datasets.find_label_errors(g.y, g.model.predict_proba(g.X)),
     "fetch_fer2013": lambda g: datasets.fetch_fer2013(data_home=g.home),
     "get_data_home": lambda g: datasets.get_data_home(g.home),
     "load_fer2013": lambda g: datasets.load_fer2013(g.table, errors="drop"),
@@ -319,9 +343,12 @@ DISPLAYS = {
     "ComparisonDisplay": lambda g: display.ComparisonDisplay(runs.compare_runs([g.run])).plot(),
     "ConfusionDisplay": lambda g: display.ConfusionDisplay.from_estimator(g.model, g.X, g.y).most_confused(),
     "ConfusionDisplay.from_predictions": lambda g: display.ConfusionDisplay.from_predictions(g.y, g.y[::-1]),
+    "ExplanationDisplay": lambda g: [
+        display.ExplanationDisplay.from_estimator(g.model, g.X[:2], method=method)
+        for method in ("grad_cam", "occlusion", "integrated_gradients")
+    ],
     "FacesDisplay": lambda g: display.FacesDisplay.from_data(g.faces.images, g.y, n_columns=2),
     "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
-    "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
     "GroupScoresDisplay": lambda g: display.GroupScoresDisplay(
         evaluate(g.model, g.X, g.y, groups=g.y).per_group
     ).plot(),
@@ -329,6 +356,7 @@ DISPLAYS = {
         report.evaluate_sets({"model": g.model}, {"drawn": g.faces}), rows="model", columns="tested_on"
     ).plot(),
     "HistoryDisplay": lambda g: display.HistoryDisplay.from_estimator(g.model),
+    "LabelErrorsDisplay": lambda g: display.LabelErrorsDisplay.from_errors(g.errors, g.X),
     "PhotoDisplay": lambda g: display.PhotoDisplay(g.photo, g.table_of_photo).plot(),
     "TimelineDisplay": lambda g: display.TimelineDisplay(photos.analyze(g.video, g.model)).plot(),
     "PrecisionRecallDisplay": lambda g: display.PrecisionRecallDisplay.from_estimator(g.model, g.X, g.y),
@@ -341,8 +369,8 @@ DISPLAYS = {
 def list_public_names():
     """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
     for module in (
-        *(ferkit, backbones, comparison, datasets, display, models, onnx, persistence, photos, recipes, report, runs),
-        serving,
+        *(ferkit, backbones, comparison, datasets, display, hub, models, onnx, persistence, photos, recipes),
+        *(report, runs, serving),
     ):
         for name in module.__all__:
             value = getattr(module, name)
@@ -378,7 +406,7 @@ def test_the_cpu_is_seeded_without_other_devices(given, monkeypatch):
 
 @pytest.mark.parametrize("name", DISPLAYS)
 def test_displays_only_open_a_figure(name, given, unusual_state):
-    if name == "GradCAMDisplay":
+    if name == "ExplanationDisplay":
         pytest.importorskip("captum")
     before = read_state()
     DISPLAYS[name](given)

@@ -1,7 +1,16 @@
 """Figures as scikit-learn displays: the object holds the data, ``plot`` draws it, ``figure_`` is the result."""
 
-from ._faces import AugmentationDisplay, ClassDistributionDisplay, FacesDisplay, PredictionsDisplay
-from ._networks import BackboneDisplay, FilterDisplay, GradCAMDisplay
+import warnings
+from typing import Any
+
+from ._faces import (
+    AugmentationDisplay,
+    ClassDistributionDisplay,
+    FacesDisplay,
+    LabelErrorsDisplay,
+    PredictionsDisplay,
+)
+from ._networks import BackboneDisplay, ExplanationDisplay, FilterDisplay
 from ._photos import PhotoDisplay, TimelineDisplay
 from ._runs import ComparisonDisplay, HistoryDisplay
 from ._scores import (
@@ -21,12 +30,13 @@ __all__ = [
     "ClassScoresDisplay",
     "ComparisonDisplay",
     "ConfusionDisplay",
+    "ExplanationDisplay",
     "FacesDisplay",
     "FilterDisplay",
-    "GradCAMDisplay",
     "GroupScoresDisplay",
     "HeatmapDisplay",
     "HistoryDisplay",
+    "LabelErrorsDisplay",
     "PhotoDisplay",
     "PrecisionRecallDisplay",
     "PredictionsDisplay",
@@ -34,3 +44,11 @@ __all__ = [
     "RocDisplay",
     "TimelineDisplay",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "GradCAMDisplay":
+        message = "`GradCAMDisplay` is deprecated and will be removed in 0.3: use `ExplanationDisplay`."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        return ExplanationDisplay
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
