@@ -23,12 +23,12 @@ described = subprocess.run(describe, check=True, capture_output=True, text=True)
 
 project, author, release = "ferkit", "the ferkit developers", __version__
 extensions = [
-    "run_blocks",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "numpydoc",
     "myst_parser",
+    "run_blocks",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",

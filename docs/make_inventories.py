@@ -34,7 +34,7 @@ PROJECTS = {
             **{name: ("py:function" if name == "callable" else "py:class", "library/functions.html") for name in FUNCTIONS},
             "None": ("py:data", "library/constants.html"),
             "bltin-boolean-values": ("std:label", "library/stdtypes.html#boolean-type-bool"),
-            "sequence": ("std:term", "glossary.html#term-sequence"),
+            **{name: ("std:term", f"glossary.html#term-{name}") for name in ("generator", "iterable", "sequence")},
         },
     ),
     "numpy": (

@@ -52,9 +52,14 @@ def save_figures(app, stem):
     return saved
 
 
+def is_off(app):
+    """Return whether the pages are built without running anything; ``-D plot_gallery=0`` sets a string."""
+    return str(app.config.plot_gallery) in ("0", "False")
+
+
 def run_page(app, docname, source):
     """Run the blocks of a page in MyST."""
-    if not app.config.plot_gallery or not any(fnmatch.fnmatch(docname, one) for one in app.config.run_blocks):
+    if is_off(app) or not any(fnmatch.fnmatch(docname, one) for one in app.config.run_blocks):
         return
     names, number = {"__name__": "page"}, 0
 
@@ -75,7 +80,7 @@ def run_page(app, docname, source):
 
 def run_example(app, what, name, obj, options, lines):
     """Append the figure that the example of a display draws to its docstring."""
-    if not app.config.plot_gallery or what != "class" or not name.startswith("ferkit.display."):
+    if is_off(app) or what != "class" or not name.startswith("ferkit.display."):
         return
     examples = doctest.DocTestParser().get_examples("\n".join(lines))
     run("".join(example.source for example in examples), {"__name__": "example"})

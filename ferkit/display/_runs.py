@@ -166,7 +166,7 @@ class ComparisonDisplay:
         from matplotlib.ticker import PercentFormatter
 
         runs = self.runs[::-1].sort_values("accuracy", kind="stable")  # ties as in the table
-        self.figure_, ((self.ax_,),) = new_axes(1, 1, 11, 1.6 + 0.45 * len(runs))
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 9, 1.6 + 0.6 * len(runs))
         places = np.arange(len(runs))
         self.ax_.barh(
             places,
@@ -180,10 +180,10 @@ class ComparisonDisplay:
         self.ax_.plot(runs["training_accuracy"], places, "D", markersize=5, color=COLORS[1], label="Training")
         for place, run in zip(places, runs.itertuples(), strict=True):
             cost = (
-                f"{run.accuracy:.1%}   {run.parameters / 1e6:.1f} M parameters, {run.flops / 1e6:,.0f} MFLOP, "
-                f"trained in {_duration(run.seconds)}"
+                f"{run.accuracy:.1%}, {run.parameters / 1e6:.1f} M parameters\n"
+                f"{run.flops / 1e6:,.0f} MFLOP, trained in {_duration(run.seconds)}"
             )
-            self.ax_.text(1.02, place, cost, va="center", fontsize=8, transform=self.ax_.get_yaxis_transform())
+            self.ax_.text(1.02, place, cost, va="center", fontsize=10, transform=self.ax_.get_yaxis_transform())
         self.ax_.set_yticks(places, runs["name"])
         highest = runs[["accuracy_high", "training_accuracy"]].max(axis=None)
         self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * highest)))
