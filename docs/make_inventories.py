@@ -31,7 +31,10 @@ PROJECTS = {
     "python": (
         "https://docs.python.org/3/",
         {
-            **{name: ("py:function" if name == "callable" else "py:class", "library/functions.html") for name in FUNCTIONS},
+            **{
+                name: ("py:function" if name == "callable" else "py:class", "library/functions.html")
+                for name in FUNCTIONS
+            },
             "None": ("py:data", "library/constants.html"),
             "bltin-boolean-values": ("std:label", "library/stdtypes.html#boolean-type-bool"),
             **{name: ("std:term", f"glossary.html#term-{name}") for name in ("generator", "iterable", "sequence")},

@@ -26,7 +26,8 @@ AugmentationDisplay.from_estimator(augmenter, face)
 # %%
 # Crops, blur and noise are off by default. Transforms of other libraries are drawn in the same way.
 AugmentationDisplay.from_estimator(
-    ImageAugmenter(horizontal_flip=0, crop=0.3, blur=2, noise=0.5, rotation=0, translation=0, scale=0.3, contrast=0), face
+    ImageAugmenter(horizontal_flip=0, crop=0.3, blur=2, noise=0.5, rotation=0, translation=0, scale=0.3, contrast=0),
+    face,
 )
 AugmentationDisplay.from_estimator([v2.RandomPerspective(0.3), v2.RandomPosterize(2), v2.GaussianBlur(5)], face)
 
