@@ -1,7 +1,8 @@
-"""Run the Python blocks of the user guide and the examples of the displays, and put their output and figures below them.
+"""Sphinx extension that runs the Python blocks of the user guide and the examples of the displays.
 
-This is an extension of Sphinx. The pages therefore always show what the present code prints and draws. Blocks of a page
-share their names and run in an empty directory with a ``fer2013.csv`` of drawn faces. ``plot_gallery=0`` switches it off.
+Output and figures appear below each block, so the pages always show what the present code prints and draws. Blocks of a
+page share their names and run in an empty directory with a ``fer2013.csv`` of drawn faces. ``-D plot_gallery=0``
+switches the extension off.
 """
 
 import ast

@@ -38,11 +38,9 @@ paths = sorted(folder.glob("*/*.jpg"))
 y = np.array([path.parent.name for path in paths])
 X, X_test, y, y_test = train_test_split(paths, y, test_size=0.25, stratify=y, random_state=0)
 print({str(label): int((y == label).sum()) for label in np.unique(y)}, X[0].relative_to(folder))
-shown = [
-    np.stack([Image.open(path).resize((64, 64)) for path in paths if path.parent.name == label][:6])
-    for label in np.unique(y)
-]
-FacesDisplay(shown, [str(label) for label in np.unique(y)]).plot()
+shown = [path for label in np.unique(y) for path in sorted((folder / label).iterdir())[:6]]
+images = np.stack([Image.open(path).resize((64, 64)) for path in shown])
+FacesDisplay.from_data(images, [path.parent.name for path in shown])
 
 # %%
 # Some labels are rarer than others, so the rare ones get a larger weight.

@@ -2,8 +2,8 @@
 Deploy with ONNX
 ================
 
-After this example you can export a model to one ONNX file, make it smaller with int8, and predict with onnxruntime, without
-PyTorch and ferkit. It needs ``pip install "ferkit[onnx]"``.
+After this example you can export a model to one ONNX file, make it smaller with int8, and predict with onnxruntime,
+without PyTorch and ferkit. It needs ``pip install "ferkit[onnx]"``.
 """
 
 import tempfile

@@ -35,7 +35,11 @@ class HistoryDisplay:
     Examples
     --------
     >>> from ferkit.display import HistoryDisplay
-    >>> epochs = [{"epoch": n, "train_loss": 1 / n, "train_accuracy": 1 - 1 / n} for n in (1, 2, 3)]
+    >>> epochs = [
+    ...     {"epoch": n, "train_loss": 2 / n**0.5, "valid_loss": 2 / n**0.5 + n / 20,
+    ...      "train_accuracy": 1 - 0.9 / n**0.5, "valid_accuracy": 0.9 - 0.8 / n**0.5 - n / 60}
+    ...     for n in range(1, 13)
+    ... ]
     >>> HistoryDisplay(epochs).plot().axes_[0].get_ylabel()
     'loss'
     """
@@ -151,9 +155,10 @@ class ComparisonDisplay:
     --------
     >>> import pandas as pd
     >>> from ferkit.display import ComparisonDisplay
-    >>> scores = {"accuracy": 0.63, "accuracy_low": 0.61, "accuracy_high": 0.65, "training_accuracy": 0.7}
-    >>> cost = {"parameters": 1_680_375, "flops": 115_516_928, "seconds": 290}
-    >>> runs = pd.DataFrame([{"name": "cnn", "tested_on": "PublicTest", **scores, **cost}])
+    >>> cnn = {"name": "cnn", "accuracy": 0.63, "parameters": 1_680_375, "flops": 115_516_928, "seconds": 190}
+    >>> small = {"name": "cnn_small", "accuracy": 0.59, "parameters": 423_063, "flops": 40_116_224, "seconds": 75}
+    >>> runs = pd.DataFrame([cnn, small]).assign(tested_on="PublicTest", training_accuracy=[0.66, 0.6])
+    >>> runs = runs.assign(accuracy_low=runs["accuracy"] - 0.016, accuracy_high=runs["accuracy"] + 0.016)
     >>> ComparisonDisplay(runs).plot().ax_.get_xlabel()
     'accuracy'
     """
