@@ -45,6 +45,7 @@ myst_heading_anchors = 3
 autosummary_generate = True
 toc_object_entries_show_parents = "hide"
 autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings state the types; NumPy's array-like takes lines
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True  # types of parameters are links, as far as they are listed here
 numpydoc_xref_ignore = "all"
