@@ -130,11 +130,11 @@ def test_evaluate_agrees_with_the_report(finished, csv, capsys):
     assert shown["calibration_error"] == pytest.approx(report["calibration_error"])
     for usage, n in (("PrivateTest", 20), ("all", 200)):
         assert run("evaluate", finished, csv, "--usage", usage) == 0
-        assert f"n = {n}" in capsys.readouterr().out
+        assert f"{n} images" in capsys.readouterr().out
     assert run("evaluate", finished, csv) == 0
     shown = capsys.readouterr().out
     assert "PublicTest" in shown
-    assert "n = 20" in shown
+    assert "20 images" in shown
 
 
 def test_evaluate_accepts_models_that_predict_codes(csv, tmp_path, capsys, faces, tiny):
