@@ -17,7 +17,7 @@ import torch
 
 import ferkit
 from ferkit.datasets import load_fer2013
-from ferkit.display import ConfusionDisplay, ReliabilityDisplay
+from ferkit.display import ConfusionDisplay, HistoryDisplay, ReliabilityDisplay
 from ferkit.report import Report
 from ferkit.runs import Run
 
@@ -153,6 +153,7 @@ def main(run, data):
     target = Path(ferkit.__file__).parent / "models" / f"{NAME}.ferkit"
     ferkit.save(model, target, card=card, half=True)
     (DOCS / "models.md").write_text(PAGE.format(card=card, epochs=len(settings["history"])))
+    HistoryDisplay(settings["history"]).plot().figure_.savefig(DOCS / "images" / "model_history.png", dpi=110)
     for name, display in (("confusion", ConfusionDisplay), ("reliability", ReliabilityDisplay)):
         figure = display.from_estimator(rounded, test.data, y).figure_
         figure.savefig(DOCS / "images" / f"model_{name}.png", dpi=110)

@@ -85,7 +85,7 @@ def evaluate(
     >>> X, y = faces.data, faces.target_names[faces.target]
     >>> report = evaluate(SVC().fit(X[:800], y[:800]), X[800:], y[800:])
     >>> round(report.accuracy, 3), [round(bound, 3) for bound in report.interval]
-    (0.25, [0.195, 0.314])
+    (0.235, [0.182, 0.298])
     >>> report.confused_pairs[0]["true"], report.confused_pairs[0]["predicted"]
     ('neutral', 'disgust')
     """

@@ -3,8 +3,10 @@ import importlib.util
 import inspect
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,6 +62,9 @@ def test_code_blocks_run(page, monkeypatch, tmp_path):
     # with names on one page and numbers on the next, a reader who combines them gives rows wrong names
     assert not any(np.issubdtype(some.dtype, np.integer) for some in labels), "labels are not names"
     assert labels or page != "README.md"
+    if page.startswith("docs/guide/"):
+        assert plt.get_fignums() or "![" in (ROOT / page).read_text(), "the page shows no figure"
+    plt.close("all")
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
@@ -70,6 +75,7 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path, quick):
     Path("photos").mkdir()
     for path in ("face.png", "photos/0.png"):
         Image.fromarray(faces.images[0]).save(path)
+    shutil.copy(ROOT / "docs" / "images" / "party.jpg", "party.jpg")
     commands = re.findall(r"^(?:\.venv/bin/)?ferkit ([^#\n]+)", (ROOT / page).read_text(), flags=re.MULTILINE)
     assert commands, f"{page} shows no command"
     for command in commands:

@@ -50,8 +50,8 @@ _EXPRESSIONS = {
         (0.10, -0.10, -0.04, 0.05, 0.07, -0.010, 0.01, 0.0, 0.00, 0.06, -0.06, 0.04, 0.16, 2.0, 0.3, 0.5, 0.6, 0.00),
     ),
     "happy": (
-        (0.01, 0.00, 0.01, 0.00, 0.00, 0.025, 0.01, 0.0, 0.07, 0.05, 0.11, 0.00, 0.02, 0.0, 0.3, 0.5, 0.0, 0.00),
-        (0.02, 0.00, 0.02, 0.00, 0.00, 0.040, 0.01, 0.1, 0.10, 0.08, 0.12, 0.01, 0.16, 0.2, 0.4, 1.0, 0.0, 0.00),
+        (0.02, 0.01, 0.02, 0.00, 0.00, 0.025, 0.00, 0.0, 0.07, 0.06, 0.14, 0.00, 0.02, 0.0, 0.3, 0.5, 0.0, 0.00),
+        (0.03, 0.01, 0.03, 0.00, 0.00, 0.035, 0.00, 0.1, 0.10, 0.08, 0.14, 0.01, 0.16, 0.2, 0.4, 1.0, 0.0, 0.00),
     ),
     "sad": (
         (0.01, -0.10, -0.03, 0.04, -0.04, 0.000, 0.04, 0.0, 0.00, -0.03, -0.08, 0.00, 0.00, 0.0, 0.0, 0.0, 0.0, 0.00),
@@ -72,7 +72,7 @@ _TWITCH = np.array(  # standard deviation of each action between faces with the 
 _TRAITS = {
     # expression
     "intensity": (0.25, 1.15),
-    "blend": (0.0, 0.3),  # intensity of a second emotion
+    "blend": (0.0, 0.3),  # intensity of a second emotion, as a share of the first
     "sneer_side": (-1.0, 1.0),  # only the sign matters
     # pose
     "shift_x": (-0.10, 0.10),
@@ -156,7 +156,7 @@ def _draw_traits(target, rng):
         return intensity[:, None] * (restrained + uniform(0, 1)[:, None] * (opened - restrained))
 
     actions = expression(target, traits["intensity"])
-    actions += expression(rng.integers(len(EMOTIONS), size=len(target)), traits["blend"])
+    actions += expression(rng.integers(len(EMOTIONS), size=len(target)), traits["blend"] * traits["intensity"])
     actions += _TWITCH * rng.standard_normal(actions.shape).clip(-2.5, 2.5)
     traits |= zip(_ACTIONS, actions.T, strict=True)
     return Bunch(**{name: values.astype(np.float32)[:, None, None] for name, values in traits.items()})

@@ -66,7 +66,7 @@ def load_folder(
 
         - data : ndarray of shape (n, pixels) and dtype uint8; with ``image_shape=None``, paths as an object array of
           shape (n,)
-        - images : ndarray of shape (n, *image_shape), a view of ``data``; None with ``image_shape=None``
+        - images : ndarray of shape ``(n, *image_shape)``, a view of ``data``; None with ``image_shape=None``
         - target : ndarray of shape (n,) and dtype int64, indices into ``target_names``
         - target_names : ndarray of str, the names of the folders, sorted
         - usage : ndarray of shape (n,), the split of each face

@@ -55,10 +55,14 @@ class ClassDistributionDisplay:
 
     Examples
     --------
+    >>> from ferkit.datasets import make_faces
     >>> from ferkit.display import ClassDistributionDisplay
-    >>> display = ClassDistributionDisplay.from_targets({"train": ["happy", "sad", "sad"]}, labels=["happy", "sad"])
-    >>> display.counts["train"]
-    array([1, 2])
+    >>> faces = make_faces(700, size=16, proportions="fer2013", random_state=0)
+    >>> y = faces.target_names[faces.target]
+    >>> splits = {usage: y[faces.usage == usage] for usage in ("Training", "PublicTest")}
+    >>> display = ClassDistributionDisplay.from_targets(splits, labels=faces.target_names)
+    >>> int(display.counts["Training"].sum())
+    560
     """
 
     def __init__(self, counts: Mapping[str, np.ndarray], labels: Sequence[str]):

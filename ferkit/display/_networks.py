@@ -270,15 +270,15 @@ class ExplanationDisplay:
         y : array-like of shape (n,), default=None
             True labels, to mark mistakes. With ``average=True``, mistakes are left out.
         method : {"grad_cam", "occlusion", "integrated_gradients"}, default="grad_cam"
-            - "grad_cam" weights the feature maps of a layer by their gradients [1]_. It needs a backbone with a
+            - "grad_cam" weights the feature maps of a layer by their gradients. It needs a backbone with a
               convolution, and is as coarse as these maps. The last layers of a deep network return small maps, for
               example 2×2 for a ``resnet18`` on 48×48 images: choose an earlier `layer`, or train with a larger
               ``input_size``, to see more detail.
             - "occlusion" covers one region after the other with the mean gray of the training images, and shows how
-              much the network's output for the label falls [2]_. Regions have a sixth of the height and the width of
+              much the network's output for the label falls. Regions have a sixth of the height and the width of
               the image. It takes about 120 predictions per image.
             - "integrated_gradients" sums the gradients of the pixels on the way from an image of this mean gray to the
-              image [3]_. It is the finest and the noisiest, and takes 32 gradients per image.
+              image. It is the finest and the noisiest, and takes 32 gradients per image.
         layer : str, default=None
             Only for "grad_cam": layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the
             outermost block around the last convolution that has maps of the same size.

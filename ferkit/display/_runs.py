@@ -35,7 +35,11 @@ class HistoryDisplay:
     Examples
     --------
     >>> from ferkit.display import HistoryDisplay
-    >>> epochs = [{"epoch": n, "train_loss": 1 / n, "train_accuracy": 1 - 1 / n} for n in (1, 2, 3)]
+    >>> epochs = [
+    ...     {"epoch": n, "train_loss": 2 / n**0.5, "valid_loss": 2 / n**0.5 + n / 20,
+    ...      "train_accuracy": 1 - 0.9 / n**0.5, "valid_accuracy": 0.9 - 0.8 / n**0.5 - n / 60}
+    ...     for n in range(1, 13)
+    ... ]
     >>> HistoryDisplay(epochs).plot().axes_[0].get_ylabel()
     'loss'
     """
@@ -151,9 +155,10 @@ class ComparisonDisplay:
     --------
     >>> import pandas as pd
     >>> from ferkit.display import ComparisonDisplay
-    >>> scores = {"accuracy": 0.63, "accuracy_low": 0.61, "accuracy_high": 0.65, "training_accuracy": 0.7}
-    >>> cost = {"parameters": 1_680_375, "flops": 115_516_928, "seconds": 290}
-    >>> runs = pd.DataFrame([{"name": "cnn", "tested_on": "PublicTest", **scores, **cost}])
+    >>> cnn = {"name": "cnn", "accuracy": 0.63, "parameters": 1_680_375, "flops": 115_516_928, "seconds": 190}
+    >>> small = {"name": "cnn_small", "accuracy": 0.59, "parameters": 423_063, "flops": 40_116_224, "seconds": 75}
+    >>> runs = pd.DataFrame([cnn, small]).assign(tested_on="PublicTest", training_accuracy=[0.66, 0.6])
+    >>> runs = runs.assign(accuracy_low=runs["accuracy"] - 0.016, accuracy_high=runs["accuracy"] + 0.016)
     >>> ComparisonDisplay(runs).plot().ax_.get_xlabel()
     'accuracy'
     """
@@ -166,7 +171,7 @@ class ComparisonDisplay:
         from matplotlib.ticker import PercentFormatter
 
         runs = self.runs[::-1].sort_values("accuracy", kind="stable")  # ties as in the table
-        self.figure_, ((self.ax_,),) = new_axes(1, 1, 11, 1.6 + 0.45 * len(runs))
+        self.figure_, ((self.ax_,),) = new_axes(1, 1, 9, 1.6 + 0.6 * len(runs))
         places = np.arange(len(runs))
         self.ax_.errorbar(
             runs["accuracy"],
@@ -183,10 +188,10 @@ class ComparisonDisplay:
         self.ax_.plot(runs["training_accuracy"], places, "D", markersize=5, color=COLORS[1], label="Training")
         for place, run in zip(places, runs.itertuples(), strict=True):
             cost = (
-                f"{run.accuracy:.1%}   {run.parameters / 1e6:.1f} M parameters, {run.flops / 1e6:,.0f} MFLOP, "
-                f"trained in {_duration(run.seconds)}"
+                f"{run.accuracy:.1%}, {run.parameters / 1e6:.1f} M parameters\n"
+                f"{run.flops / 1e6:,.0f} MFLOP, trained in {_duration(run.seconds)}"
             )
-            self.ax_.text(1.02, place, cost, va="center", fontsize=8, transform=self.ax_.get_yaxis_transform())
+            self.ax_.text(1.02, place, cost, va="center", fontsize=10, transform=self.ax_.get_yaxis_transform())
         self.ax_.set_yticks(places, runs["name"])
         self.ax_.set(xlabel="accuracy", ylim=(-0.5, len(runs) - 0.5))
         self.ax_.grid(axis="x", alpha=0.3)

@@ -472,12 +472,14 @@ class RocDisplay(_OneVsRestDisplay):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from ferkit.display import RocDisplay
-    >>> display = RocDisplay.from_predictions(
-    ...     ["happy", "sad", "sad"], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], labels=["happy", "sad"]
-    ... )
-    >>> display.scores["sad"]
-    1.0
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.choice(["happy", "sad"], 200)
+    >>> happy = rng.normal(np.where(y == "happy", 0.6, 0.4), 0.15).clip(0, 1)
+    >>> display = RocDisplay.from_predictions(y, np.c_[happy, 1 - happy], labels=["happy", "sad"])
+    >>> round(display.scores["sad"], 2)
+    0.81
     """
 
     _labels, _score, _drawstyle = ("false positive rate", "true positive rate"), "area under curve", "default"
@@ -512,12 +514,14 @@ class PrecisionRecallDisplay(_OneVsRestDisplay):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from ferkit.display import PrecisionRecallDisplay
-    >>> display = PrecisionRecallDisplay.from_predictions(
-    ...     ["happy", "sad", "sad"], [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], labels=["happy", "sad"]
-    ... )
-    >>> display.scores["happy"]
-    1.0
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.choice(["happy", "sad"], 200)
+    >>> happy = rng.normal(np.where(y == "happy", 0.6, 0.4), 0.15).clip(0, 1)
+    >>> display = PrecisionRecallDisplay.from_predictions(y, np.c_[happy, 1 - happy], labels=["happy", "sad"])
+    >>> round(display.scores["happy"], 2)
+    0.79
     """
 
     _labels, _score, _drawstyle = ("recall", "precision"), "average precision", "steps-post"
@@ -549,12 +553,14 @@ class ReliabilityDisplay:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from ferkit.display import ReliabilityDisplay
-    >>> display = ReliabilityDisplay.from_predictions(
-    ...     ["sad", "sad", "happy"], [[0.1, 0.9], [0.1, 0.9], [0.2, 0.8]], labels=["happy", "sad"], n_bins=5
-    ... )
-    >>> display.counts, display.accuracy
-    (array([0, 0, 0, 1, 2]), array([0., 1.]))
+    >>> rng = np.random.default_rng(0)
+    >>> happy = rng.uniform(size=500)
+    >>> y = np.where(rng.uniform(size=500) < 0.2 + 0.6 * happy, "happy", "sad")  # less often than the model says
+    >>> display = ReliabilityDisplay.from_predictions(y, np.c_[happy, 1 - happy], labels=["happy", "sad"], n_bins=10)
+    >>> display.counts[5:]
+    array([105,  97,  85, 108, 105])
     """
 
     def __init__(self, accuracy: np.ndarray, confidence: np.ndarray, counts: np.ndarray):

@@ -13,26 +13,25 @@ from sklearn.model_selection import GroupKFold, KFold, cross_val_score
 
 from ferkit import FERClassifier
 from ferkit.datasets import find_duplicates, sample_faces
+from ferkit.display import FacesDisplay
 
 # %%
-# In this data set each face occurs up to four times, a little brighter or darker.
+# In this data set each face occurs up to four times: brighter, darker or flipped.
 faces = sample_faces(350, random_state=1)
 rng = np.random.default_rng(0)
 copies = np.repeat(np.arange(350), rng.integers(1, 5, 350))
-X = np.clip(faces.data[copies] * rng.uniform(0.85, 1.1, (len(copies), 1)), 0, 255).astype(np.uint8)
+X = np.clip(faces.data[copies] * rng.uniform(0.7, 1.1, (len(copies), 1)) + rng.uniform(0, 30, (len(copies), 1)), 0, 255)
+X = X.astype(np.uint8)
+X[1::3] = X[1::3].reshape(-1, 48, 48)[:, :, ::-1].reshape(-1, 48 * 48)
 y = faces.target_names[faces.target[copies]]
 found = find_duplicates(X, y)
 print(found)
 
 # %%
-# These rows are copies of one photograph.
-group = np.bincount(found.group).argmax()
-rows = np.flatnonzero(found.group == group)[:4]
-figure, axes = plt.subplots(1, len(rows), figsize=(2 * len(rows), 2.2), layout="constrained", squeeze=False)
-for ax, row in zip(axes.flat, rows, strict=True):
-    ax.imshow(X[row].reshape(48, 48), cmap="gray", vmin=0, vmax=255)
-    ax.set_title(f"row {row}", fontsize=9)
-    ax.axis("off")
+# Each row of the figure shows the copies of one photograph: the pixels differ, the face does not.
+groups = np.bincount(found.group).argsort()[::-1][:4]
+copies_of = [X[found.group == group][:4].reshape(-1, 48, 48) for group in groups]
+FacesDisplay(copies_of, [f"group {group}" for group in groups]).plot()
 
 # %%
 # With ``group``, all copies of a photograph are on one side of the split. The plain split gives a higher score, because

@@ -33,11 +33,15 @@ for model in models.values():
     model.fit(train.data, y)
 
 # %%
-# The first principal components mostly show the direction of the light and the pose of the head.
-figure, axes = plt.subplots(2, 6, figsize=(8, 3), layout="constrained")
-for ax, component in zip(axes.flat, eigenfaces["components"].components_, strict=False):
+# The first principal components mostly show the direction of the light and the pose of the head. Each title states the
+# share of the variance that a component explains.
+pca = eigenfaces["components"]
+figure, axes = plt.subplots(2, 6, figsize=(8, 3.4), layout="constrained")
+for number, (ax, component) in enumerate(zip(axes.flat, pca.components_, strict=False)):
     ax.imshow(component.reshape(32, 32), cmap="gray")
+    ax.set_title(f"{number + 1}: {pca.explained_variance_ratio_[number]:.0%}", fontsize=10)
     ax.axis("off")
+figure.suptitle("The first twelve eigenfaces, and the variance that they explain")
 
 # %%
 # These are the confusion matrices of both models on unseen faces.

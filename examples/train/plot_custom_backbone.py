@@ -13,7 +13,6 @@ from torch import nn
 from ferkit import FERClassifier
 from ferkit.backbones import list_backbones, register_backbone, summarize
 from ferkit.datasets import sample_faces
-from ferkit.display import BackboneDisplay
 
 
 class Dilated(nn.Module):
@@ -51,6 +50,18 @@ register_backbone("dilated", Dilated, lr=1e-2, reference="this example")
 print("dilated" in list_backbones())
 
 # %%
-# The figure shows the cost of each layer. The cost is high because the feature maps stay large until the end.
-BackboneDisplay(summarize(Dilated(num_classes=7, in_channels=1), (1, 48, 48)), title="dilated").plot()
+# All convolutions but the first cost the same, because the feature maps stay large until the end. A value of the last
+# feature maps depends on a part of the image. Dilation makes this part large: the figure shows the gradients of the
+# value in the middle, averaged over 100 faces. The grid is typical of dilated convolutions, which skip pixels.
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", width_ratios=[1, 1.3])
+layers = [layer for layer in summarize(Dilated(num_classes=7, in_channels=1), (1, 48, 48)).layers if layer.flops]
+left.barh([layer.name for layer in layers], [layer.flops / 1e6 for layer in layers], color="#0072B2")
+left.invert_yaxis()
+left.set(xlabel="MFLOP per image", title="cost of the layers")
+
+images = torch.as_tensor(test.images[:100], dtype=torch.float32)[:, None].requires_grad_()
+features = model.network_.float().cpu().eval().backbone.features
+features(images)[:, :, 12, 12].sum().backward()
+right.imshow(images.grad.abs().mean(dim=(0, 1)).sqrt(), cmap="cividis")
+right.set(title="what the middle of the last maps depends on", xticks=[], yticks=[])
 plt.show()

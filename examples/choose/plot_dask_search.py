@@ -12,6 +12,7 @@ from itertools import chain
 import dask
 import joblib
 import matplotlib.pyplot as plt
+import pandas as pd
 from dask.distributed import Client, LocalCluster
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
@@ -28,7 +29,7 @@ dask.config.set({"distributed.scheduler.active-memory-manager.start": False})
 splits = list(StratifiedKFold(3).split(faces.data, y))
 search = GridSearchCV(
     FERClassifier("cnn_small", augment=None, max_epochs=8, batch_size=32, random_state=0),
-    {"lr": [1e-3, 3e-3, 1e-2]},
+    {"lr": [1e-3, 3e-3, 1e-2], "backbone_params": [{"widths": (8, 16, 32)}, {"widths": (16, 32, 64)}]},
     cv=splits,
     n_jobs=-1,
 )
@@ -42,10 +43,11 @@ if __name__ == "__main__":
     print(search.best_params_)
 
 # %%
-# The figure shows the mean and the standard deviation of the accuracy over the folds.
-scores, spread = (search.cv_results_[f"{which}_test_score"] for which in ("mean", "std"))
-figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
-ax.errorbar([params["lr"] for params in search.cv_results_["params"]], scores, spread, marker="o", capsize=4)
-ax.set(xscale="log", xlabel="learning rate", ylabel="accuracy, three-fold")
-ax.grid(alpha=0.3)
+# Six settings on three folds are eighteen fits. The figure shows the accuracy of each setting and the time of its fits.
+results = pd.DataFrame(search.cv_results_).sort_values("mean_test_score")
+names = [f"lr {params['lr']:g}, widths {params['backbone_params']['widths']}" for params in results["params"]]
+figure, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
+bars = ax.barh(names, results["mean_test_score"], xerr=results["std_test_score"], color="#0072B2", capsize=3)
+ax.bar_label(bars, [f"{seconds:.1f} s" for seconds in results["mean_fit_time"]], padding=6)
+ax.set(xlabel="accuracy, mean and standard deviation of three folds; seconds per fit", xlim=(0, 1))
 plt.show()

@@ -32,7 +32,8 @@ PredictionsDisplay.from_estimator(model, test.data, y_test, n_images=16, order="
 # %%
 # Bright regions support the predicted emotion. If a bright region is not part of the face, the network may have learned
 # something that is only true for these pictures. The last feature maps have 6×6 values because the faces are enlarged;
-# otherwise they would have only 3×3. :ref:`sphx_glr_auto_examples_plot_explanations.py` shows two other methods.
+# otherwise they would have only 3×3. :ref:`sphx_glr_auto_examples_evaluate_plot_explanations.py` shows two other
+# methods.
 wrong = np.flatnonzero(model.predict(test.data) != y_test)[:6]
 ExplanationDisplay.from_estimator(model, test.data[wrong], y_test[wrong])
 plt.show()

@@ -47,6 +47,6 @@ print(f"stopped after {len(model.history_)} of 60 epochs")
 print("movement of the head:", [round(row["movement"], 2) for row in model.history_[1:]][:5], "…")
 
 # %%
-# The figure includes what callbacks record.
+# The figure includes what callbacks record. The stars mark the best epochs on the faces that were held out.
 HistoryDisplay.from_estimator(model)
 plt.show()

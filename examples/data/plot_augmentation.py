@@ -18,17 +18,18 @@ y, y_test = train.target_names[train.target], test.target_names[test.target]
 
 # %%
 # The figure shows each change separately and all of them together.
-augmenter = ImageAugmenter(rotation=20, translation=0.2, scale=0.3, shear=20, contrast=0.6, erasing=1.0)
-AugmentationDisplay.from_estimator(augmenter, train.images[3])
+# Rotations and shifts fill the corners with the mirrored edge of the image.
+augmenter = ImageAugmenter(rotation=20, translation=0.15, shear=15, brightness=0.6, contrast=0.6, erasing=1.0)
+face = train.images[33]  # it looks to one side, so that a flip shows
+AugmentationDisplay.from_estimator(augmenter, face)
 
 # %%
 # Crops, blur and noise are off by default. Transforms of other libraries are drawn in the same way.
 AugmentationDisplay.from_estimator(
-    ImageAugmenter(crop=0.3, blur=2, noise=0.5, rotation=0, translation=0, scale=0, contrast=0), train.images[3]
+    ImageAugmenter(horizontal_flip=0, crop=0.3, blur=2, noise=0.5, rotation=0, translation=0, scale=0.3, contrast=0),
+    face,
 )
-AugmentationDisplay.from_estimator(
-    [v2.RandomPerspective(0.3), v2.RandomPosterize(2), v2.GaussianBlur(5)], train.images[3]
-)
+AugmentationDisplay.from_estimator([v2.RandomPerspective(0.3), v2.RandomPosterize(2), v2.GaussianBlur(5)], face)
 
 # %%
 # With few training faces, a network soon memorizes them. Augmentation prevents this: the training accuracy comes closer

@@ -13,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 
 from ferkit import FERClassifier, evaluate
 from ferkit.datasets import sample_faces
+from ferkit.report import compare_reports
 
 train = sample_faces(1600, random_state=0)
-test = sample_faces(400, usage="PublicTest", random_state=0)
+test = sample_faces(1500, usage="PublicTest", random_state=0)
 y, y_test = train.target_names[train.target], test.target_names[test.target]
 
 # %%
@@ -40,17 +41,18 @@ for name, report in reports.items():
     print(f"{name:10} {report.accuracy:.1%}")
 
 # %%
-# The bars show the accuracy of each member and of both ensembles.
-accuracy = [report.accuracy for report in reports.values()]
-low, high = zip(*(report.interval for report in reports.values()), strict=True)
-figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-ax.barh(
-    [*reports],
-    accuracy,
-    xerr=[[a - b for a, b in zip(accuracy, low, strict=True)], [b - a for a, b in zip(accuracy, high, strict=True)]],
-    color=["#8ABFE5"] * 3 + ["#0072B2"] * 2,
-    capsize=3,
-)
+# All models predict the same faces. The figure therefore shows the difference to the best member, with the interval of
+# the paired comparison: where it does not touch 0, the difference is more than sampling noise.
+best = max(dict(members), key=lambda name: reports[name].accuracy)
+comparisons = {name: compare_reports(reports[best], reports[name]) for name in reports if name != best}
+figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+for name, comparison in comparisons.items():
+    (low, high), color = comparison.interval, "#0072B2" if name in ("voting", "stacking") else "#8ABFE5"
+    difference = comparison.difference
+    ax.errorbar(difference, name, xerr=[[difference - low], [high - difference]], fmt="o", color=color, capsize=4)
+ax.axvline(0, color="0.4", linestyle="--")
 ax.invert_yaxis()
-ax.set(xlabel="accuracy on unseen faces, with its 95 % interval", xlim=(0, 1))
+ax.margins(y=0.2)
+ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:+.0f}")
+ax.set(xlabel=f"accuracy on unseen faces, points above that of {best!r}, with 95 % interval")
 plt.show()
