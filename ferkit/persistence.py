@@ -31,7 +31,7 @@ from sklearn.utils import Bunch
 
 from ._files import is_file, read_stored_zip, write_atomically
 from .augmentation import resolve_augment
-from .backbones import list_backbones
+from .backbones._registry import is_backbone
 from .classifier import FERClassifier
 from .onnx import OnnxClassifier
 from .training import describe_net, rebuild_module, rebuild_net
@@ -685,7 +685,7 @@ class _Reader:
         backbone = described["backbone"]
         if not isinstance(backbone, str) or backbone in self.trusted:
             return
-        if backbone not in list_backbones() and not re.fullmatch(r"timm/\w+(\.\w+)?", backbone):
+        if not is_backbone(backbone) and not re.fullmatch(r"timm/\w+(\.\w+)?", backbone):
             raise _FileError(
                 ValueError,
                 f"It needs the backbone {backbone!r}, which is not registered: first call "
