@@ -17,7 +17,7 @@ from skorch.callbacks import Callback, EpochScoring, InputShapeSetter
 
 import ferkit
 from ferkit.backbones import resolve_backbone
-from ferkit.cli import Training
+from ferkit.cli import main
 from ferkit.training import resolve_precision
 
 attacks = []
@@ -244,7 +244,15 @@ def test_public_names_are_found_and_listed():
         _ = ferkit.nothing
 
 
-def test_options_of_the_command_have_the_defaults_of_the_classifier():
-    built, params = Training().build("cnn").get_params(), ferkit.FERClassifier().get_params()
+def test_options_of_the_command_have_the_defaults_of_the_classifier(monkeypatch, tmp_path):
+    def note(model, *args, **kwargs):
+        built.update(model.get_params())
+        raise SystemExit
+
+    built, params = {}, ferkit.FERClassifier().get_params()
+    monkeypatch.setattr("ferkit.runs.train_run", note)
+    ferkit.datasets.make_faces(60, as_frame=True).frame.to_csv(tmp_path / "faces.csv", index=False)
+    with pytest.raises(SystemExit):
+        main(["train", str(tmp_path / "faces.csv"), "--out", str(tmp_path / "run")])
     names = ("max_epochs", "batch_size", "lr", "input_size", "mixup", "validation_fraction", "class_weight", "device")
     assert {name: built[name] for name in names} == {name: params[name] for name in names}

@@ -1,0 +1,62 @@
+"""Errors: checks of options before a command starts, and how an error is printed."""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+import ferkit
+
+
+def print_error(error, where=""):
+    if isinstance(error, (ValueError, TypeError, OSError)):
+        text = re.sub('(load with|pass) errors="drop"', "add --drop-errors", str(error))
+        text = text.replace('pass usage="all"', "add --usage all")
+    else:
+        text = f"{type(error).__name__}: {error}".splitlines()[0] + " (add --debug for the traceback)"
+    typer.secho(f"ferkit: {where}{text}", fg="red", err=True)
+
+
+@contextmanager
+def as_bad_usage(parameter):
+    """Turn the errors that the library raises for bad values into bad usage of an option."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error), param_hint=parameter) from error
+
+
+def check_written(inputs, *outputs):
+    """Check the files that a command will write, before it starts: path or None, option and suffixes of each."""
+    taken = [*inputs]
+    for path, option, suffixes in outputs:
+        if path is None:
+            continue
+        with as_bad_usage(option):
+            if path.suffix.lower() not in suffixes:
+                raise ValueError(f"Expected a {' or '.join(suffixes)} file, got {path}.")
+            if not path.parent.is_dir():
+                raise ValueError(f"Expected a file in an existing directory, got {path}: create {path.parent}.")
+            if path.resolve() in map(Path.resolve, taken):
+                raise ValueError(f"Expected another file than those that are read or written, got {path}.")
+        taken.append(path)
+
+
+def check_overwrite(out_dir, force):
+    found = ferkit.runs.find_training(out_dir)
+    if found and not force:
+        more = f" To continue the training: ferkit train --resume {out_dir}" if "unfinished" in found else ""
+        raise typer.BadParameter(
+            f"{out_dir} already contains {found}: choose another directory, or add --force.{more}", param_hint="--out"
+        )
+
+
+def check_model(name):
+    if name not in ferkit.models.list_models():
+        check_exists(Path(name), "MODEL")
+
+
+def check_exists(path, parameter):
+    if not path.exists():
+        raise typer.BadParameter(f"'{path}' does not exist.", param_hint=parameter)

@@ -1,0 +1,139 @@
+"""Commands about networks and saved models: backbones, evaluate, predict, export."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer import Argument, Option
+
+import ferkit
+
+from ._data import load
+from ._errors import as_bad_usage, check_exists, check_model
+from ._options import MODELS, Drop, Force, Json, Model, TestData
+
+
+def backbones(
+    name: Annotated[str | None, Argument(help="Network to show layer by layer.")] = None,
+    input_size: Annotated[int | None, Option(min=1, help="Height and width of the images.")] = None,
+    figure: Annotated[Path | None, Option(help="Draw NAME to this .png or .svg file.")] = None,
+) -> None:
+    """List the networks and their cost per image, or show one network layer by layer."""
+    from ..backbones._inspect import try_summarize
+    from ..display._base import offscreen
+
+    if name is None:
+        if figure:
+            raise typer.BadParameter("--figure draws one network: add its NAME.")
+        typer.echo(f"{'name':21} {'input':>7} {'parameters':>10} {'MFLOP':>9}  reference")
+        for each in ferkit.backbones.list_backbones():
+            backbone = ferkit.backbones.resolve_backbone(each)
+            size = input_size or backbone.input_size
+            summary = try_summarize(backbone.build, size)
+            cost = f"{summary.parameters / 1e6:8.2f} M {summary.flops / 1e6:9,.0f}" if summary else "too small"
+            typer.echo(f"{each:21} {size:>3}×{size:<3} {cost:>20}  {backbone.reference}")
+        typer.echo("and every network of timm as timm/<name>")
+        return
+    if figure and figure.suffix.lower() not in (".png", ".svg"):
+        raise typer.BadParameter(f"Expected a .png or .svg file, got {figure}.", param_hint="--figure")
+    with as_bad_usage("NAME"):
+        backbone = ferkit.backbones.resolve_backbone(name)
+    size = input_size or backbone.input_size
+    summary = try_summarize(backbone.build, size)
+    if summary is None:
+        sizes = ", ".join(map(str, ferkit.backbones.find_sizes(backbone.build, in_channels=1)))
+        raise ValueError(f"Expected an --input-size that {name} accepts, got {size}: use one such as {sizes}.")
+    typer.echo(f"{name}, one gray image of {size}×{size}, 7 classes\n\n{summary}")
+    if figure:
+        with offscreen():
+            ferkit.display.BackboneDisplay(summary, title=f"{name} at {size}×{size}").plot().figure_.savefig(
+                figure, dpi=150
+            )
+        typer.echo(f"The diagram is in {figure}")
+
+
+def evaluate(
+    model: Model,
+    data: TestData,
+    usage: Annotated[
+        Literal["Training", "PublicTest", "PrivateTest", "Validation", "Test", "all"] | None,
+        Option(help="Images to score on. By default, the first of PublicTest, Validation and Test that exists."),
+    ] = None,
+    as_json: Json = False,
+    drop_errors: Drop = False,
+) -> None:
+    """Score a saved model."""
+    check_model(model)
+    classifier = ferkit.runs.read_model(model)
+    split, report = ferkit.runs.score_split(
+        classifier, load(data, drop_errors, None if usage == "all" else usage), usage
+    )
+    if as_json:
+        typer.echo(json.dumps({"model": str(model), "data": str(data), "usage": split, **report.to_dict()}, indent=2))
+    else:
+        typer.echo(f"{model} on {data}, {split}\n\n{report}")
+
+
+def predict(
+    images: Annotated[
+        list[str],
+        Argument(
+            metavar="[MODEL] IMAGES...",
+            help=f"Images of faces, and folders of them. The first argument can be a model: {MODELS}. The default is "
+            "fer2013-small.",
+        ),
+    ],
+    as_json: Json = False,
+    as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
+    drop_errors: Drop = False,
+) -> None:
+    """Predict the expression in images, with the probability of each emotion."""
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    from .._files import find_images
+
+    model, *images = images if ferkit.runs.is_model(images[0]) else ("fer2013-small", *images)
+    check_model(model)
+    if not images:
+        raise typer.BadParameter("Expected images after the model, got none.", param_hint="IMAGES")
+    for image in images:
+        check_exists(Path(image), "IMAGES")
+    paths = [path for given in images for path in find_images(Path(given))]
+    table, skipped = ferkit.runs.predict_files(
+        ferkit.runs.read_model(model), paths, errors="drop" if drop_errors else "raise"
+    )
+    for path, error in skipped.items():
+        typer.echo(f"Skipped {path}: {error}", err=True)
+    typer.echo("Each image was taken as one face and resized; no face was searched for.", err=True)
+    if not as_json and not as_csv:
+        for _, (path, _, *row) in table.iterrows():
+            ranked = sorted(zip(table.columns[2:], row, strict=True), key=lambda pair: -pair[1])
+            typer.echo(f"{path}: {', '.join(f'{emotion} {probability:.1%}' for emotion, probability in ranked)}")
+        return
+    typer.echo(json.dumps(table.to_dict("records"), indent=2) if as_json else table.to_csv(index=False).rstrip())
+
+
+def export(
+    path: Annotated[Path, Argument(metavar="FILE.onnx", help="The file to write.")],
+    model: Annotated[str, Option(help="The model: fer2013-small, a run, or a .ferkit file.")] = "fer2013-small",
+    int8: Annotated[
+        Path | None,
+        Option(metavar="DATA", help="Compute in int8, with ranges from 512 images of this CSV file or folder."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a model to an ONNX file, from pictures of any size to probabilities."""
+    if path.suffix != ".onnx":
+        raise typer.BadParameter(f"Expected a file that ends in .onnx, got {path}.", param_hint="FILE.onnx")
+    if path.exists() and not force:
+        raise typer.BadParameter(f"{path} exists: choose another file, or add --force.", param_hint="FILE.onnx")
+    check_model(model)
+    faces = load(int8, drop_errors=False).data if int8 else None
+    ferkit.export(
+        ferkit.runs.read_model(model),
+        path,
+        card=ferkit.runs.find_card(model),
+        quantize=faces if faces is None else faces[:: -(-len(faces) // 512)],
+    )
+    typer.echo(f"The model is {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -1,0 +1,56 @@
+"""``ferkit serve``."""
+
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Annotated
+
+import typer
+from typer import Option
+
+import ferkit
+
+from ._errors import check_model
+from ._options import Model
+
+
+def serve(
+    model: Model = "fer2013-small",
+    host: Annotated[
+        str, Option(help="Address to listen on. 0.0.0.0 accepts connections from other machines.")
+    ] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, help="Port to listen on. 0 picks a free one.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME",
+            help="Name under which the server is reached, such as the one of a proxy. Without it, a server on "
+            "127.0.0.1 only answers to localhost and 127.0.0.1, and others answer to any name.",
+        ),
+    ] = None,
+    threshold: Annotated[float, Option(min=0, max=1, help="A face is unsure below this probability.")] = 0.5,
+    max_bytes: Annotated[int, Option(min=1, help="Maximum size of an upload.")] = 10_000_000,
+    max_pixels: Annotated[int, Option(min=1, help="Maximum number of pixels of an image.")] = 40_000_000,
+    max_requests: Annotated[int, Option(min=1, help="Maximum number of photos in progress at the same time.")] = 32,
+    timeout: Annotated[float, Option(min=1, help="Maximum number of seconds per upload and per analysis.")] = 30,
+) -> None:
+    """Serve a page that recognizes expressions in photos and from the camera, and its web API."""
+    check_model(model)
+    names = list(allow_host or [])
+    if _is_loopback(host):
+        names += ferkit.serving.LOOPBACK
+    app = ferkit.serving.create_app(
+        model,
+        threshold=threshold,
+        max_bytes=max_bytes,
+        max_pixels=max_pixels,
+        max_requests=max_requests,
+        timeout=timeout,
+        allowed_hosts=names or None,
+    )
+    ferkit.serving.serve(app, host, port, started=lambda url: typer.echo(f"{url}  (Ctrl-C stops the server)"))
+
+
+def _is_loopback(host):
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"

@@ -1,0 +1,136 @@
+"""Commands that train networks: train, compare, demo."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+import ferkit
+
+from ._data import DRAWN, load_or_draw
+from ._errors import as_bad_usage, check_overwrite, print_error
+from ._options import Force, Out
+from ._settings import Training, with_training_options
+
+
+@with_training_options
+def train(
+    options: Training,
+    context: typer.Context,
+    out_dir: Out = Path("run"),
+    backbone: Annotated[str, Option(help="Network to train; `ferkit backbones` lists them.")] = "cnn",
+    resume: Annotated[
+        Path | None,
+        Option(
+            metavar="RUN",
+            exists=True,
+            file_okay=False,
+            help="Continue the training in this directory that was stopped. Its options and data are used again; give "
+            "DATA if the data have moved.",
+        ),
+    ] = None,
+) -> None:
+    """Train on the Training images and report on PublicTest, Validation, Test, or a held-out tenth of Training."""
+    if resume:
+        _resume(options, context, resume)
+        return
+    model = options.build(backbone)
+    check_overwrite(out_dir, options.force)
+    faces, name = load_or_draw(options.data, options.drop_errors)
+    _train(model, faces, name, out_dir)
+
+
+@with_training_options
+def compare(
+    options: Training,
+    backbones: Annotated[
+        str, Option(help="Networks to train, separated by commas; `ferkit backbones` lists them.")
+    ] = "cnn,resnet18,googlenet",
+    out_dir: Out = Path("comparison"),
+) -> None:
+    """Train several networks with the same settings and compare them. Networks already in the directory are skipped."""
+    names = [name.strip() for name in backbones.split(",") if name.strip()]
+    suffix = f"-{options.input_size}" if options.input_size else ""
+    models = {out_dir / (name.replace("/", "_") + suffix): options.build(name) for name in names}
+    if not models:
+        raise typer.BadParameter("Expected the name of at least one network, got none.", param_hint="--backbones")
+    faces, name = load_or_draw(options.data, options.drop_errors)
+    skipped, failed = [], []
+    for folder, model in models.items():
+        with suppress(FileNotFoundError):
+            if (run := ferkit.runs.Run.read(folder)).matches(model, name):
+                skipped += [folder] if run.is_finished else []
+                continue
+        if not ferkit.runs.can_resume(folder, model, name):
+            check_overwrite(folder, options.force)
+    try:
+        for folder, model in models.items():
+            if folder in skipped:
+                typer.echo(f"{folder} is already trained.")
+                continue
+            try:
+                _train(model, faces, name, folder, resume=ferkit.runs.can_resume(folder, model, name))
+            except Exception as error:  # such as a network too deep for the images; the others can still be trained
+                failed.append(folder)
+                print_error(error, f"{folder}: ")
+    finally:
+        if finished := ferkit.runs.find_runs(out_dir, models, name):
+            table = ferkit.runs.write_comparison(ferkit.runs.compare_runs(finished), out_dir)
+            typer.echo(
+                f"\n{table}\n\nEach row is one trained model. The intervals only cover the sampling of the test "
+                "images; training with another seed also changes the accuracy.\n"
+                f"The table is in {out_dir / 'comparison.md'} and .json, its chart in {out_dir / 'comparison.png'}"
+            )
+    if failed:
+        raise SystemExit(1)
+
+
+def demo(out_dir: Out = Path("demo"), force: Force = False) -> None:
+    """Train on drawn faces, in about two minutes, and list the results."""
+    check_overwrite(out_dir, force)
+    model = ferkit.FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
+    faces, name = load_or_draw(None)
+    _train(model, faces, name, out_dir)
+
+
+def _resume(options, context, path):
+    """Continue an unfinished training."""
+    known = ("resume", "data", "drop_errors")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name)
+        if parameter.name not in known and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"--resume uses the options of the run: leave {parameter.opts[0]} out.")
+    with as_bad_usage("--resume"):
+        model, name = ferkit.runs.read_unfinished(path)
+    if options.data is None and name != DRAWN:
+        if name is None or not Path(name).exists():
+            raise typer.BadParameter(f"Expected the data of the run, got no file {name}: add DATA, their path.")
+        options.data = Path(name)
+    faces, _ = load_or_draw(options.data, options.drop_errors)
+    _train(model.set_params(verbose=1), faces, name, path, resume=True)
+
+
+def _train(model, faces, name, out_dir, resume=False):
+    """Train into a directory and print the result."""
+    train, test, tested_on = ferkit.runs.split_rows(faces)
+    with as_bad_usage("--out"):
+        ferkit.runs.make_directory(out_dir)
+    typer.echo(f"Training {model.backbone} on {len(train):,} images, testing on {len(test):,} ({tested_on}).")
+    try:
+        run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True, resume=resume)
+    except KeyboardInterrupt:
+        if ferkit.runs.find_training(out_dir) == "an unfinished training":
+            typer.echo(f"Training was interrupted. To continue: ferkit train --resume {out_dir}")
+        if not getattr(model, "history_", None) or not (out_dir / ferkit.runs.SETTINGS).exists():
+            raise
+        if (run := ferkit.runs.Run.read(out_dir)).is_finished:  # an earlier one, which is kept
+            raise
+        typer.echo(f"Interrupted after {len(model.history_)} epochs: the model so far is saved and scored.")
+    model_path, report_path = ferkit.runs.find_model(out_dir), out_dir / "report.html"
+    typer.echo(f"\n{run}\n\nThe model is {model_path}, the report {report_path}; figures:")
+    for path in sorted(out_dir.glob("*.png")):
+        typer.echo(f"  {path}")
+    if not run.is_finished:
+        raise SystemExit(1)
