@@ -52,6 +52,13 @@ def check_overwrite(out_dir, force):
         )
 
 
+def read_model(name):
+    """Read a model that the user names and therefore trusts, even if it is a joblib file, which can run code."""
+    from ..models._read import read_model
+
+    return read_model(name, allow_pickles=True)
+
+
 def check_model(name):
     if name not in ferkit.models.list_models():
         check_exists(Path(name), "MODEL")

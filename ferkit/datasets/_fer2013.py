@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from .._files import decode_images
+from .._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES, USAGE_NAMES, USAGES
 from ._archives import DAMAGE, is_image, list_members, list_nested
 from ._base import FACE_SIDE, check_held, make_bunch, shorten
 from ._tables import COLUMNS, N_PIXELS, USAGE_DTYPE, find_tables, read_header, read_table
-from ._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES, USAGE_NAMES, USAGES
 
 __all__ = ["load_fer2013"]
 

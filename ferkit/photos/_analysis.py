@@ -14,7 +14,6 @@ from .._images import resolve_shape
 from .._validation import check_proba
 from ..models import list_models
 from ..models._read import read_model
-from ..transformers import PixelParser
 from ._crops import cut, resize
 from ._detection import Detector, Faces, check_faces, check_options, resolve_detector
 from ._sources import Frame, count_frames, is_camera, is_video, list_photos, parse_every, read_photos, read_video
@@ -378,8 +377,11 @@ def _load(model):
             f"Expected a fitted classifier with predict_proba, got a {type(model).__name__}: fit one, or pass the path "
             f"of a .ferkit file or one of {list_models()}."
         )
-    is_pipeline = hasattr(model, "steps")
-    return model[1:] if is_pipeline and isinstance(model[0], PixelParser) else model  # crops need no parsing
+    if not hasattr(model, "steps"):
+        return model
+    from ..transformers import PixelParser  # imports PyTorch
+
+    return model[1:] if isinstance(model[0], PixelParser) else model  # crops need no parsing
 
 
 def _face_shape(model):

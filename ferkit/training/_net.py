@@ -121,7 +121,7 @@ class FERNet(NeuralNetClassifier):
 
     @cached_property
     def optimizer_(self):
-        """The optimizer, built at its first use: PyTorch's import a compiler, for which a prediction should not wait."""
+        """The optimizer, built when training needs it: PyTorch's import a compiler, which takes a second."""
         args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
         optimizer = self.optimizer(*args, **kwargs)
         if self._saved_optimizer is not None:

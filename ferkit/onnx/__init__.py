@@ -1,32 +1,29 @@
-"""Models as ONNX files: `export`, and `OnnxClassifier`, which predicts with them."""
+"""Models as ONNX files: `export`, and `OnnxClassifier`, which predicts with them.
+
+Only `export` needs PyTorch. A program that predicts does not import it.
+"""
 
 import json
 import warnings
 from collections.abc import Sequence
-from copy import deepcopy
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
 
-from ._files import write_atomically
-from ._images import BYTES, UNIT, Images, check_images, check_shape, match_range, to_stack
-from .classifier import FERClassifier
-from .training._views import make_views
+from .._files import write_atomically
+from .._images import BYTES, Images, check_images, check_shape, match_range, to_stack
+
+if TYPE_CHECKING:
+    from ..classifier import FERClassifier
 
 __all__ = ["OnnxClassifier", "export"]
 
-_OPSET = 18  # the first in which images are resized with antialiasing
-_HALF = 0.501  # so that ties are rounded up, whatever the last bits of a sum
-_TOLERANCE = 1e-4  # of probabilities, in float32
 _MOST_CHANGED = 0.1  # share of predictions that int8 may change without a warning
 _QUANTIZE_BATCH = 64
 _QUANTIZED = ["Conv", "Gemm", "MatMul", "MaxPool", "Relu"]
@@ -79,6 +76,9 @@ def export(model: BaseEstimator, path: str | PathLike, *, card: str = "", quanti
     >>> model.predict_proba(make_faces(5, random_state=0).images).shape
     (5, 7)
     """
+    from ..classifier import FERClassifier
+    from ._graph import Graph, compare
+
     if not isinstance(model, FERClassifier):
         advice = ": pass its classifier, pipeline[-1]." if hasattr(model, "steps") else "."
         raise TypeError(f"Expected a FERClassifier, got a {type(model).__name__}{advice}")
@@ -87,7 +87,7 @@ def export(model: BaseEstimator, path: str | PathLike, *, card: str = "", quanti
         raise ValueError(f"Expected a path that ends in .onnx, got {path}.")
     content = to_bytes(model, card)
     exported = OnnxClassifier(content)
-    _compare(exported, _Graph(model), model.image_shape_)
+    compare(exported, Graph(model), model.image_shape_)
     if quantize is not None:
         content = _quantize(exported, quantize)
         changed = (OnnxClassifier(content).predict(quantize) != exported.predict(quantize)).mean()
@@ -100,70 +100,12 @@ def export(model: BaseEstimator, path: str | PathLike, *, card: str = "", quanti
     write_atomically(path, content)
 
 
-def to_bytes(model: FERClassifier, card: str = "") -> bytes:
+def to_bytes(model: "FERClassifier", card: str = "") -> bytes:
     """Return the content of the file that `export` writes."""
+    from ._graph import Graph, to_proto
+
     _import_onnx("onnxscript")
-    graph, (height, width, channels) = _Graph(model).eval(), model.image_shape_
-    sizes = {axis: torch.export.Dim(name) for axis, name in enumerate(("n", "height", "width"))}
-    example = torch.zeros(2, height + 1, width + 2, channels, dtype=torch.uint8)
-    program = torch.onnx.export(
-        graph,
-        (example,),
-        dynamo=True,
-        dynamic_shapes=(sizes,),
-        input_names=["images"],
-        output_names=["probabilities"],
-        opset_version=_OPSET,
-        verbose=False,
-    )
-    assert program is not None  # as it may be with dynamo=False
-    proto = program.model_proto
-    metadata = {"classes": model.classes_.tolist(), "image_shape": model.image_shape_}
-    for key, text in {**{name: json.dumps(value) for name, value in metadata.items()}, "card": card}.items():
-        entry = proto.metadata_props.add()
-        entry.key, entry.value = key, text
-    return proto.SerializeToString()
-
-
-class _Graph(nn.Module):
-    """From uint8 images (n, height, width, channels) of any size to probabilities (n, n_classes)."""
-
-    def __init__(self, model):
-        super().__init__()
-        net = model.net_
-        if model.pixel_range_ not in (BYTES, UNIT):
-            low, high = model.pixel_range_
-            raise ValueError(
-                f"Expected a model for pixels from 0 to 255 or from 0 to 1, got one for {low:g} to {high:g}: train it "
-                "on the images before they are normalized."
-            )
-        if not (model.tta is None or model.tta in ("auto", "flip", "ten_crop")):
-            raise ValueError(f'Expected tta="auto", "flip", "ten_crop" or None, got {model.tta!r}: set one of them.')
-        self.network = deepcopy(net.module_).cpu().float().eval()
-        self.size, self.scale = model.image_shape_[:2], model.pixel_range_[1] / 255
-        self.views = {"tta": model.tta, "augment": model.augment_, "pixel_range": model.pixel_range_}
-
-    def forward(self, images):
-        pixels = images.permute(0, 3, 1, 2).float()
-        for size in ((images.shape[1], self.size[1]), self.size):  # as Pillow does, which rounds after each side
-            pixels = (F.interpolate(pixels, size, mode="bilinear", antialias=True) + _HALF).floor()
-        views = torch.stack([*make_views(pixels * self.scale, **self.views)])
-        return self.network(views.flatten(0, 1)).softmax(1).unflatten(0, (len(views), -1)).mean(0)
-
-
-def _compare(exported, graph, shape):
-    """Raise if the probabilities of the file differ from PyTorch's, on images of two sizes."""
-    rng = np.random.default_rng(0)
-    for height, width in (shape[:2], (shape[0] + 7, shape[1] + 20)):
-        images = rng.integers(0, 256, (3, height, width, shape[2]), dtype=np.uint8)
-        with torch.inference_mode():
-            expected = graph(torch.from_numpy(images)).numpy()
-        difference = abs(exported.run(images) - expected).max()
-        if not difference <= _TOLERANCE:
-            raise ValueError(
-                f"Expected the probabilities of PyTorch within {_TOLERANCE:g}, got a file that differs by "
-                f"{difference:.2g}: a layer of the network may behave differently in ONNX."
-            )
+    return to_proto(Graph(model), model, card).SerializeToString()
 
 
 def _quantize(exported, X):
