@@ -3,8 +3,8 @@
     ferkit train fer2013.csv --epochs 72 --out run
     python docs/make_model.py run fer2013.csv
 
-This writes ``ferkit/models/fer2013-small.ferkit``, ``docs/models.md`` and the figures on that page. PrivateTest is not
-read.
+This writes ``ferkit/models/fer2013-small.ferkit`` and ``.onnx``, ``docs/models.md`` and the figures on that page.
+PrivateTest is not read.
 """
 
 import sys
@@ -150,6 +150,7 @@ def main(run, data):
     )
     target = Path(ferkit.__file__).parent / "models" / f"{NAME}.ferkit"
     ferkit.save(model, target, card=card, half=True)
+    ferkit.export(ferkit.load(target), target.with_suffix(".onnx"), card=card, half=True)
     (DOCS / "models.md").write_text(PAGE.format(card=card, epochs=len(settings["history"])))
     for name, display in (("confusion", ConfusionDisplay), ("reliability", ReliabilityDisplay)):
         figure = display.from_estimator(rounded, test.data, y).figure_

@@ -66,8 +66,26 @@ def test_data_need_no_network(folder):
 
 
 def test_a_prediction_needs_neither_figures_nor_an_optimizer(folder):
-    (predicted,) = imports(command("predict", folder / "happy"))
+    (predicted,) = imports(
+        "import sys; sys.modules['onnxruntime'] = None  # as if it was not installed\n"
+        + command("predict", folder / "happy")
+    )
+    assert "torch" in predicted
     assert not predicted & {"matplotlib", "torchvision", "torch._dynamo", "cv2"}
+
+
+def test_the_shipped_model_needs_no_pytorch_if_onnxruntime_is_installed(folder):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("cv2")
+    pytest.importorskip("fastapi")
+    predicted, found, served = imports(
+        command("predict", folder / "happy"),
+        command("photo", folder / "happy"),
+        "from ferkit.serving import create_app; create_app()",
+    )
+    assert predicted == {"numpy", "sklearn", "onnxruntime"}
+    assert found == {"cv2"}
+    assert served == set()
 
 
 def test_the_optimizer_of_a_loaded_model_comes_with_training():

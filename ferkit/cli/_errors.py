@@ -54,9 +54,16 @@ def check_overwrite(out_dir, force):
 
 def read_model(name):
     """Read a model that the user names and therefore trusts, even if it is a joblib file, which can run code."""
-    from ..models._read import read_model
+    from ..models import _read
 
-    return read_model(name, allow_pickles=True)
+    return _read.read_model(name, allow_pickles=True)
+
+
+def read_predictor(name):
+    """Read a model that only predicts, as `read_model` does."""
+    from ..models import _read
+
+    return _read.read_predictor(name, allow_pickles=True)
 
 
 def check_model(name):

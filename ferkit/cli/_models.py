@@ -12,7 +12,7 @@ from typer import Argument, Option
 import ferkit
 
 from ._data import load
-from ._errors import as_bad_usage, check_exists, check_model, read_model
+from ._errors import as_bad_usage, check_exists, check_model, read_model, read_predictor
 from ._options import MODELS, Drop, Force, Json, Model, TestData
 
 
@@ -104,7 +104,7 @@ def predict(
     for image in images:
         check_exists(Path(image), "IMAGES")
     paths = [path for given in images for path in find_images(Path(given))]
-    rows, skipped = predict_files(read_model(model), paths, errors="drop" if drop_errors else "raise")
+    rows, skipped = predict_files(read_predictor(model), paths, errors="drop" if drop_errors else "raise")
     for path, error in skipped.items():
         typer.echo(f"Skipped {path}: {error}", err=True)
     typer.echo("Each image was taken as one face and resized; no face was searched for.", err=True)

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import ferkit
 
-from ._errors import as_bad_usage, check_model, check_written, read_model
+from ._errors import as_bad_usage, check_model, check_written, read_predictor
 from ._options import Drop, FaceModel, Json, Threshold
 
 
@@ -38,7 +38,7 @@ def photo(
             plan_copies(paths, out_dir)
     table = ferkit.photos.analyze(
         paths,
-        read_model(model),
+        read_predictor(model),
         threshold=threshold,
         errors="drop" if drop_errors else "raise",
         verbose=1,
@@ -90,7 +90,7 @@ def video(
         (timeline, "--timeline", [".png", ".svg"]),
     )
     step = int(every) if every.isdecimal() else every
-    table = ferkit.photos.analyze(file, read_model(model), threshold=threshold, every=step, verbose=1)
+    table = ferkit.photos.analyze(file, read_predictor(model), threshold=threshold, every=step, verbose=1)
     for track, faces in table.groupby("track"):
         shares = faces["emotion"].value_counts(normalize=True)
         emotions = ", ".join(f"{emotion} {share:.0%}" for emotion, share in shares.items())
@@ -123,7 +123,7 @@ def webcam(
 
     before = None
     with open_window("ferkit") as show, suppress(KeyboardInterrupt):
-        for image, table in ferkit.photos.watch(camera, read_model(model), threshold=threshold):
+        for image, table in ferkit.photos.watch(camera, read_predictor(model), threshold=threshold):
             if show is not None:
                 if not show(ferkit.photos.draw_faces(image, table)):
                     break

@@ -11,7 +11,7 @@ from torch import nn
 from .._images import BYTES, UNIT
 from ..training._views import make_views
 
-__all__ = ["Graph", "compare", "to_proto"]
+__all__ = ["Graph", "compare", "halve", "to_proto"]
 
 _OPSET = 18  # the first in which images are resized with antialiasing
 _HALF = 0.501  # so that ties are rounded up, whatever the last bits of a sum
@@ -66,6 +66,20 @@ def to_proto(graph, model, card):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, text
     return proto
+
+
+def halve(content):
+    """Return a file with its weights in float16, which onnxruntime casts to float32 when it reads the file."""
+    import onnx
+
+    proto = onnx.load_from_string(content)
+    for tensor in proto.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32 and values.ndim > 1:
+            name, half = tensor.name, f"{tensor.name}_half"
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), half))
+            proto.graph.node.insert(0, onnx.helper.make_node("Cast", [half], [name], to=onnx.TensorProto.FLOAT))
+    return proto.SerializeToString()
 
 
 def compare(exported, graph, shape):

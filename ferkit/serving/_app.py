@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 
 from .. import __version__
 from .._files import check_files, read_photo
-from ..models._read import find_card, read_model
+from ..models._read import find_card, read_predictor
 from ..photos import detect_faces
 from ..photos._analysis import Classifier
 from ..photos._crops import cut
@@ -220,7 +220,7 @@ def _read(model):
     """Return the name, the card and the fitted classifier."""
     if not isinstance(model, (str, PathLike)):
         return type(model).__name__, None, model
-    return Path(model).name, find_card(model) or None, read_model(model, allow_pickles=True)
+    return Path(model).name, find_card(model) or None, read_predictor(model, allow_pickles=True)
 
 
 async def _read_upload(request, max_bytes, timeout):
