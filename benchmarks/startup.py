@@ -1,8 +1,9 @@
 """Measure how long commands take from the start of their process to the end of their output, and how much memory.
 
 Each command runs in fresh processes, and all commands take turns. For `ferkit serve`, the time ends with its answer to
-a photo. Memory is the largest resident size. The last column lists how long the imports of libraries took, in one more
-process under `python -X importtime`; a library is counted with those that it imports first.
+a photo. ``model.ferkit`` is a copy of the shipped model, which the commands otherwise read from its ONNX file. Memory
+is the largest resident size. The last column lists how long the imports of libraries took, in one more process under
+`python -X importtime`; a library is counted with those that it imports first.
 
     python benchmarks/startup.py [--quick]
 
@@ -11,6 +12,7 @@ It needs `pip install "ferkit[serve,onnx]"`.
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,12 +80,12 @@ def list_imports(command):
 
 
 def main():
-    rounds = 1 if parse_arguments(__doc__).quick else 7
+    rounds = 1 if parse_arguments(__doc__).quick else 8
     with TemporaryDirectory() as folder:
-        face, photo, model = (Path(folder, name) for name in ("face.png", "photo.jpg", "model.onnx"))
+        face, photo, model = (Path(folder, name) for name in ("face.png", "photo.jpg", "model.ferkit"))
         Image.fromarray(make_faces(1, size=200, random_state=0).images[0]).save(face)
         photo.write_bytes(draw_photo())
-        ferkit.export(ferkit.load_model(), model)
+        shutil.copy(Path(ferkit.__file__).parent / "models" / "fer2013-small.ferkit", model)
         command = [sys.executable, "-m", "ferkit"]
         commands = {
             "`import ferkit`": [sys.executable, "-c", "import ferkit"],
@@ -91,21 +93,21 @@ def main():
             "`import sklearn.base`, for comparison": [sys.executable, "-c", "import sklearn.base"],
             "`ferkit --help`": [*command, "--help"],
             "`ferkit predict face.png`": [*command, "predict", face],
-            "`ferkit predict model.onnx face.png`": [*command, "predict", model, face],
+            "`ferkit predict model.ferkit face.png`": [*command, "predict", model, face],
             "`ferkit photo photo.jpg`": [*command, "photo", photo],
-            "`ferkit photo --model model.onnx photo.jpg`": [*command, "photo", "--model", model, photo],
+            "`ferkit photo --model model.ferkit photo.jpg`": [*command, "photo", "--model", model, photo],
             "`ferkit serve`": [*command, "serve", "--port", "0"],
-            "`ferkit serve model.onnx`": [*command, "serve", model, "--port", "0"],
+            "`ferkit serve model.ferkit`": [*command, "serve", model, "--port", "0"],
         }
         commands = {name: [*map(str, each)] for name, each in commands.items()}
         measured = {name: [] for name in commands}
-        for _ in range(rounds + 1):  # the first round reads files from the disk
+        for _ in range(rounds):
             for name, each in commands.items():
                 measured[name].append(measure(each))
         print("| | seconds | range | peak memory | imports, in seconds |")
         print("| --- | ---: | ---: | ---: | --- |")
         for name, each in commands.items():
-            seconds, memory = zip(*each[1:], strict=True)
+            seconds, memory = zip(*each[rounds > 1 :], strict=True)  # the first round reads files from the disk
             print(
                 f"| {name} | {median(seconds):.2f} | {min(seconds):.2f} to {max(seconds):.2f} | "
                 f"{median(memory) / MB:,.0f} MB | {list_imports(each)} |"
