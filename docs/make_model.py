@@ -7,6 +7,7 @@ This writes ``ferkit/models/fer2013-small.ferkit`` and ``.onnx``, ``docs/models.
 PrivateTest is not read.
 """
 
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -148,6 +149,7 @@ def main(run, data):
         confusion="\n".join(table),
         disgust=int((train.target_names[train.target] == "disgust").sum()),
     )
+    card = re.sub(r"(?<=\d)%", " %", card)
     target = Path(ferkit.__file__).parent / "models" / f"{NAME}.ferkit"
     ferkit.save(model, target, card=card, half=True)
     ferkit.export(ferkit.load(target), target.with_suffix(".onnx"), card=card, half=True)

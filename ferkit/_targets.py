@@ -3,8 +3,17 @@
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, compute_sample_weight
+from sklearn.utils.validation import _check_sample_weight
 
-__all__ = ["check_soft_targets", "encode_labels", "is_soft", "match_labels", "most_probable", "weigh_rows"]
+__all__ = [
+    "check_soft_targets",
+    "encode_labels",
+    "is_soft",
+    "keep_weighted",
+    "match_labels",
+    "most_probable",
+    "weigh_rows",
+]
 
 _MULTI_LABEL = (
     "Expected one label per image or the share of each class, got several labels per image: train one network per "
@@ -71,6 +80,17 @@ def match_labels(names, target, classes):
     shares = np.zeros((len(target), len(classes)), dtype=target.dtype)
     shares[:, columns] = target
     return shares
+
+
+def keep_weighted(rows, y, sample_weight):
+    """Check sample weights. Return rows, targets and weights without the images of weight 0."""
+    sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+    used = sample_weight > 0
+    if not used.any():  # scikit-learn before 1.9 accepts this
+        raise ValueError("Expected a non-zero weight in `sample_weight`, got zeros: pass None for equal ones.")
+    if used.all():
+        return rows, y, sample_weight
+    return rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
 
 
 def weigh_rows(y, classes, class_weight=None, sample_weight=None):

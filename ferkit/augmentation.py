@@ -57,7 +57,7 @@ class ImageAugmenter(BaseSampler):
         the size of the image. An int is a number of pixels: images are padded by it on all sides and cropped to their
         size, which shifts them by whole pixels.
     blur : float, default=0
-        Largest standard deviation of a Gaussian blur, in pixels.
+        Largest standard deviation of a Gaussian blur, in pixels. It must not exceed the shorter side of the images.
     noise : float, default=0
         Largest standard deviation of Gaussian noise, in standard deviations of the image.
     probability : float, default=1
@@ -287,12 +287,19 @@ class ImageAugmenter(BaseSampler):
     def _blur(self, images, uniform):
         """Blur each image by its own kernel, along one side after the other."""
         n, channels, height, width = images.shape
+        if self.blur > min(height, width):  # it would leave one gray, and the margins could fill the memory
+            raise ValueError(
+                f"Expected a blur of at most the shorter side of the images, {min(height, width)} pixels, got "
+                f"blur={self.blur:g}: pass a smaller one, such as blur=1."
+            )
         radius = max(1, int(np.ceil(3 * self.blur)))
         offsets = torch.arange(-radius, radius + 1, device=images.device)
         sigma = (self.blur * uniform(0.0)).clamp(min=1e-2)[:, None]
         kernel = torch.softmax(-((offsets / sigma) ** 2) / 2, 1).repeat_interleave(channels, 0).to(images.dtype)
-        images = F.pad(images.reshape(1, n * channels, height, width), 4 * [radius], mode="replicate")
+        images = images.reshape(1, n * channels, height, width)
+        images = F.pad(images, (0, 0, radius, radius), mode="replicate")
         images = F.conv2d(images, kernel[:, None, :, None], groups=n * channels)
+        images = F.pad(images, (radius, radius, 0, 0), mode="replicate")
         images = F.conv2d(images, kernel[:, None, None, :], groups=n * channels)
         return images.view(n, channels, height, width)
 

@@ -19,12 +19,12 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ._held_out import check_validation_source, hold_back
 from ._images import Images, check_images, match_range, pixel_range
 from ._metrics import score_probabilities
-from ._targets import check_soft_targets, encode_labels, is_soft, match_labels, most_probable, weigh_rows
+from ._targets import check_soft_targets, encode_labels, is_soft, keep_weighted, match_labels, most_probable, weigh_rows
 from ._validation import check_labels
 from .augmentation import ImageAugmenter, resolve_augment
 from .backbones._registry import OPTIMIZERS
@@ -34,6 +34,7 @@ from .training import (
     ImageSet,
     Processes,
     build_net,
+    describe_history,
     open_checkpoint,
     resolve_batch_size,
     resolve_device,
@@ -600,12 +601,7 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
             check_classification_targets(y)
         check_consistent_length(rows, y)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
-            used = sample_weight > 0
-            if not used.any():  # scikit-learn before 1.9 accepts this
-                raise ValueError("Expected a non-zero weight in `sample_weight`, got zeros: pass None for equal ones.")
-            if not used.all():
-                rows, y, sample_weight = rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
+            rows, y, sample_weight = keep_weighted(rows, y, sample_weight)
         if not soft:
             classes, y = encode_labels(y)
         return rows, classes, y, sample_weight
@@ -639,19 +635,9 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         """Return the checkpoint of this training, or None."""
         if self.checkpoint is None:
             return None
-        if self.device == "accelerate":
-            raise ValueError(
-                'Expected a training in one process for `checkpoint`, got device="accelerate": pass checkpoint=None or '
-                'device="auto".'
-            )
-        excluded = ("checkpoint", "checkpoint_every", "device", "precision", "verbose")
-        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in excluded}
-        settings["device"] = torch.device(device).type
-        settings["precision"] = str(resolve_precision(self.precision, device)).removeprefix("torch.")
-        settings["classes"] = self.classes_.tolist()
         names = ("X", "y", "sample_weight", "X_val", "y_val", "sample_weight_val")
         data = dict(zip(names, (rows, y, weight, *held_back), strict=True))
-        return open_checkpoint(self.checkpoint, self.checkpoint_every, seed=seed, settings=settings, data=data)
+        return open_checkpoint(self.get_params(deep=False), self.classes_, data, seed=seed, device=device)
 
     def _resolve_settings(self, **changes):
         """Resolve "auto" in all parameters, and note the values in fitted attributes."""
@@ -662,22 +648,13 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
         return settings
 
     def _train(self, net, rows, y, weight, seed):
-        net.generator = torch.Generator(net.device).manual_seed(seed)
-        net.processes = Processes() if self.device == "accelerate" else None
-        progress = dict(net.callbacks_).get("progress")
-        try:
-            net.partial_fit(ImageSet.from_rows(rows, self.image_shape_, y, weight, device=net.device))
-            if net.processes:
-                net.processes.send([*net.module_.parameters(), *net.module_.buffers()])
-            self.batch_size_ = resolve_batch_size(net.batch_size, len(rows))
-        finally:
-            if progress:
-                progress.stop()
-            net.release()
+        images = ImageSet.from_rows(rows, self.image_shape_, y, weight, device=net.device)
+        net.train_on(images, seed, Processes() if self.device == "accelerate" else None)
+        self.batch_size_ = resolve_batch_size(net.batch_size, len(rows))
 
     def _keep(self, net, advice=""):
         """Store a trained net. Until this call, the estimator is unchanged."""
-        self.history_, self.best_epoch_ = [_epoch(row) for row in net.history], net.best_epoch_
+        self.history_, self.best_epoch_ = describe_history(net), net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net
         epochs = f"{len(self.history_)} of {net.max_epochs}"
@@ -806,15 +783,3 @@ class FERClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
-
-
-def _epoch(row):
-    keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
-    known = {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys}
-    skorchs = {*keys, "train_batch_count", "valid_batch_count"}
-    recorded = {
-        key: float(value)
-        for key, value in row.items()
-        if not isinstance(value, bool) and isinstance(value, Real) and key not in skorchs and key[:6] != "event_"
-    }
-    return known | {"epoch": row["epoch"]} | recorded

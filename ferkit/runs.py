@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Self
 
 import joblib
@@ -22,7 +21,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from ._files import write_atomically
+from ._files import make_directory, write_atomically
 from .augmentation import ImageAugmenter
 from .backbones import summarize
 from .classifier import FERClassifier
@@ -400,15 +399,6 @@ def score_split(model: BaseEstimator, faces: Bunch, usage: str | None = None) ->
     else:
         y, labels = faces.target_names[faces.target], order_labels(model, faces)
     return usage, evaluate(model, faces.data[rows], y[rows], labels=labels)
-
-
-def make_directory(path):
-    """Create a directory and check that files can be written to it, before hours of training."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise OSError(f"Expected a directory that can be written to, got {path} ({error}): choose another.") from error
 
 
 def split_rows(faces):

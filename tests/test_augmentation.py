@@ -5,7 +5,7 @@ import torch
 from sklearn.base import clone
 from torchvision.transforms import v2
 
-from ferkit import ImageAugmenter
+from ferkit import ImageAugmenter, load, save
 from ferkit.display import AugmentationDisplay
 
 STILL = {
@@ -197,6 +197,22 @@ def test_blur_is_gaussian_of_up_to_its_width():
     width = (drawn.sum(1) * (torch.arange(33) - 16) ** 2).sum(1).sqrt()
     assert 1.9 < width.max() < 2.01
     assert width.min() < 0.3
+
+
+@pytest.mark.parametrize("blur", [49, 1e5])
+def test_a_blur_wider_than_the_images_is_refused(blur, faces):
+    augmenter = ImageAugmenter(blur=blur)
+    with pytest.raises(ValueError, match="Expected a blur of at most the shorter side of the images, 48 pixels, got"):
+        augmenter(as_tensor(faces, 4))
+    with pytest.raises(ValueError, match="pass a smaller one"):
+        augmenter.fit_resample(faces.data[:4], faces.target[:4])
+
+
+def test_a_loaded_model_does_not_blur_without_limit(tiny, faces, tmp_path):
+    model = tiny(augment=ImageAugmenter(blur=1), tta=2).fit(faces.data[:60], faces.target[:60])
+    save(model.set_params(augment__blur=1e5), tmp_path / "model.ferkit")
+    with pytest.raises(ValueError, match="got blur=100000: pass a smaller one"):
+        load(tmp_path / "model.ferkit").predict(faces.data[:4])
 
 
 def test_noise_is_of_up_to_its_deviation(faces):

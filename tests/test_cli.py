@@ -541,6 +541,7 @@ def test_compare_trains_the_other_networks_if_one_fails(csv, tmp_path, quick, ca
         (("backbones", "resnet_18"), "did you mean"),
         (("backbones", "--figure", "all.png"), "add its NAME"),
         (("backbones", "cnn", "--figure", "cnn.txt"), "--figure"),
+        (("backbones", "cnn", "--figure", "missing/cnn.png"), "create missing"),
     ],
 )
 def test_bad_usage(arguments, message, monkeypatch, tmp_path, capsys):

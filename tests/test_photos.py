@@ -911,6 +911,43 @@ def test_copies_never_replace_a_file(tmp_path):
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["photo.png"]
 
 
+def test_a_second_run_only_replaces_copies_with_force(tmp_path, capsys):
+    photo, out = tmp_path / "x.png", tmp_path / "out"
+    dark_photos(photo)
+    assert run("photo", photo, "--out", out) == 0
+    (out / "x.png").write_text("an earlier copy")
+    assert run("photo", photo, "--out", out) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (out / "x.png").read_text() == "an earlier copy"
+    assert run("photo", photo, "--out", out, "--force") == 0
+    assert Image.open(out / "x.png").size == (40, 40)
+
+
+@pytest.mark.parametrize("link", [None, Path.symlink_to, Path.hardlink_to])
+def test_copies_never_replace_a_photo_even_with_overwrite(tmp_path, link):
+    photo, out = tmp_path / "photos" / "x.png", tmp_path / "out"
+    table = dark_photos(photo)
+    content = photo.read_bytes()
+    if link:
+        out.mkdir()
+        link(out / "x.png", photo)
+    with pytest.raises(FileExistsError, match=r"already contains x\.png: choose a new one\."):
+        annotate_photos([photo], table, out if link else photo.parent, overwrite=True)
+    assert run("photo", photo, "--out", out if link else photo.parent, "--force") == 2
+    assert photo.read_bytes() == content
+
+
+def test_copies_never_replace_a_photo_that_was_skipped(tmp_path):
+    photo, damaged = tmp_path / "a" / "x.png", tmp_path / "out" / "x.png"
+    dark_photos(photo)
+    damaged.parent.mkdir()
+    damaged.write_text("not an image")
+    table = analyze([photo, damaged], Model(), detector=None, errors="drop")
+    with pytest.raises(FileExistsError, match=r"x\.png"):
+        annotate_photos([photo, damaged], table, damaged.parent, overwrite=True)
+    assert damaged.read_text() == "not an image"
+
+
 def test_copies_have_boxes_whatever_the_spelling_of_their_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     dark_photos(Path("x.png"), Path("y.png"))
@@ -972,6 +1009,15 @@ def test_the_video_command_writes_what_is_asked_for(video, tmp_path, capsys):
     assert "Written" not in capsys.readouterr().out
     assert run("video", video, "--timeline", tmp_path / "t.txt") == 2
     assert run("video", video, "--out", out, "--every", "x") == 1
+
+
+def test_the_video_command_writes_an_empty_table_if_there_is_no_face(tmp_path, capsys):
+    video, out, timeline = draw_blink(tmp_path / "dark.avi", [0, 0]), tmp_path / "t.csv", tmp_path / "t.png"
+    assert run("video", video, "--out", out, "--timeline", timeline) == 0
+    assert len(pd.read_csv(out)) == 0
+    assert not timeline.exists()
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["no face", f"There is nothing to draw in {timeline}, which is not written.", f"Written: {out}"]
 
 
 def test_the_webcam_command_prints_without_a_window(monkeypatch, capsys):

@@ -29,7 +29,7 @@ def load_or_draw(data: Path | None, drop_errors: bool = False) -> "tuple[Bunch, 
 
 
 def audit(data: TestData, as_json: Json = False, drop_errors: Drop = False) -> None:
-    """Find exact and near duplicates, also across splits or with different labels."""
+    """Find exact and near duplicates of images, also across splits or with different labels."""
     faces = load(data, drop_errors)
     usage = faces.usage if "Training" in faces.usage else None  # otherwise, there is no split to compare with
     found = ferkit.datasets.find_duplicates(faces.data, faces.target, usage, names=faces.origin)

@@ -11,11 +11,16 @@ import ferkit
 
 def print_error(error, where=""):
     if isinstance(error, (ValueError, TypeError, OSError)):
-        text = re.sub('(load with|pass) errors="drop"', "add --drop-errors", str(error))
-        text = text.replace('pass usage="all"', "add --usage all")
+        text = _name_options(error)
     else:
         text = f"{type(error).__name__}: {error}".splitlines()[0] + " (add --debug for the traceback)"
     typer.secho(f"ferkit: {where}{text}", fg="red", err=True)
+
+
+def _name_options(error):
+    """Return the text of an error, with options of the command in place of arguments of functions."""
+    text = re.sub('(load with|pass) errors="drop"', "add --drop-errors", str(error))
+    return text.replace('pass usage="all"', "add --usage all").replace("pass overwrite=True", "add --force")
 
 
 @contextmanager
@@ -24,7 +29,7 @@ def as_bad_usage(parameter):
     try:
         yield
     except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error), param_hint=parameter) from error
+        raise typer.BadParameter(_name_options(error), param_hint=parameter) from error
 
 
 def check_written(inputs, *outputs):

@@ -12,14 +12,14 @@ from typer import Argument, Option
 import ferkit
 
 from ._data import load
-from ._errors import as_bad_usage, check_exists, check_model, read_model, read_predictor
-from ._options import MODELS, Drop, Force, Json, Model, TestData
+from ._errors import as_bad_usage, check_exists, check_model, check_written, read_model, read_predictor
+from ._options import MODELS, Drop, DropImages, Json, Model, TestData
 
 
 def backbones(
     name: Annotated[str | None, Argument(help="Network to show layer by layer.")] = None,
     input_size: Annotated[int | None, Option(min=1, help="Height and width of the images.")] = None,
-    figure: Annotated[Path | None, Option(help="Draw NAME to this .png or .svg file.")] = None,
+    figure: Annotated[Path | None, Option(help="Draw the network NAME to this .png or .svg file.")] = None,
 ) -> None:
     """List the networks and their cost per image, or show one network layer by layer."""
     from ..backbones._inspect import try_summarize
@@ -37,8 +37,7 @@ def backbones(
             typer.echo(f"{each:21} {size:>3}×{size:<3} {cost:>20}  {backbone.reference}")
         typer.echo("and every network of timm as timm/<name>")
         return
-    if figure and figure.suffix.lower() not in (".png", ".svg"):
-        raise typer.BadParameter(f"Expected a .png or .svg file, got {figure}.", param_hint="--figure")
+    check_written([], (figure, "--figure", [".png", ".svg"]))
     with as_bad_usage("NAME"):
         backbone = ferkit.backbones.resolve_backbone(name)
     size = input_size or backbone.input_size
@@ -65,7 +64,7 @@ def evaluate(
     as_json: Json = False,
     drop_errors: Drop = False,
 ) -> None:
-    """Score a saved model."""
+    """Score a model on labeled images."""
     check_model(model)
     classifier = read_model(model)
     split, report = ferkit.runs.score_split(
@@ -82,15 +81,15 @@ def predict(
         list[str],
         Argument(
             metavar="[MODEL] IMAGES...",
-            help=f"Images of faces, and folders of them. The first argument can be a model: {MODELS}. The default is "
-            "fer2013-small.",
+            help="Images of one face each, or folders of such images. A model may come first; without one, "
+            f"fer2013-small is used. Models: {MODELS}",
         ),
     ],
     as_json: Json = False,
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
-    drop_errors: Drop = False,
+    drop_errors: DropImages = False,
 ) -> None:
-    """Predict the expression in images, with the probability of each emotion."""
+    """Predict the expression in images of one face each. For other photos, use `ferkit photo`."""
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
     from .._files import find_images
@@ -127,14 +126,19 @@ def predict(
 
 def export(
     path: Annotated[Path, Argument(metavar="FILE.onnx", help="The file to write.")],
-    model: Annotated[str, Option(help="The model: fer2013-small, a run, or a .ferkit file.")] = "fer2013-small",
+    model: Annotated[
+        str, Option(help="The model: fer2013-small, the directory of a run, or a .ferkit file.")
+    ] = "fer2013-small",
     int8: Annotated[
         Path | None,
-        Option(metavar="DATA", help="Compute in int8, with ranges from 512 images of this CSV file or folder."),
+        Option(
+            metavar="DATA",
+            help="Compute with 8-bit integers. Their ranges are measured on 512 images of this CSV file or folder.",
+        ),
     ] = None,
-    force: Force = False,
+    force: Annotated[bool, Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a model to an ONNX file, from pictures of any size to probabilities."""
+    """Write a model to an ONNX file that takes images of any size and returns probabilities."""
     from ..models._read import find_card
 
     if path.suffix != ".onnx":

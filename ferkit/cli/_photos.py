@@ -11,22 +11,23 @@ from typer import Argument, Option
 import ferkit
 
 from ._errors import as_bad_usage, check_model, check_written, read_predictor
-from ._options import Drop, FaceModel, Json, Threshold
+from ._options import DropImages, FaceModel, Json, Threshold
 
 
 def photo(
-    images: Annotated[list[Path], Argument(help="Photos, and folders of them.", exists=True)],
+    images: Annotated[list[Path], Argument(help="Photos, or folders of photos.", exists=True)],
     out_dir: Annotated[
         Path | None, Option("--out", file_okay=False, help="Directory for copies with boxes and emotions.")
     ] = None,
-    csv: Annotated[Path | None, Option("--csv", dir_okay=False, help="Write the table to this file.")] = None,
+    csv: Annotated[Path | None, Option("--csv", dir_okay=False, help="Write the table of faces to this file.")] = None,
     as_json: Json = False,
     model: FaceModel = "fer2013-small",
     threshold: Threshold = 0.5,
-    drop_errors: Drop = False,
+    drop_errors: DropImages = False,
+    force: Annotated[bool, Option("--force", help="Overwrite existing copies in the directory of --out.")] = False,
 ) -> None:
     """Find the faces in photos and recognize their expressions."""
-    from .._files import find_images
+    from .._files import find_images, make_directory
     from ..photos._drawing import plan_copies
 
     check_model(model)
@@ -34,8 +35,8 @@ def photo(
     check_written(paths, (csv, "--csv", [".csv"]))
     if out_dir:
         with as_bad_usage("--out"):
-            ferkit.runs.make_directory(out_dir)
-            plan_copies(paths, out_dir)
+            make_directory(out_dir)
+            plan_copies(paths, out_dir, force)
     table = ferkit.photos.analyze(
         paths,
         read_predictor(model),
@@ -56,21 +57,23 @@ def photo(
             table.to_csv(csv, index=False)
     if out_dir:
         with as_bad_usage("--out"):
-            ferkit.photos.annotate_photos(paths, table, out_dir)
+            ferkit.photos.annotate_photos(paths, table, out_dir, overwrite=force)
         typer.echo(f"The photos with boxes are in {out_dir}", err=True)
 
 
 def video(
     file: Annotated[Path, Argument(help="The video.", exists=True, dir_okay=False)],
-    out: Annotated[Path | None, Option("--out", dir_okay=False, help="Write the table to this CSV file.")] = None,
+    out: Annotated[
+        Path | None, Option("--out", dir_okay=False, help="Write the table of faces to this CSV file.")
+    ] = None,
     annotated: Annotated[
         Path | None,
-        Option(dir_okay=False, help="Write a copy with boxes and emotions: .mp4, .webm or .avi."),
+        Option(dir_okay=False, help="Write a copy with boxes and emotions to this .mp4, .webm or .avi file."),
     ] = None,
     timeline: Annotated[
         Path | None, Option(dir_okay=False, help="Draw the probabilities over time to this .png or .svg file.")
     ] = None,
-    every: Annotated[str, Option(help="Analyze each n-th frame, or one per interval such as 0.5s.")] = "1",
+    every: Annotated[str, Option(help="Analyze every n-th frame, or one frame per interval such as 0.5s.")] = "1",
     model: FaceModel = "fer2013-small",
     threshold: Threshold = 0.5,
 ) -> None:
@@ -103,6 +106,9 @@ def video(
     if annotated:
         with as_bad_usage("--annotated"):
             ferkit.photos.annotate_video(file, table, annotated)
+    if timeline and not len(table):
+        typer.echo(f"There is nothing to draw in {timeline}, which is not written.")
+        timeline = None
     if timeline:
         from ..display._base import offscreen
 
@@ -117,7 +123,7 @@ def webcam(
     model: FaceModel = "fer2013-small",
     threshold: Threshold = 0.5,
 ) -> None:
-    """Recognize the expressions in front of a camera, in a window or, without one, as a table. Ctrl-C or q stops."""
+    """Recognize expressions in front of a camera. Opens a window, or prints text if it cannot. Ctrl-C or q stops."""
     check_model(model)
     from ..photos._window import open_window
 

@@ -10,7 +10,7 @@ from typer import Option
 import ferkit
 
 from ._errors import check_model
-from ._options import Model
+from ._options import Model, Threshold
 
 
 def serve(
@@ -23,12 +23,12 @@ def serve(
         list[str] | None,
         Option(
             metavar="NAME",
-            help="Name under which the server is reached, such as the one of a proxy. Without it, a server on "
+            help="Host name that requests may use, such as that of a proxy; can be repeated. Without it, a server on "
             "127.0.0.1 only answers to localhost and 127.0.0.1, and others answer to any name.",
         ),
     ] = None,
-    threshold: Annotated[float, Option(min=0, max=1, help="A face is unsure below this probability.")] = 0.5,
-    max_bytes: Annotated[int, Option(min=1, help="Maximum size of an upload.")] = 10_000_000,
+    threshold: Threshold = 0.5,
+    max_bytes: Annotated[int, Option(min=1, help="Maximum size of an upload in bytes.")] = 10_000_000,
     max_pixels: Annotated[int, Option(min=1, help="Maximum number of pixels of an image.")] = 40_000_000,
     max_requests: Annotated[int, Option(min=1, help="Maximum number of photos in progress at the same time.")] = 32,
     timeout: Annotated[float, Option(min=1, help="Maximum number of seconds per upload and per analysis.")] = 30,

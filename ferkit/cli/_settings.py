@@ -21,9 +21,9 @@ from ._options import Drop, Force
 class Training:
     """Options that `train` and `compare` share."""
 
-    data: Annotated[Path | None, Argument(help="CSV file, archive or image folder. Without it, faces are drawn.")] = (
-        None
-    )
+    data: Annotated[
+        Path | None, Argument(help="CSV file, archive or folder of images. Without it, faces are drawn.")
+    ] = None
     recipe: Annotated[
         Literal["fast", "balanced", "best"] | None, Option(help="Named settings; other options override them.")
     ] = None
@@ -43,18 +43,24 @@ class Training:
     ] = None
     balanced: Annotated[bool, Option("--balanced", help="Weight classes by inverse frequency.")] = False
     validation: Annotated[
-        float, Option(min=0, max=0.9, help="Share of training images to score every epoch on, not the test images.")
+        float,
+        Option(
+            min=0,
+            max=0.9,
+            help="Fraction of the training images to hold out and score every epoch on. With 0, every epoch is scored "
+            "on the test images.",
+        ),
     ] = 0
-    device: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "auto"
+    device: Annotated[str, Option(help="cpu, cuda, mps, or auto for a GPU if there is one.")] = "auto"
     seed: Annotated[int, Option(min=0, help="Random seed.")] = 0
     more: Annotated[
         list[str] | None,
         Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Any other parameter of FERClassifier, such as --set lr_schedule=null. The parameters keep_best, "
-            "early_stopping and lr_schedule=plateau select on the test images, which makes the score too high; with "
-            "--validation they select on training images.",
+            help="Any other parameter of FERClassifier, such as --set lr_schedule=null; can be repeated. keep_best, "
+            "early_stopping and lr_schedule=plateau select on the test images, which makes the score too high. With "
+            "--validation, they select on the held-out training images.",
         ),
     ] = None
     drop_errors: Drop = False

@@ -27,12 +27,12 @@ def train(
             metavar="RUN",
             exists=True,
             file_okay=False,
-            help="Continue the training in this directory that was stopped. Its options and data are used again; give "
-            "DATA if the data have moved.",
+            help="Continue a training that was stopped in this directory, with its options and data. Give DATA if the "
+            "data have moved.",
         ),
     ] = None,
 ) -> None:
-    """Train on the Training images and report on PublicTest, Validation, Test, or a held-out tenth of Training."""
+    """Train a network and score it on PublicTest, Validation or Test, or on a tenth of Training that is held out."""
     if resume:
         _resume(options, context, resume)
         return
@@ -88,7 +88,7 @@ def compare(
 
 
 def demo(out_dir: Out = Path("demo"), force: Force = False) -> None:
-    """Train on drawn faces, in about two minutes, and list the results."""
+    """Train on drawn faces for about two minutes, and list the files with the results."""
     check_overwrite(out_dir, force)
     model = ferkit.FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
     faces, name = load_or_draw(None)
@@ -114,9 +114,11 @@ def _resume(options, context, path):
 
 def _train(model, faces, name, out_dir, resume=False):
     """Train into a directory and print the result."""
+    from .._files import make_directory
+
     train, test, tested_on = ferkit.runs.split_rows(faces)
     with as_bad_usage("--out"):
-        ferkit.runs.make_directory(out_dir)
+        make_directory(out_dir)
     typer.echo(f"Training {model.backbone} on {len(train):,} images, testing on {len(test):,} ({tested_on}).")
     try:
         run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True, resume=resume)

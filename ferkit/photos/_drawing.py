@@ -108,7 +108,9 @@ def _dash(draw, corners, color, width, length):
             draw.rectangle([x, start, x + width - 1, min(start + length, bottom)], fill=color)
 
 
-def annotate_photos(paths: Iterable[str | PathLike], table: pd.DataFrame, directory: str | PathLike) -> list[Path]:
+def annotate_photos(
+    paths: Iterable[str | PathLike], table: pd.DataFrame, directory: str | PathLike, *, overwrite: bool = False
+) -> list[Path]:
     """Write copies of photos with boxes and emotions.
 
     Parameters
@@ -119,8 +121,10 @@ def annotate_photos(paths: Iterable[str | PathLike], table: pd.DataFrame, direct
         Their faces, as :func:`analyze` returns them. It may spell the paths in another way.
     directory : path
         The directory of the copies. It is created if it does not exist. Copies keep the names of the photos, with
-        numbers where two are the same; formats other than JPEG become PNG. Existing files are not overwritten: if one
-        has the name of a copy, nothing is written.
+        numbers where two are the same; formats other than JPEG become PNG.
+    overwrite : bool, default=False
+        Whether to replace existing files that have the name of a copy. By default, they raise an error, and nothing is
+        written. The photos themselves are never replaced.
 
     Returns
     -------
@@ -136,34 +140,43 @@ def annotate_photos(paths: Iterable[str | PathLike], table: pd.DataFrame, direct
     check_columns(table, "photo", {"file", "face"})
     files = table["file"].map(_identity)
     skipped = set(map(_identity, table.attrs.get("skipped", ())))
-    photos = {name: path for path in map(Path, paths) if (name := _identity(path)) not in skipped}
+    photos = {_identity(path): path for path in map(Path, paths)}
     if len(table) and not files.isin(photos).any():
         raise ValueError(
             f"Expected the photos of the table, such as {table['file'].iloc[0]}, got {[*map(str, photos.values())][:3]}"
             ": pass the paths that were analyzed."
         )
-    copies = plan_copies(photos.values(), directory)
+    copies = dict(zip(photos, plan_copies(photos.values(), directory, overwrite), strict=True))
     Path(directory).mkdir(parents=True, exist_ok=True)
-    for (name, path), copy in zip(photos.items(), copies, strict=True):
+    copies = {name: copy for name, copy in copies.items() if name not in skipped}
+    for name, copy in copies.items():
         faces = table[files == name].drop_duplicates("face")  # the list may contain a photo twice
-        Image.fromarray(draw_faces(path, faces)).save(copy)
-    return copies
+        Image.fromarray(draw_faces(photos[name], faces)).save(copy)
+    return [*copies.values()]
 
 
-def plan_copies(paths, directory):
-    """Return where the copy of each photo is written, after checking that none of these files exists."""
+def plan_copies(paths, directory, overwrite=False):
+    """Return where the copy of each photo is written, after checking that this replaces neither photos nor files."""
     copies: dict[str, Path] = {}  # by name in lower case, because some file systems ignore case
     for path in paths:
         suffix = path.suffix if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
         names = (f"{path.stem}{(number and f'_{number}') or ''}{suffix}" for number in count())
         name = next(name for name in names if name.lower() not in copies)
         copies[name.lower()] = Path(directory, name)
-    existing = [copy for copy in copies.values() if copy.exists()]
-    if existing:
-        raise FileExistsError(
-            f"Expected another directory than {directory}, which already contains {existing[0].name}: choose a new one."
-        )
+    photos = {_inode(path) for path in paths if path.exists()}
+    for copy in copies.values():
+        if copy.exists() and (not overwrite or _inode(copy) in photos):
+            remedy = "choose a new one" + ", or pass overwrite=True" * (_inode(copy) not in photos)
+            raise FileExistsError(
+                f"Expected another directory than {directory}, which already contains {copy.name}: {remedy}."
+            )
     return [*copies.values()]
+
+
+def _inode(path):
+    """Return the same for all names of a file, also for links and where case does not matter."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _identity(path):

@@ -5,7 +5,7 @@ from ._checkpoint import open_checkpoint
 from ._data import Batches, ImageSet, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import DIVERGED, FERNet
-from ._rebuild import describe_module, describe_net, rebuild_module, rebuild_net
+from ._rebuild import describe_history, describe_module, describe_net, rebuild_module, rebuild_net
 from ._schedules import SCHEDULES
 from ._transfer import remove_head
 
@@ -17,6 +17,7 @@ __all__ = [
     "ImageSet",
     "Processes",
     "build_net",
+    "describe_history",
     "describe_module",
     "describe_net",
     "open_checkpoint",

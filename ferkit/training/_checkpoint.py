@@ -32,6 +32,8 @@ from skorch.callbacks import (
 )
 
 from .._files import ImageFiles, write_atomically
+from ._devices import resolve_precision
+from ._module import load_state, with_layer_versions
 from ._progress import ProgressBar
 from ._selection import KeepBest, KeepEpoch
 
@@ -41,6 +43,7 @@ _CALLBACK_STATE = (
     "misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_", "best_score_", "batch_idx_",
 )  # fmt: skip
 _SCALARS = (bool, int, float, str, np.generic)
+_NOT_COMPARED = ("checkpoint", "checkpoint_every", "device", "precision", "verbose")
 # callbacks that continue exactly: the state of some is saved, the others have none that matters
 _CONTINUED = (
     EarlyStopping, EpochScoring, EpochTimer, GradientNormClipping, InputShapeSetter, KeepBest, KeepEpoch, LRScheduler,
@@ -140,7 +143,7 @@ class Checkpoint(Callback):
         """Restore the result of a complete training."""
         state, self.state = self.state, None
         with _reading(self.path):
-            net.load_weights(net.module_, state["weights"])
+            load_state(net.module_, state["weights"])
             net.criterion_.load_state_dict(state["criterion"])
             net.best_epoch_ = state["best_epoch"]
 
@@ -181,21 +184,22 @@ class Checkpoint(Callback):
         self.pending, self.saved_at = None, time.monotonic()
 
 
-def open_checkpoint(directory, every, *, seed, settings, data):
-    """Return the Checkpoint of a training, with the state in the directory if there is one.
+def open_checkpoint(params, classes, data, *, seed, device):
+    """Return the Checkpoint of a training, with the state in its directory if there is one.
 
     Parameters
     ----------
-    directory : path-like
-        Directory of the file. It is created if needed.
-    every : int or timedelta
-        Number of epochs, or the time, between two checkpoints.
-    seed : int
-        Seed of the training. A training that continues has the seed of its checkpoint.
-    settings : dict
-        Settings of the training by name, which must be the same when it continues. Objects are compared by their text.
+    params : dict
+        FERClassifier's parameters. They must be the same when the training continues, except those that do not change
+        its result. Objects are compared by their text.
+    classes : ndarray
+        The labels, which must be the same.
     data : dict
         Images, labels and weights by name, which must be the same, as ndarrays, ImageFiles or None.
+    seed : int
+        Seed of the training. A training that continues has the seed of its checkpoint.
+    device : str
+        The device that the parameters resolve to.
 
     Raises
     ------
@@ -204,7 +208,16 @@ def open_checkpoint(directory, every, *, seed, settings, data):
     ValueError
         If the checkpoint in the directory is damaged, or has other settings or data.
     """
-    directory = Path(directory).expanduser()
+    if params["device"] == "accelerate":
+        raise ValueError(
+            'Expected a training in one process for `checkpoint`, got device="accelerate": pass checkpoint=None or '
+            'device="auto".'
+        )
+    settings = {name: value for name, value in params.items() if name not in _NOT_COMPARED}
+    settings["device"] = torch.device(device).type
+    settings["precision"] = str(resolve_precision(params["precision"], device)).removeprefix("torch.")
+    settings["classes"] = classes.tolist()
+    directory, every = Path(params["checkpoint"]).expanduser(), params["checkpoint_every"]
     _check_directory(directory)
     path = directory / NAME
     for part in directory.glob(f".{NAME}.*.part"):  # of a process that was killed
@@ -252,9 +265,9 @@ def _restore(net, state):
             weights = average["weights"]
         else:
             steps = average["steps"]
-        net.load_weights(net.average_.average, average["weights"])
+        load_state(net.average_.average, average["weights"])
         net.average_.steps = steps
-    net.load_weights(net.module_, weights)
+    load_state(net.module_, weights)
     net.criterion_.load_state_dict(state["criterion"])
     net.load_optimizer(state["optimizer"])
     if net.scaler_:
@@ -276,7 +289,7 @@ def _restore_callbacks(net, states):
             callback.lr_scheduler_.load_state_dict(schedule)
         for attribute, value in state.items():
             if attribute == "best_model_weights_" and value is not None:
-                value = net.with_layer_versions(value)
+                value = with_layer_versions(net.module_, value)
             setattr(callback, attribute, value)
 
 

@@ -1,5 +1,6 @@
 """The module that is trained: input preparation and backbone."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -85,3 +86,15 @@ class FERModule(nn.Module):
             for parameter in others:
                 parameter.requires_grad_(True)
             self.trains_head_only = False
+
+
+def with_layer_versions(module, weights):
+    """Return weights as a state dict with the version of each layer, which some layers cannot load without."""
+    state: Any = OrderedDict(weights)
+    state._metadata = module.state_dict()._metadata
+    return state
+
+
+def load_state(module, weights):
+    """Load weights that were stored without the versions of layers."""
+    module.load_state_dict(with_layer_versions(module, weights))

@@ -4,7 +4,6 @@ skorch keeps the loop, the history and the callbacks. Its default loop asks the 
 which on 48×48 images costs more than the network; here losses leave the device once per epoch.
 """
 
-from collections import OrderedDict
 from contextlib import nullcontext, suppress
 from copy import deepcopy
 from functools import cached_property
@@ -24,7 +23,7 @@ from .._images import read_images
 from ._averaging import Averaging
 from ._data import Batches, FileTensor, ImageSet, resolve_batch_size
 from ._devices import resolve_precision
-from ._module import FERModule
+from ._module import FERModule, load_state
 from ._transfer import cached_features
 from ._views import join_views, make_views
 
@@ -240,6 +239,19 @@ class FERNet(NeuralNetClassifier):
         module = part(self.average_.average if self.average_ else self.module_)
         self.last_epoch_ = len(self.history), part, deepcopy(module.state_dict())
 
+    def train_on(self, images, seed, processes=None):
+        """Train on an ImageSet, and drop what only the training needs. All processes end with the same weights."""
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        self.processes = processes
+        try:
+            self.partial_fit(images)
+            if processes:
+                processes.send([*self.module_.parameters(), *self.module_.buffers()])
+        finally:
+            if progress := dict(self.callbacks_).get("progress"):
+                progress.stop()
+            self.release()
+
     def release(self):
         """Drop the objects that only a training needs, and switch to evaluation mode."""
         for name in (
@@ -266,16 +278,6 @@ class FERNet(NeuralNetClassifier):
         self.module_.load_state_dict(weights)
         self.optimizer_.load_state_dict(optimizer)
         del self.history[n_epochs:]
-
-    def load_weights(self, module, weights):
-        """Load weights into the module or a copy of it."""
-        module.load_state_dict(self.with_layer_versions(weights))
-
-    def with_layer_versions(self, weights):
-        """Return weights as a state dict with the version of each layer, which some layers cannot load without."""
-        state = OrderedDict(weights)
-        state._metadata = self.module_.state_dict()._metadata
-        return state
 
     def load_optimizer(self, state):
         """Load the state of the optimizer from a file."""
@@ -316,7 +318,7 @@ class FERNet(NeuralNetClassifier):
         with torch.random.fork_rng([]):  # the network's random start must not change what follows
             self.initialize_module().initialize_criterion()
         module = self.module_.to(self.device)
-        self.load_weights(module, _map_nested(np.ndarray, torch.tensor, state["module_"]["weights"]))
+        load_state(module, _map_nested(np.ndarray, torch.tensor, state["module_"]["weights"]))
         module.head = state["module_"]["head"]
         for name in state["module_"]["frozen"]:
             module.get_parameter(name).requires_grad_(False)

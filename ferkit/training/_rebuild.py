@@ -3,6 +3,7 @@
 import threading
 from contextlib import contextmanager
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..backbones import resolve_backbone
 from ..backbones._registry import OPTIMIZERS
-from ._module import FERModule
+from ._module import FERModule, load_state
 from ._net import FERNet
 from ._transfer import NetworkBuilder
 
@@ -55,6 +56,22 @@ def describe_net(net: FERNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     }, module.state_dict()
 
 
+def describe_history(net: FERNet) -> list[dict[str, Any]]:
+    """Return the history of a net as one dict of numbers per epoch: FERClassifier's ``history_``."""
+    keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
+    skorchs = {*keys, "train_batch_count", "valid_batch_count"}
+    history = []
+    for row in net.history:
+        known = {"seconds" if key == "dur" else key: float(row.get(key, np.nan)) for key in keys}
+        recorded = {
+            key: float(value)
+            for key, value in row.items()
+            if not isinstance(value, bool) and isinstance(value, Real) and key not in skorchs and key[:6] != "event_"
+        }
+        history.append(known | {"epoch": row["epoch"]} | recorded)
+    return history
+
+
 def rebuild_module(described: dict[str, Any], tensors: dict[str, Tensor], without: str | None = None) -> FERModule:
     """Build a module from its description, and load its weights.
 
@@ -89,10 +106,7 @@ def rebuild_module(described: dict[str, Any], tensors: dict[str, Tensor], withou
 
 
 def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: Any, history: list) -> FERNet:
-    """Build a trained net from the output of `describe_net`, as `rebuild_module` builds its module.
-
-    ``history`` is the classifier's ``history_``.
-    """
+    """Build a trained net from the output of `describe_net` and `describe_history`, as `rebuild_module` its module."""
     module = described["module"]
     optimizer = described["optimizer"]
     # files of earlier versions do not contain all
@@ -207,8 +221,6 @@ def _limited_parameters(limit):
 
 
 def _load(module, tensors):
-    state = module.state_dict()  # keeps the version of each layer, which some cannot load without
-    state.update(tensors)
-    module.load_state_dict(state)
+    load_state(module, tensors)
     if not all(parameter.isfinite().all() for parameter in module.parameters()):
         raise ValueError("Expected finite weights, got infinite ones.")
