@@ -107,7 +107,9 @@ def main():
         print("| | seconds | range | peak memory | imports, in seconds |")
         print("| --- | ---: | ---: | ---: | --- |")
         for name, each in commands.items():
-            seconds, memory = zip(*each[rounds > 1 :], strict=True)  # the first round reads files from the disk
+            seconds, memory = zip(
+                *measured[name][rounds > 1 :], strict=True
+            )  # the first round reads files from the disk
             print(
                 f"| {name} | {median(seconds):.2f} | {min(seconds):.2f} to {max(seconds):.2f} | "
                 f"{median(memory) / MB:,.0f} MB | {list_imports(each)} |"
