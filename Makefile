@@ -25,7 +25,7 @@ test-min: BIN = .venv-min/bin
 test-min: .venv-min/.test ## run the tests with the oldest supported dependencies, in .venv-min
 	$(PYTEST) -m "not slow"
 
-test-browser: .venv/.browser ## open the page of `ferkit serve` in Chromium, which must be installed; screenshots/ shows it
+test-browser: .venv/.browser ## open the pages of `ferkit serve` and `export-web` in Chromium, which must be installed; screenshots/ shows them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 $(ARGS) tests/browser
 
 survive: .venv/.test ## kill trainings more than 100 times and compare their weights with undisturbed ones

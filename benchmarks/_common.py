@@ -114,42 +114,33 @@ def _memory(field):
     return 1024 * int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
-def speed_row(what, ours, theirs, at_least, *, n_images=None):
+def speed_row(what, ours, theirs, *, n_images=None):
     """Return the table row of a speed ratio: how many times as fast ferkit is, from the seconds per round."""
-    return _ratio_row(what, ours, theirs, np.divide(theirs, ours), np.greater_equal, at_least, n_images)
+    return _ratio_row(what, ours, theirs, np.divide(theirs, ours), n_images)
 
 
-def time_row(what, ours, theirs, at_most):
+def time_row(what, ours, theirs):
     """Return the table row of a time ratio: how many times as long ferkit takes, from the seconds per round."""
-    return _ratio_row(what, ours, theirs, np.divide(ours, theirs), np.less_equal, at_most, None)
+    return _ratio_row(what, ours, theirs, np.divide(ours, theirs), None)
 
 
-def _ratio_row(what, ours, theirs, ratios, meets, target, n_images):
+def _ratio_row(what, ours, theirs, ratios, n_images):
     def show(seconds):
         return (
             f"{1000 * median(seconds):,.4g} ms" if n_images is None else f"{n_images / median(seconds):,.0f} images/s"
         )
 
-    ratio = median(ratios)
-    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    sign = "≥" if meets is np.greater_equal else "≤"
-    return what, show(ours), show(theirs), f"{ratio:.2f}", spread, f"{sign} {target:g}", _yes(meets(ratio, target))
+    return what, show(ours), show(theirs), f"{median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"
 
 
-def value_row(what, value, at_most=None, *, form="{:.3g}"):
+def value_row(what, value, *, form="{:.3g}"):
     """Return the table row of a single value of ferkit."""
-    if at_most is None:
-        return what, form.format(value), "", "", "", "", ""
-    return what, form.format(value), "", "", "", "≤ " + form.format(at_most), _yes(value <= at_most)
-
-
-def _yes(met):
-    return "yes" if met else "NO"
+    return what, form.format(value), "", "", ""
 
 
 def print_table(rows, sides=("ferkit", "other")):
     """Print a Markdown table whose columns are also aligned as plain text."""
-    rows = [("", *sides, "ratio", "range", "target", "met"), *rows]
+    rows = [("", *sides, "ratio", "range"), *rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
     for row in rows:

@@ -44,7 +44,7 @@ def main():
     seconds, results = alternate(
         {n_jobs: partial(search, n_jobs, data, target, arguments.device) for n_jobs in (1, 2)}, rounds
     )
-    print_table([speed_row("grid search", seconds[2], seconds[1], 1)], sides=("n_jobs=2", "n_jobs=1"))
+    print_table([speed_row("grid search", seconds[2], seconds[1])], sides=("n_jobs=2", "n_jobs=1"))
     print()
     for n_jobs, result in results.items():
         print(

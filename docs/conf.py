@@ -61,6 +61,7 @@ sphinx_gallery_conf = {
             "plot_mistakes.py",
             "plot_duplicates.py",
             "plot_soft_labels.py",
+            "plot_corruptions.py",
             "plot_custom_backbone.py",
             "plot_saving.py",
             "plot_photo.py",

@@ -11,7 +11,7 @@ import numpy as np
 
 from ferkit import FERClassifier
 from ferkit.datasets import sample_faces
-from ferkit.display import ConfusionDisplay, GradCAMDisplay, PredictionsDisplay
+from ferkit.display import ConfusionDisplay, ExplanationDisplay, PredictionsDisplay
 
 train = sample_faces(1600, random_state=0)
 test = sample_faces(400, usage="PublicTest", random_state=0)
@@ -32,7 +32,7 @@ PredictionsDisplay.from_estimator(model, test.data, y_test, n_images=16, order="
 # %%
 # Bright regions support the predicted emotion. If a bright region is not part of the face, the network may have learned
 # something that is only true for these pictures. The last feature maps have 6×6 values because the faces are enlarged;
-# otherwise they would have only 3×3.
-wrong = np.flatnonzero(model.predict(test.data) != y_test)[:8]
-GradCAMDisplay.from_estimator(model, test.data[wrong], y_test[wrong])
+# otherwise they would have only 3×3. :ref:`sphx_glr_auto_examples_plot_explanations.py` shows two other methods.
+wrong = np.flatnonzero(model.predict(test.data) != y_test)[:6]
+ExplanationDisplay.from_estimator(model, test.data[wrong], y_test[wrong])
 plt.show()

@@ -7,8 +7,10 @@ if TYPE_CHECKING:
     from imblearn.pipeline import Pipeline
 
     from . import backbones as backbones
+    from . import comparison as comparison
     from . import datasets as datasets
     from . import display as display
+    from . import hub as hub
     from . import models as models
     from . import onnx as onnx
     from . import persistence as persistence
@@ -59,8 +61,9 @@ _HOMES = {
     "save": "ferkit.persistence",
 }
 _MODULES = (
-    "augmentation", "backbones", "classifier", "datasets", "display", "models", "onnx", "persistence", "photos",
-    "recipes", "report", "runs", "serving", "training", "transformers",
+    "augmentation", "backbones", "classifier", "comparison", "datasets", "display", "hub", "models", "onnx",
+    "persistence",
+    "photos", "recipes", "report", "runs", "serving", "training", "transformers",
 )  # fmt: skip
 
 

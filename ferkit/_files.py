@@ -4,6 +4,7 @@ import os
 import re
 import zipfile
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import chain
@@ -19,9 +20,11 @@ from PIL import Image, UnidentifiedImageError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "FaceFile",
     "ImageFiles",
     "check_files",
     "convert_image",
+    "cut_square",
     "decode_images",
     "find_files",
     "find_images",
@@ -30,6 +33,7 @@ __all__ = [
     "is_file",
     "list_shipped_models",
     "make_directory",
+    "read_content",
     "read_image",
     "read_photo",
     "read_stored_zip",
@@ -58,12 +62,29 @@ class DepthError(ValueError):
     """An image with more than 8 bits per channel."""
 
 
+@dataclass(frozen=True)
+class FaceFile(PathLike):
+    """The path of an image file, and the box of one of the faces in it: left, top, right and bottom.
+
+    It is no str, because NumPy and pandas turn subclasses of str into plain strings, which have no box.
+    """
+
+    path: str
+    box: tuple[float, float, float, float]
+
+    def __fspath__(self):
+        return self.path
+
+    def __str__(self):
+        return f"{self.path}, box {', '.join(f'{side:g}' for side in self.box)}"
+
+
 class ImageFiles:
     """Lazy stand-in for an array of images: indexing a batch decodes its files.
 
     Parameters
     ----------
-    files : list of str or bytes
+    files : list of str, FaceFile or bytes
         The path or the content of each file.
     shape : tuple of int
         (height, width, channels) to which every image is converted.
@@ -87,7 +108,7 @@ class ImageFiles:
 
     def identities(self):
         """Return bytes for each file that are equal if two files are the same one."""
-        return [file.encode() if isinstance(file, str) else file for file in self.files]
+        return [file if isinstance(file, bytes) else str(file).encode() for file in self.files]
 
     def take(self, rows, axis=0):
         """Select some of the files, like `numpy.ndarray.take`."""
@@ -96,7 +117,8 @@ class ImageFiles:
     def __getitem__(self, rows):
         some = self.take(range(len(self))[rows] if isinstance(rows, slice) else rows)
         pixels = np.empty(some.shape, np.uint8)
-        decoded = decode_images(list(map(_opener, some.files)), self.image_shape)
+        boxes = [getattr(file, "box", None) for file in some.files]
+        decoded = decode_images(list(map(_opener, some.files)), self.image_shape, boxes)
         for row, file, position, image in zip(pixels, some.files, some.positions, decoded, strict=True):
             if isinstance(image, Exception):
                 raise _unreadable(file, position, image) from image
@@ -105,13 +127,21 @@ class ImageFiles:
 
 
 def _unreadable(file, position, error):
-    name = file if isinstance(file, str) else f"Image {position}"
+    name = f"Image {position}" if isinstance(file, bytes) else file
     advice = "leave it out" + ", or convert it to 8 bits" * isinstance(error, DepthError)
     return ValueError(f"{name} can't be read as an image ({error}): {advice}.")
 
 
 def _opener(file):
-    return partial(open, file, "rb") if isinstance(file, str) else partial(BytesIO, file)
+    return partial(BytesIO, file) if isinstance(file, bytes) else partial(open, file, "rb")
+
+
+def read_content(file):
+    """Return bytes that are equal if two files show the same pixels of the same image file."""
+    if isinstance(file, bytes):
+        return file
+    box = file.box if isinstance(file, FaceFile) else ""
+    return Path(file).read_bytes() + str(box).encode()
 
 
 def find_files(X):
@@ -140,7 +170,7 @@ def _as_file(value):
     if isinstance(value, dict):
         value = value["path"] if value["bytes"] is None else value["bytes"]
     if isinstance(value, (str, PathLike)):
-        return fspath(value)
+        return value if isinstance(value, FaceFile) else fspath(value)
     if hasattr(value, "read"):
         with suppress(AttributeError, OSError):  # some streams can only be read forwards
             value.seek(0)
@@ -155,7 +185,7 @@ def _as_file(value):
 
 def check_files(files, shape=None):
     """Check that all files exist and return them as `ImageFiles`. By default, they get the shape of the first."""
-    missing = [file for file in files if isinstance(file, str) and not isfile(file)]
+    missing = [file for file in files if not isinstance(file, bytes) and not isfile(file)]
     if missing:
         raise FileNotFoundError(
             f"{len(missing):,} of {len(files):,} files do not exist, the first is {missing[0]}: check the paths."
@@ -164,6 +194,8 @@ def check_files(files, shape=None):
         try:
             with _opener(files[0])() as file, _open_image(file) as image:
                 shape = image_shape_of(image)
+            if isinstance(files[0], FaceFile):
+                shape = (*2 * (max(1, round(_side(files[0].box))),), shape[2])
         except Exception as error:  # Pillow raises many kinds of errors for damaged files
             raise _unreadable(files[0], 0, error) from error
     return ImageFiles(files, shape)
@@ -197,9 +229,10 @@ def find_images(path):
     return found
 
 
-def decode_images(open_files, shape):
+def decode_images(open_files, shape, boxes=None):
     """Yield the result or the exception of `read_image` for each file. Large images are decoded on all cores."""
-    blocks = (open_files[start : start + BLOCK] for start in range(0, len(open_files), BLOCK))
+    files = list(zip(open_files, [None] * len(open_files) if boxes is None else boxes, strict=True))
+    blocks = (files[start : start + BLOCK] for start in range(0, len(files), BLOCK))
     n_jobs = -1 if open_files and _is_large(open_files[0]) else 1
     yield from chain.from_iterable(
         Parallel(n_jobs, prefer="threads", return_as="generator")(
@@ -219,18 +252,21 @@ def _is_large(open_file):
 
 def _try_images(files, shape):
     results = []
-    for open_file in files:
+    for open_file, box in files:
         try:
-            results.append(read_image(open_file, shape))
+            results.append(read_image(open_file, shape, box))
         except Exception as error:  # Pillow raises many kinds of errors for damaged files
             results.append(error)
     return results
 
 
-def read_image(open_file, shape):
-    """Return the pixels of an image file as a row, turned upright, as gray or RGB and resized to ``shape``."""
+def read_image(open_file, shape, box=None):
+    """Return the pixels of an image file as a row, turned upright, as gray or RGB and resized to ``shape``.
+
+    With a ``box`` (left, top, right, bottom), only the square around its center is read.
+    """
     with open_file() as file, _open_image(file) as image:
-        return convert_image(image, shape)
+        return convert_image(image, shape, box)
 
 
 def read_photo(photo, position=0):
@@ -251,23 +287,54 @@ def read_photo(photo, position=0):
         raise _unreadable(file, position, error) from error
 
 
-def convert_image(image, shape):
+def convert_image(image, shape, box=None):
     """Return the pixels of a PIL image as `read_image` does. The image may be changed."""
     height, width, channels = shape
     mode = "L" if channels == 1 else "RGB"
     if image.mode[0] in "IF":  # Pillow would clip values above 255
         raise DepthError(f"expected 8-bit pixels, got mode {image.mode}")
-    side = 2 * max(height, width)
-    image.draft(mode, (side, side))  # shrinks a large JPEG and makes it gray during decoding
+    if box is None:
+        side = 2 * max(height, width)
+        image.draft(mode, (side, side))  # shrinks a large JPEG and makes it gray during decoding
     image.load()  # here, because _orientation ignores errors
     if (orientation := _orientation(image)) != 1:
         image = image.transpose(TURNS[orientation])
     if image.mode != mode:
         image.info.pop("transparency", None)  # it is ignored, and Pillow would warn
         image = image.convert(mode)
+    if box is not None:
+        side = _side(box)
+        if not side > 0:
+            raise ValueError(f"expected a box with a positive width and height, got {box}")
+        center = np.array([box[0] + box[2], box[1] + box[3]]) / 2
+        return cut_square(np.asarray(image), center - side / 2, side, shape).ravel()
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     return np.frombuffer(image.tobytes(), np.uint8)
+
+
+def _side(box):
+    """Return the side of the square that contains a box."""
+    left, top, right, bottom = box
+    return max(right - left, bottom - top) if right > left and bottom > top else 0
+
+
+def cut_square(pixels, corner, side, shape):
+    """Return a square of an image as gray or RGB and resized to ``shape``. ``corner`` is its left and top.
+
+    Outside of the image, the pixels of its edge are repeated.
+    """
+    first = np.floor(corner).astype(int)
+    last = np.ceil(corner + side).astype(int) + 1
+    step = int(side // (8 * max(shape[:2]))) or 1  # enough pixels for an average; the box may be huge
+    columns, rows = (
+        np.arange(start, end, step).clip(0, limit - 1)
+        for start, end, limit in zip(first, last + step, pixels.shape[1::-1], strict=True)
+    )
+    part = Image.fromarray(pixels[rows[:, None], columns]).convert("L" if shape[2] == 1 else "RGB")
+    left, top = (corner - first) / step
+    box = (left, top, left + side / step, top + side / step)
+    return np.asarray(part.resize(shape[1::-1], Image.Resampling.BILINEAR, box))
 
 
 def _open_image(file):

@@ -1,11 +1,18 @@
 """Scores that scikit-learn does not have, for reports and figures, and its own scores of known probabilities."""
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import check_scoring
 
-__all__ = ["bin_confidence", "calibration_error", "rank_confusions", "score_probabilities"]
+__all__ = ["bin_confidence", "calibration_error", "rank_confusions", "score_probabilities", "wilson_interval"]
+
+
+def wilson_interval(n_right, n, level=0.95):
+    """Return Wilson's confidence interval of a share."""
+    interval = binomtest(int(n_right), int(n)).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def bin_confidence(y_true, y_proba, labels, n_bins):

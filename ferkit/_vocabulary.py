@@ -13,3 +13,27 @@ USAGES = ("Training", "PublicTest", "PrivateTest", "Validation", "Test")
 FER2013_USAGES = USAGES[:3]
 USAGE_NAMES = {usage.lower(): usage for usage in USAGES}
 USAGE_NAMES |= {"train": "Training", "val": "Validation", "valid": "Validation"}
+
+# The names of each set, in the order of its codes.
+VOCABULARIES = {
+    "fer2013": EMOTIONS,
+    "ferplus": FERPLUS_EMOTIONS,
+    "rafdb": ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"),
+    "affectnet": ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"),
+    "ckplus": ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise"),
+    "jaffe": ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
+    "expw": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+}
+FIRST_CODES = {"rafdb": 1}  # the others start at 0
+
+
+def number_names(vocabulary):
+    """Return a dict from each code of a data set, as text, to the index of its name."""
+    first = FIRST_CODES.get(vocabulary, 0)
+    return {str(code + first): code for code in range(len(VOCABULARIES[vocabulary]))}
+
+
+def find_emotion(name):
+    """Return the emotion that a name means, by one name for all synonyms. A name that is no emotion is returned."""
+    name = str(name).strip().lower()
+    return EMOTIONS[NAME_CODES[name]] if name in NAME_CODES else name

@@ -1,7 +1,10 @@
 """Scores of a fitted classifier with intervals, and a test of whether two models differ."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -18,24 +21,35 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     recall_score,
 )
+from sklearn.utils import Bunch, check_consistent_length
 from sklearn.utils.multiclass import unique_labels
 from tabulate import tabulate
 
-from ._files import find_files
+from ._files import find_files, read_content
+from ._groups import check_groups, score_groups
 from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
-from ._metrics import bin_confidence, calibration_error, rank_confusions
+from ._metrics import bin_confidence, calibration_error, rank_confusions, wilson_interval
 from ._targets import most_probable
 from ._validation import check_labels, check_proba
+from ._vocabulary import find_emotion
 from .classifier import FERClassifier
+from .datasets import corrupt
 
-__all__ = ["Comparison", "Report", "compare_reports", "evaluate"]
+__all__ = ["Comparison", "Report", "compare_reports", "evaluate", "evaluate_corruptions", "evaluate_sets"]
 
 _BINS = 15  # of the calibration error, as in its source
 _VERSION = 1  # of the JSON that a report is saved as
+_MISTAKES = 24  # that a page shows
 
 
 def evaluate(
-    model: BaseEstimator, X: Images, y: ArrayLike, *, labels: ArrayLike | None = None, X_train: Images | None = None
+    model: BaseEstimator,
+    X: Images,
+    y: ArrayLike,
+    *,
+    labels: ArrayLike | None = None,
+    X_train: Images | None = None,
+    groups: ArrayLike | None = None,
 ) -> "Report":
     """Score a fitted classifier on held-out images.
 
@@ -54,6 +68,9 @@ def evaluate(
     X_train : array-like, default=None
         The training images. If given, the report also counts test images that are identical to a training image (all
         pixels, or all bytes of a file) and states the accuracy on the other images.
+    groups : array-like of shape (n,), default=None
+        The group of each image, such as an age group of the people. If given, the report also contains the scores of
+        each group and the gaps between groups.
 
     Returns
     -------
@@ -91,6 +108,7 @@ def evaluate(
         classes=classes,
         seconds_per_face=seconds / len(y_pred),
         in_training=in_training,
+        groups=groups,
     )
 
 
@@ -101,8 +119,7 @@ def _find_in_training(X, X_train):
     if (files is None) != (train_files is None):
         raise ValueError("Expected X and X_train in one form, got files and pixels: pass files or pixels for both.")
     if files is not None:
-        contents = (file if isinstance(file, bytes) else Path(file).read_bytes() for file in [*train_files, *files])
-        numbers = number_rows(contents)
+        numbers = number_rows(map(read_content, [*train_files, *files]))
         return np.isin(numbers[len(train_files) :], numbers[: len(train_files)])
     rows, train_rows = (np.ascontiguousarray(as_rows(images)[0]) for images in (X, X_train))
     rows, train_rows = (images.reshape(len(images), -1) for images in (rows, train_rows))
@@ -157,6 +174,15 @@ class Report:
         The ten most frequent mistakes: ``true``, ``predicted``, ``count``, and ``share`` of the true class.
     per_class : dict of dict
         Precision, recall, f1-score and support of each label, and their "macro avg" and "weighted avg".
+    per_group : dict of dict
+        Scores of each group: ``n``, ``accuracy``, ``balanced_accuracy``, their 95 % intervals, and the ``recall`` of
+        each label. The balanced accuracy is the mean recall of the labels that occur in all groups; its interval is
+        computed from those of the recalls [2]_. Empty without groups.
+    gaps : dict of dict
+        Largest gap between two groups in ``accuracy`` and in ``balanced_accuracy``: the ``lowest`` and the ``highest``
+        group, the ``difference`` between their scores and the ``ratio`` of the lowest to the highest one, with 95 %
+        intervals [2]_. These account for the choice of the two groups from all pairs (Bonferroni). An interval of the
+        difference that contains 0 means that the gap could be sampling noise. Empty without two groups.
     confusion : ndarray of shape (n_labels, n_labels)
         Confusion matrix. Rows are true labels, columns predicted labels.
     labels : list
@@ -169,10 +195,15 @@ class Report:
         Labels of the columns of ``y_proba``.
     in_training : ndarray of bool, of shape (n,), or None
         Whether each image is identical to a training image. None if the training images were not given.
+    groups : ndarray of str, of shape (n,), or None
+        The group of each image.
 
     References
     ----------
     .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017.
+    .. [2] G. Y. Zou, A. Donner, "Construction of confidence limits about effect measures: a general approach",
+       Statistics in Medicine 27 (2008), from Wilson's intervals. With two groups, the interval of the difference in
+       accuracy is Newcombe's.
 
     Examples
     --------
@@ -195,6 +226,8 @@ class Report:
     seconds_per_face: float | None
     confused_pairs: list[dict[str, Any]] = field(repr=False)
     per_class: dict[str, dict[str, float]] = field(repr=False)
+    per_group: dict[str, dict[str, Any]] = field(repr=False)
+    gaps: dict[str, dict[str, Any]] = field(repr=False)
     confusion: np.ndarray = field(repr=False)
     labels: list = field(repr=False)
     y_true: np.ndarray = field(repr=False)
@@ -202,6 +235,7 @@ class Report:
     y_proba: np.ndarray | None = field(repr=False)
     classes: np.ndarray | None = field(repr=False)
     in_training: np.ndarray | None = field(repr=False)
+    groups: np.ndarray | None = field(repr=False)
 
     @classmethod
     def from_predictions(
@@ -214,6 +248,7 @@ class Report:
         classes: ArrayLike | None = None,
         seconds_per_face: float | None = None,
         in_training: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> Self:
         """Score predictions.
 
@@ -234,12 +269,15 @@ class Report:
             Time per prediction.
         in_training : array-like of bool, of shape (n,), default=None
             Whether each image is identical to a training image.
+        groups : array-like of shape (n,), default=None
+            The group of each image, such as an age group of the people.
 
         Returns
         -------
         Report
         """
-        y_true = check_labels(most_probable(y_true), (), y_pred, y_proba, in_training)
+        groups = None if groups is None else check_groups(groups)
+        y_true = check_labels(most_probable(y_true), (), y_pred, y_proba, in_training, groups)
         y_pred = check_labels(y_pred, ())
         if not len(y_true):
             raise ValueError("Expected at least one image to score, got none.")
@@ -275,17 +313,18 @@ class Report:
         unseen = right if in_training is None else right[~in_training]
         any_unseen = in_training is not None and len(unseen) > 0
         names = np.asarray(labels).tolist()
+        per_group, gaps = ({}, {}) if groups is None else score_groups(y_true, y_pred, groups)
         return cls(
             n=len(y_true),
             accuracy=float(right.mean()),
-            interval=_wilson_interval(right),
+            interval=wilson_interval(right.sum(), len(right)),
             balanced_accuracy=float(balanced_accuracy),
             macro_f1=float(macro_f1),
             top_2_accuracy=top_2,
             calibration_error=calibration,
             n_in_training=None if in_training is None else len(right) - len(unseen),
             unseen_accuracy=float(unseen.mean()) if any_unseen else None,
-            unseen_interval=_wilson_interval(unseen) if any_unseen else None,
+            unseen_interval=wilson_interval(unseen.sum(), len(unseen)) if any_unseen else None,
             seconds_per_face=seconds_per_face,
             confused_pairs=[
                 {
@@ -297,6 +336,8 @@ class Report:
                 for true, predicted in rank_confusions(confusion, 10)
             ],
             per_class={name: scores for name, scores in per_class.items() if isinstance(scores, dict)},
+            per_group=per_group,
+            gaps=gaps,
             confusion=confusion,
             labels=names,
             y_true=y_true,
@@ -304,6 +345,7 @@ class Report:
             y_proba=y_proba,
             classes=classes,
             in_training=in_training,
+            groups=groups,
         )
 
     @classmethod
@@ -371,6 +413,8 @@ class Report:
             "seconds_per_face": self.seconds_per_face,
             "confused_pairs": self.confused_pairs,
             "per_class": {name: {**row, "support": int(row["support"])} for name, row in self.per_class.items()},
+            "per_group": self.per_group,
+            "gaps": self.gaps,
             "labels": self.labels,
             "confusion_matrix": self.confusion.tolist(),
         }
@@ -390,6 +434,8 @@ class Report:
         str
         """
         arrays = {name: getattr(self, name) for name in ("y_true", "y_pred", "y_proba", "classes", "in_training")}
+        if self.groups is not None:  # reports without them can also be read by versions that know no groups
+            arrays["groups"] = self.groups
         content = {
             "ferkit_report": _VERSION,
             "labels": self.labels,
@@ -404,8 +450,16 @@ class Report:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
-    def to_html(self, path: str | PathLike, *, title: str = "Report") -> None:
-        """Write one self-contained page with all scores and figures.
+    def to_html(
+        self,
+        path: str | PathLike,
+        *,
+        title: str = "Report",
+        images: ArrayLike | None = None,
+        history: list[dict[str, Any]] | None = None,
+        details: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Write one self-contained page with all scores and figures, the date and the version of ferkit.
 
         Parameters
         ----------
@@ -413,8 +467,21 @@ class Report:
             File to write.
         title : str, default="Report"
             Heading of the page.
+        images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels), default=None
+            The scored images, in the order of the predictions. If given, the page contains the 24 mistakes with the
+            highest probability as pictures. Only share it if you may share these images.
+        history : list of dict, default=None
+            ``history_`` of the :class:`~ferkit.FERClassifier`, for the learning curve.
+        details : dict of dict, default=None
+            Tables to add at the end, such as settings and versions: heading, then name and value.
         """
-        from .display import ClassScoresDisplay, ConfusionDisplay, ReliabilityDisplay
+        from .display import (
+            ClassScoresDisplay,
+            ConfusionDisplay,
+            GroupScoresDisplay,
+            HistoryDisplay,
+            ReliabilityDisplay,
+        )
         from .display._base import encode_figure, offscreen
 
         with offscreen():
@@ -426,37 +493,90 @@ class Report:
                 displays["calibration"] = ReliabilityDisplay.from_predictions(
                     self.y_true, self.y_proba, labels=self.classes, n_bins=_BINS
                 )
-        figures = {name: encode_figure(display.figure_) for name, display in displays.items()}
-        Path(path).write_text(self._render("report.html", title=title, figures=figures), encoding="utf-8")
+            if self.per_group:
+                displays["groups"] = GroupScoresDisplay(self.per_group).plot()
+            if history:  # two figures, because side by side they are too small for a phone
+                displays |= {score: HistoryDisplay(history).plot(scores=[score]) for score in ("loss", "accuracy")}
+        page = self._render(
+            "report.html",
+            title=title,
+            date=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            version=version("ferkit"),
+            figures={name: encode_figure(display.figure_) for name, display in displays.items()},
+            mistakes=[] if images is None else self._list_mistakes(images),
+            details=details or {},
+        )
+        Path(path).write_text(page, encoding="utf-8")
+
+    def _list_mistakes(self, images):
+        """Return the picture, labels and probability of the mistakes with the highest probability."""
+        from .display._base import encode_image, to_images
+
+        images = to_images(images)
+        check_consistent_length(images, self.y_true)
+        if self.y_proba is None:
+            return []
+        wrong = np.flatnonzero(self.y_true != self.y_pred)
+        probability = self.y_proba.max(axis=1)
+        worst = wrong[np.argsort(-probability[wrong], kind="stable")][:_MISTAKES]
+        return [
+            {
+                "image": encode_image(images[row], like=images),
+                "true": self.y_true[row],
+                "predicted": self.y_pred[row],
+                "probability": probability[row],
+            }
+            for row in worst
+        ]
 
     def _repr_html_(self):
-        return self._render("scores.html", figures={})
+        return self._render("scores.html", figures={}, mistakes=[])
 
     def _render(self, template, **values):
         from jinja2 import Environment, PackageLoader
 
         loader = PackageLoader("ferkit", "_templates")
         environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        return environment.get_template(template).render(report=self, scores=self._scores(), **values)
+        group_tables = self._group_tables() if self.per_group else []
+        return environment.get_template(template).render(
+            report=self, scores=self._scores(), group_tables=group_tables, **values
+        )
 
     def _scores(self):
         """Return name, value and remark of each available score."""
         rows = [
-            ("accuracy", f"{self.accuracy:.2%}", f"{_describe_interval(self.interval)}, n = {self.n:,}"),
-            ("balanced accuracy", f"{self.balanced_accuracy:.2%}", ""),
-            ("macro F1", f"{self.macro_f1:.2%}", ""),
+            ("accuracy", f"{self.accuracy:.2%}", f"{_describe_interval(self.interval)}, {self.n:,} images"),
+            ("balanced accuracy", f"{self.balanced_accuracy:.2%}", "mean recall of the classes"),
+            ("macro F1", f"{self.macro_f1:.2%}", "mean F1 of the classes"),
         ]
         if self.y_proba is not None:
-            rows.append(("top-2 accuracy", f"{self.top_2_accuracy:.2%}", ""))
-            rows.append(("calibration error", f"{self.calibration_error:.2%}", f"expected, {_BINS} bins"))
+            rows += [
+                ("top-2 accuracy", f"{self.top_2_accuracy:.2%}", "the label is one of the two most probable ones"),
+                ("calibration error", f"{self.calibration_error:.2%}", "mean gap between probability and accuracy"),
+            ]
         if self.n_in_training is not None:
             rows.append(("also in training", f"{self.n_in_training:,}", "images identical to a training image"))
-        if self.unseen_accuracy is not None:
-            remark = f"{_describe_interval(self.unseen_interval)}, n = {self.n - (self.n_in_training or 0):,}"
-            rows.append(("accuracy on the rest", f"{self.unseen_accuracy:.2%}", remark))
+        if self.n_in_training and self.unseen_accuracy is not None:
+            remark = f"{_describe_interval(self.unseen_interval)}, {self.n - self.n_in_training:,} images"
+            rows.append(("accuracy without them", f"{self.unseen_accuracy:.2%}", remark))
         if self.seconds_per_face is not None:
             rows.append(("time per image", f"{1000 * self.seconds_per_face:,.2f} ms", ""))
         return rows
+
+    def _group_tables(self):
+        """Return the scores of the groups, and the gaps if there are several groups, as rows of text."""
+        names = [name for name in ("accuracy", "balanced_accuracy") if name in next(iter(self.per_group.values()))]
+        scores = [("group", "images", *(f"{name.replace('_', ' ')} (95 % interval)" for name in names))]
+        for group, row in self.per_group.items():
+            texts = (f"{row[name]:.2%} ({_describe_range(row[f'{name}_interval_95'])})" for name in names)
+            scores.append((group, f"{row['n']:,}", *texts))
+        gaps = [("largest gap", "between", "points (95 % interval)", "ratio (95 % interval)")]
+        for name, gap in self.gaps.items():
+            points = [100 * value for value in (gap["difference"], *gap["difference_interval_95"])]
+            ratio = [] if gap["ratio"] is None else [gap["ratio"], *gap["ratio_interval_95"]]
+            cells = ["{:.2f} ({:.2f} to {:.2f})".format(*values) if values else "" for values in (points, ratio)]
+            gaps.append((name.replace("_", " "), f"{gap['lowest']} and {gap['highest']}", cells[0], cells[1]))
+        return [scores, gaps] if self.gaps else [scores]
 
     def __str__(self) -> str:
         classes = [
@@ -470,9 +590,13 @@ class Report:
         tables = [
             _format_table(self._scores(), (), "lrl"),
             _format_table(classes, ("", "precision", "recall", "f1", "support"), "lrrrr"),
-            _format_table(pairs, ("confused", "taken for", "count", "share"), "llrr"),
         ]
-        return "\n\n".join(tables[: 3 if pairs else 2])
+        if pairs:
+            tables.append(_format_table(pairs, ("confused", "taken for", "count", "share"), "llrr"))
+        if self.per_group:
+            for headers, *rows in self._group_tables():
+                tables.append(_format_table(rows, headers, "lrrr"[: len(headers)]))
+        return "\n\n".join(tables)
 
 
 @dataclass(frozen=True)
@@ -598,13 +722,162 @@ def compare_reports(a: Report, b: Report, *, names: tuple[str, str] = ("a", "b")
     )
 
 
-def _wilson_interval(right):
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
+def evaluate_sets(models: Mapping[str, BaseEstimator], sets: Mapping[str, Bunch]) -> pd.DataFrame:
+    """Score models on several data sets, such as each model on the data that the others were trained on.
+
+    Emotions are matched by name, and synonyms are one emotion, see :func:`ferkit.datasets.harmonize`. Only emotions
+    that both the model and the data set know are scored: faces with other labels are left out and counted, and a model
+    with ``predict_proba`` chooses the most probable of the common emotions.
+
+    Parameters
+    ----------
+    models : dict of str to estimator
+        Fitted classifiers or pipelines by name. Their labels are names of emotions.
+    sets : dict of str to Bunch
+        Test sets by name, as the loaders of :mod:`ferkit.datasets` return them.
+
+    Returns
+    -------
+    scores : DataFrame
+        One row per model and data set, with the columns
+
+        - model, tested_on : the names
+        - n, n_dropped : number of faces that were scored and left out
+        - n_classes : number of emotions that both know
+        - accuracy, accuracy_low, accuracy_high : share of correct predictions and Wilson's 95 % confidence interval,
+          which covers the sampling of the ``n`` faces and takes them for independent
+        - balanced_accuracy, macro_f1 : as in :class:`Report`
+
+    Raises
+    ------
+    ValueError
+        If a model does not predict names, or a model and a data set have no emotion in common.
+
+    See Also
+    --------
+    ferkit.display.HeatmapDisplay : Draws this table.
+
+    Examples
+    --------
+    >>> from ferkit.datasets import corrupt, make_faces
+    >>> from ferkit.report import evaluate_sets
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> faces, test = make_faces(700, random_state=0), make_faces(300, random_state=1)
+    >>> model = KNeighborsClassifier(5).fit(faces.data, faces.target_names[faces.target])
+    >>> dark = test | {"data": corrupt(test.data, "light", random_state=0)}
+    >>> scores = evaluate_sets({"neighbors": model}, {"drawn": test, "darker": dark})
+    >>> scores[["tested_on", "n", "n_classes"]].to_dict("list")
+    {'tested_on': ['drawn', 'darker'], 'n': [300, 300], 'n_classes': [7, 7]}
+    """
+    rows = []
+    for name, model in models.items():
+        if np.asarray(model.classes_).dtype.kind not in "OSTU":
+            raise ValueError(
+                f"Expected models that predict names, got the labels {model.classes_[:8]} in {name}: train with "
+                "faces.target_names[faces.target]."
+            )
+        classes = np.array([find_emotion(label) for label in model.classes_])
+        for tested_on, faces in sets.items():
+            target = np.asarray(faces["target"])
+            known = np.array([find_emotion(label) for label in faces["target_names"]])
+            labels = known[target.argmax(axis=1) if target.ndim == 2 else target]
+            common = np.intersect1d(classes, known)
+            kept = np.isin(labels, common)
+            if not kept.any():
+                raise ValueError(
+                    f"Expected emotions that {name} and {tested_on} share, got {', '.join(classes)} and "
+                    f"{', '.join(known)}: rename the labels of one of them."
+                )
+            images = faces.get("images")
+            fits = images is None or np.shape(faces["data"])[1] == getattr(model, "n_features_in_", None)
+            X = (faces["data"] if fits else images)[kept]  # a classifier of images resizes a stack
+            if hasattr(model, "predict_proba"):
+                y_proba = model.predict_proba(X)[:, [int(np.flatnonzero(classes == each)[0]) for each in common]]
+                y_pred = common[y_proba.argmax(axis=1)]
+            else:
+                y_pred = np.array([find_emotion(label) for label in model.predict(X)])
+            report = Report.from_predictions(labels[kept], y_pred)
+            counts = {"n": report.n, "n_dropped": len(labels) - report.n, "n_classes": len(common)}
+            scores = {"balanced_accuracy": report.balanced_accuracy, "macro_f1": report.macro_f1}
+            rows.append({"model": name, "tested_on": tested_on, **counts, **_describe_accuracy(report), **scores})
+    return pd.DataFrame(rows)
+
+
+def evaluate_corruptions(
+    model: BaseEstimator,
+    X: Images,
+    y: ArrayLike,
+    *,
+    kinds: Sequence[str] = ("blur", "jpeg", "light", "occlusion", "noise"),
+    severities: Sequence[int] = (1, 2, 3, 4, 5),
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """Score a model on images that are degraded more and more.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted classifier or pipeline on uint8 pixels.
+    X : array-like of uint8, or list of images
+        Test images, as :func:`ferkit.datasets.corrupt` takes them.
+    y : array-like of shape (n,)
+        True labels.
+    kinds : sequence of str, default=("blur", "jpeg", "light", "occlusion", "noise")
+        Corruptions, see :func:`ferkit.datasets.corrupt`.
+    severities : sequence of int, default=(1, 2, 3, 4, 5)
+        Severities of each corruption.
+    random_state : int, default=0
+        Seed of the corruptions.
+
+    Returns
+    -------
+    scores : DataFrame
+        One row per corruption and severity, and before them one for the images as they are, with the corruption "none"
+        and the severity 0. The columns are
+
+        - corruption, severity, n
+        - accuracy, accuracy_low, accuracy_high : share of correct predictions and Wilson's 95 % confidence interval
+        - relative_loss : 1 minus accuracy divided by the accuracy on the images as they are
+
+        ``scores.groupby("corruption").relative_loss.mean()`` is the loss per corruption.
+
+    See Also
+    --------
+    ferkit.display.HeatmapDisplay : Draws this table.
+
+    Examples
+    --------
+    >>> from ferkit import load_model
+    >>> from ferkit.datasets import make_faces
+    >>> from ferkit.report import evaluate_corruptions
+    >>> faces = make_faces(70, random_state=0)
+    >>> y = faces.target_names[faces.target]
+    >>> scores = evaluate_corruptions(load_model(), faces.data, y, kinds=["noise"], severities=[1, 5])
+    >>> scores[["corruption", "severity", "n"]].values.tolist()
+    [['none', 0, 70], ['noise', 1, 70], ['noise', 5, 70]]
+    """
+    plain = evaluate(model, X, y)
+    rows = [{"corruption": "none", "severity": 0, "n": plain.n, **_describe_accuracy(plain), "relative_loss": 0.0}]
+    for kind in kinds:
+        for severity in severities:
+            report = evaluate(model, corrupt(X, kind, severity, random_state=random_state), y)
+            loss = 1 - report.accuracy / plain.accuracy if plain.accuracy else float("nan")
+            scores = {**_describe_accuracy(report), "relative_loss": loss}
+            rows.append({"corruption": kind, "severity": severity, "n": report.n, **scores})
+    return pd.DataFrame(rows)
+
+
+def _describe_accuracy(report):
+    low, high = report.interval
+    return {"accuracy": report.accuracy, "accuracy_low": low, "accuracy_high": high}
+
+
+def _describe_range(interval):
+    return f"{interval[0]:.2%} to {interval[1]:.2%}"
 
 
 def _describe_interval(interval):
-    return f"95 % interval {interval[0]:.2%} to {interval[1]:.2%}"
+    return f"95 % interval {_describe_range(interval)}"
 
 
 def _format_table(rows, headers, alignment):

@@ -21,6 +21,8 @@ def main():
     accuracy = model.score(test["pixels"], test["emotion"])
     assert accuracy > 0.3, f"Expected more than twice the accuracy of guessing, got {accuracy:.2f}"
 
+    page = package / "serving" / "page"
+    assert {"app.js", "worker.js", "index.html", "licenses.txt"} <= {path.name for path in page.iterdir()}
     assert ferkit.load_model().predict(faces.data[:5]).shape == (5,)  # a file of the package
 
     # the templates of the page are files of the package

@@ -393,11 +393,15 @@ def test_compare_writes_a_table_a_chart_and_each_run(compared):
     assert {path.name for path in out.iterdir()} == {
         "cnn_small",
         "timm_resnet10t",
-        "comparison.md",
+        "comparison.csv",
         "comparison.json",
+        "comparison.md",
         "comparison.png",
+        "comparison.tex",
+        "pairs.csv",
     }
-    header, rule, *rows = (out / "comparison.md").read_text().splitlines()
+    table, pairs = (out / "comparison.md").read_text().split("\n\n")
+    header, rule, *rows = table.splitlines()
     assert header.split("|")[1].strip() == "network"
     assert set(rule) == set("|:-")
     assert len(rows) == 2
@@ -414,6 +418,47 @@ def test_compare_writes_a_table_a_chart_and_each_run(compared):
         assert settings["parameters"]["ema_decay"] is None
         assert settings["parameters"]["augment__rotation"] == 5
     assert np.asarray(Image.open(out / "comparison.png").convert("L")).std() > 5
+    (pair,) = pd.read_csv(out / "pairs.csv").to_dict("records")
+    assert pair["first"] == runs[0]["name"]
+    assert pair["covers"] == "images"
+    assert f"{pair['p_holm']:.2g}" in pairs
+    assert pd.read_csv(out / "comparison.csv")["accuracy"].tolist() == [run["accuracy"] for run in runs]
+    latex = (out / "comparison.tex").read_text()
+    assert latex.count(r"\begin{tabular}") == 2
+    assert r"cnn\_small" in latex
+
+
+def test_compare_trains_each_network_with_several_seeds(csv, tmp_path, quick, capsys):
+    arguments = ("compare", csv, "--backbones", "cnn_small", *TRAIN[2:], "--out", tmp_path)
+    assert run(*arguments, "--seed", 3) == 0
+    first = (tmp_path / "cnn_small-24" / "model.ferkit").stat().st_mtime_ns
+    assert run(*arguments, "--seed", 3, "--seeds", 2) == 0
+    assert (tmp_path / "cnn_small-24" / "model.ferkit").stat().st_mtime_ns == first
+    (row,) = json.loads((tmp_path / "comparison.json").read_text())
+    assert (row["name"], row["n_runs"]) == ("cnn_small-24", 2)
+    seeds = [Run.read(tmp_path / name) for name in ("cnn_small-24", "cnn_small-24-seed4")]
+    assert [each.seed for each in seeds] == [3, 4]
+    assert row["accuracies"] == [each.scores["accuracy"] for each in seeds]
+    assert "cover the sampling of the test images and the seeds" in capsys.readouterr().out
+
+
+def test_compare_cross_validates_with_copies_in_one_fold(tmp_path, quick, capsys):
+    frame = make_faces(100, random_state=0, as_frame=True).frame
+    frame["Usage"] = np.where(frame.index < 80, "Training", "PublicTest")
+    frame = pd.concat([frame, frame[:20], frame[:10]])  # some faces occur two or three times
+    frame.to_csv(tmp_path / "fer2013.csv", index=False)
+    out, options = tmp_path / "out", ("--backbones", "cnn_small", *TRAIN[2:], "--folds", 2)
+    assert run("compare", tmp_path / "fer2013.csv", *options, "--out", out) == 0
+    folds = [Run.read(out / f"cnn_small-24-fold{number}of2") for number in (1, 2)]
+    assert [each.fold for each in folds] == [(1, 2), (2, 2)]
+    assert sum(each.scores["n"] for each in folds) == 110, "PublicTest is not used"
+    assert [each.reports["Training"]["n"] for each in folds] == [each.scores["n"] for each in folds[::-1]]
+    assert [each.scores["n_in_training"] for each in folds] == [0, 0]
+    (row,) = json.loads((out / "comparison.json").read_text())
+    assert (row["tested_on"], row["n"], row["n_runs"]) == ("2 folds of Training", 110, 2)
+    assert "corrected resampled t-test" in capsys.readouterr().out
+    assert run("compare", tmp_path / "fer2013.csv", *options, "--out", out) == 0
+    assert "is already trained" in capsys.readouterr().out
 
 
 def test_compare_says_what_its_intervals_do_not_cover(compared, csv, capsys):

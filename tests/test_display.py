@@ -20,9 +20,9 @@ from ferkit.display import (
     ClassScoresDisplay,
     ComparisonDisplay,
     ConfusionDisplay,
+    ExplanationDisplay,
     FacesDisplay,
     FilterDisplay,
-    GradCAMDisplay,
     HistoryDisplay,
     PrecisionRecallDisplay,
     PredictionsDisplay,
@@ -235,7 +235,7 @@ class Linear(torch.nn.Module):
         return self.linear(images.flatten(1))
 
 
-@pytest.mark.parametrize("display_class", [FilterDisplay, GradCAMDisplay])
+@pytest.mark.parametrize("display_class", [FilterDisplay, ExplanationDisplay])
 def test_a_backbone_without_convolutions_is_refused(tiny, faces, display_class):
     model = tiny(Linear).fit(faces.data[:14], faces.target[:14])
     images = () if display_class is FilterDisplay else (faces.data[:2],)
@@ -260,7 +260,7 @@ def test_grad_cam_finds_the_last_maps_and_changes_nothing(tiny, faces, names, ba
     network, proba = model.network_, model.predict_proba(faces.data[:4])
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.zero_grad()
-    display = GradCAMDisplay.from_estimator(model, faces.images[:4], names[:4])
+    display = ExplanationDisplay.from_estimator(model, faces.images[:4], names[:4])
     assert display.title == f"Grad-CAM at {layer}, {size}×{size}"
     assert display.heat.shape == (4, 48, 48)
     assert np.isfinite(display.heat).all()
@@ -295,7 +295,7 @@ def test_grad_cam_shows_where_the_evidence_is(tiny, freeze_weights):
     images[:20, :8, :8] = images[20:, -8:, -8:] = 255
     model = tiny(Corners, augment=None, tta=None, max_epochs=1, lr=1e-4).fit(images, [0] * 20 + [1] * 20)
     model.network_.requires_grad_(not freeze_weights)
-    display = GradCAMDisplay.from_estimator(model, images[[0, -1]])
+    display = ExplanationDisplay.from_estimator(model, images[[0, -1]])
     assert display.y_pred.tolist() == [0, 1]
     for heat, corner in zip(display.heat, [slice(8), slice(-8, None)], strict=True):
         assert heat[corner, corner].max() == heat.max() > 0
@@ -306,16 +306,115 @@ def test_grad_cam_at_another_layer_of_a_pipeline(faces, names):
     model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1, batch_size=64, random_state=0)
     pipeline = Pipeline([("normalize", ImageNormalizer()), ("augment", ImageAugmenter()), ("model", model)])
     pipeline.fit(faces.data[:70], names[:70])
-    display = GradCAMDisplay.from_estimator(pipeline, faces.data[:3], layer="features.0")
+    display = ExplanationDisplay.from_estimator(pipeline, faces.data[:3], layer="features.0")
     assert display.title == "Grad-CAM at features.0, 24×24"
     assert display.y_pred.tolist() == pipeline.predict(faces.data[:3]).tolist()
     assert "✓" not in display.axes_.flat[0].get_title()
 
 
+METHODS = ["grad_cam", "occlusion", "integrated_gradients"]
+SIDE = 48
+# rows and columns of drawn faces, whose heads differ in position, size and angle
+REGIONS = {"mouth": (slice(31, 44), slice(14, 34)), "brows": (slice(7, 19), slice(9, 39))}
+
+
+@pytest.fixture(scope="module", params=REGIONS)
+def told_by(request):
+    """Name of a region, and a model and faces in which only the half with this region says what the label is."""
+    faces = make_faces(700, proportions=[1, 0, 0, 0, 0, 1, 0], random_state=0)  # angry, surprise
+    images, y = faces.images.copy(), faces.target_names[faces.target]
+    half = slice(0, 27) if request.param == "mouth" else slice(27, SIDE)
+    images[:, half] = np.random.default_rng(0).permutation(images)[:, half]
+    model = FERClassifier(
+        backbone_params={"widths": (16, 32)}, max_epochs=8, batch_size=32, augment=None, random_state=0
+    )
+    return request.param, model.fit(images[:600], y[:600]), images[600:660], y[600:660]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_explanations_show_the_region_that_matters(told_by, method):
+    region, model, images, y = told_by
+    display = ExplanationDisplay.from_estimator(model, images, y, method=method, average=True)
+    assert display.y_pred.tolist() == ["angry", "surprise"]
+    heat = display.heat.mean(axis=0) / display.heat.mean(axis=0).sum()
+    shares = {name: heat[place].sum() for name, place in REGIONS.items()}
+    assert shares[region] == max(shares.values())
+    assert shares[region] > 2 * heat[REGIONS[region]].size / heat.size
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_explanations_of_every_method_change_nothing(fitted, faces, names, method):
+    proba = fitted.predict_proba(faces.data[:5])
+    fitted.network_.zero_grad()
+    display = ExplanationDisplay.from_estimator(fitted, faces.data[:5], names[:5], method=method)
+    assert display.heat.shape == (5, 48, 48)
+    assert np.isfinite(display.heat).all()
+    assert display.heat.min() >= 0
+    assert display.heat.max() > 0
+    assert all(parameter.grad is None for parameter in fitted.network_.parameters())
+    assert (fitted.predict_proba(faces.data[:5]) == proba).all()
+    again = ExplanationDisplay.from_estimator(fitted, faces.data[2:3], method=method).heat
+    np.testing.assert_allclose(again[0], display.heat[2], rtol=1e-3, atol=1e-5)  # no image depends on the others
+
+
+@pytest.mark.parametrize("method", ["occlusion", "integrated_gradients"])
+def test_only_grad_cam_needs_a_convolution(tiny, faces, method):
+    images = faces.data[:14].reshape(-1, 36, 64)
+    model = tiny(Linear).fit(images, faces.target[:14])
+    assert ExplanationDisplay.from_estimator(model, images[:2], method=method).heat.shape == (2, 36, 64)
+
+
+def test_occlusion_finds_the_evidence_in_a_corner(tiny):
+    images = np.zeros((40, 48, 48), dtype=np.uint8)
+    images[:20, :8, :8] = images[20:, -8:, -8:] = 255
+    model = tiny(Corners, augment=None, tta=None, lr=1e-4).fit(images, [0] * 20 + [1] * 20)
+    for method in ("occlusion", "integrated_gradients"):
+        display = ExplanationDisplay.from_estimator(model, images[[0, -1]], method=method)
+        for heat, corner in zip(display.heat, [slice(8), slice(-8, None)], strict=True):
+            assert heat[corner, corner].sum() > 0.5 * heat.sum() > 0
+
+
+def test_averages_count_right_predictions_of_each_label(fitted, faces, names):
+    y_pred = fitted.predict(faces.data)
+    display = ExplanationDisplay.from_estimator(fitted, faces.data, average=True)
+    labels, counts = np.unique(y_pred, return_counts=True)
+    assert display.y_pred.tolist() == labels.tolist()
+    assert display.counts == counts.tolist()
+    np.testing.assert_allclose(display.images[0, ..., 0], faces.images[y_pred == labels[0]].mean(axis=0))
+    np.testing.assert_allclose(display.heat.sum(axis=(1, 2)), 1, rtol=1e-4)
+    assert display.axes_.flat[0].get_title() == f"{labels[0]}\n{counts[0]:,} images"
+    display = ExplanationDisplay.from_estimator(fitted, faces.data, names, average=True)
+    right = y_pred == names
+    assert dict(zip(display.y_pred, display.counts, strict=True)) == dict(
+        zip(*np.unique(y_pred[right], return_counts=True), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "lime"}, "Expected a method among"),
+        ({"method": "occlusion", "layer": "features"}, "only .grad_cam."),
+    ],
+)
+def test_invalid_options_of_explanations_are_named(fitted, faces, options, words):
+    with pytest.raises(ValueError, match=words):
+        ExplanationDisplay.from_estimator(fitted, faces.data[:2], **options)
+
+
+def test_the_old_name_of_grad_cam_still_works(fitted, faces):
+    with pytest.warns(FutureWarning, match="ExplanationDisplay"):
+        from ferkit.display import GradCAMDisplay
+    old = GradCAMDisplay.from_estimator(fitted, faces.data[:2])
+    assert (old.heat == ExplanationDisplay.from_estimator(fitted, faces.data[:2]).heat).all()
+    with pytest.raises(ImportError, match="cannot import name"):
+        from ferkit.display import NoSuchDisplay  # noqa: F401
+
+
 def test_without_captum_the_extra_is_named(fitted, faces, monkeypatch):
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(ImportError, match=r"ferkit\[explain\]"):
-        GradCAMDisplay.from_estimator(fitted, faces.data[:2])
+        ExplanationDisplay.from_estimator(fitted, faces.data[:2])
 
 
 DISPLAYS = {
@@ -360,8 +459,8 @@ DISPLAYS = {
     "many labels": lambda model, X, y: ConfusionDisplay.from_predictions(np.arange(30), np.arange(30)),
     "faces": lambda model, X, y: FacesDisplay.from_data(X.reshape(-1, 48, 48), y),
     "filters": lambda model, X, y: FilterDisplay.from_estimator(model),
-    "Grad-CAM": lambda model, X, y: GradCAMDisplay.from_estimator(model, X[:10], y[:10]),
-    "Grad-CAM of one": lambda model, X, y: GradCAMDisplay.from_estimator(model, X[:1], y[:1]),
+    "Grad-CAM": lambda model, X, y: ExplanationDisplay.from_estimator(model, X[:10], y[:10]),
+    "Grad-CAM of one": lambda model, X, y: ExplanationDisplay.from_estimator(model, X[:1], y[:1]),
     "learning curve": lambda model, X, y: HistoryDisplay.from_estimator(model),
     "precision and recall": lambda model, X, y: PrecisionRecallDisplay.from_estimator(model, X, y),
     "predictions": lambda model, X, y: PredictionsDisplay.from_estimator(model, X, y),
@@ -380,7 +479,7 @@ NUMBERS = {
     "confusion": lambda model, X, y: ConfusionDisplay.from_estimator(model, X, y),
     "distribution": lambda model, X, y: ClassDistributionDisplay.from_targets({"all": y}, labels=model.classes_),
     "faces": lambda model, X, y: FacesDisplay.from_data(X, y, labels=model.classes_),
-    "Grad-CAM": lambda model, X, y: GradCAMDisplay.from_estimator(model, X, y),
+    "Grad-CAM": lambda model, X, y: ExplanationDisplay.from_estimator(model, X, y),
     "precision and recall": lambda model, X, y: PrecisionRecallDisplay.from_estimator(model, X, y),
     "predictions": lambda model, X, y: PredictionsDisplay.from_estimator(model, X, y),
     "reliability": lambda model, X, y: ReliabilityDisplay.from_estimator(model, X, y),
@@ -413,9 +512,9 @@ def test_rocs_need_two_labels():
         RocDisplay.from_predictions(["a", "a"], np.eye(2), labels=["a", "b"])
 
 
-@pytest.mark.parametrize("display", [FilterDisplay, GradCAMDisplay, HistoryDisplay])
+@pytest.mark.parametrize("display", [FilterDisplay, ExplanationDisplay, HistoryDisplay])
 def test_displays_of_networks_need_a_fitted_classifier(display, faces):
-    arguments = (faces.data[:2],) if display is GradCAMDisplay else ()
+    arguments = (faces.data[:2],) if display is ExplanationDisplay else ()
     with pytest.raises(NotFittedError):
         display.from_estimator(FERClassifier(), *arguments)
     with pytest.raises(ValueError, match="Expected a FERClassifier"):

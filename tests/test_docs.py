@@ -12,8 +12,10 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from typer.testing import CliRunner
 
+import ferkit.comparison
 import ferkit.datasets
 import ferkit.display
+import ferkit.hub
 import ferkit.models
 import ferkit.onnx
 import ferkit.photos
@@ -80,8 +82,9 @@ def test_commands_run_as_they_stand(page, monkeypatch, tmp_path, quick):
 @pytest.mark.parametrize(
     "module",
     [
-        *(ferkit, ferkit.backbones, ferkit.datasets, ferkit.display, ferkit.models, ferkit.onnx, ferkit.photos),
-        *(ferkit.recipes, ferkit.report, ferkit.runs, ferkit.serving),
+        *(ferkit, ferkit.backbones, ferkit.comparison, ferkit.datasets, ferkit.display, ferkit.hub, ferkit.models),
+        ferkit.onnx,
+        *(ferkit.photos, ferkit.recipes, ferkit.report, ferkit.runs, ferkit.serving),
     ],
 )
 def test_public_names_are_in_the_reference_with_an_example(module):

@@ -33,9 +33,11 @@ from ferkit import (
     Pipeline,
     PixelParser,
     backbones,
+    comparison,
     datasets,
     display,
     evaluate,
+    hub,
     models,
     onnx,
     persistence,
@@ -86,7 +88,8 @@ class Given:
     """Data, models, results and files that the calls share."""
 
     def __init__(self, model, folder):
-        for package in ("cv2", "onnxruntime.quantization"):  # whose imports change the environment and sys.path
+        # their imports change the environment, sys.path and loggers
+        for package in ("cv2", "huggingface_hub", "onnxruntime.quantization"):
             pytest.importorskip(package)
         multiprocessing.get_start_method()  # torch.export asks for it, which makes the default final
         self.model, self.folder = model, folder
@@ -110,6 +113,28 @@ class Given:
     def onnx(self):
         ferkit.export(self.model, self.folder / "model.onnx")
         return ferkit.load(self.folder / "model.onnx")
+
+    @cached_property
+    def sets(self):
+        """One face in the layout of each data set."""
+        folder = self.folder / "sets"
+        texts = {
+            "EmoLabel/list_patition_label.txt": "train_00001.jpg 5",
+            "training.csv": "1/a.jpg,0,0,40,40,1;2,3,0,0",
+            "Emotion/S005/001/S005_001_00000011_emotion.txt": "3.0000000e+00",
+            "label.lst": "b.jpg 0 0 0 40 40 90 3",
+        }
+        images = (
+            *("aligned/train_00001_aligned.jpg", "1/a.jpg", "images/S005/001/S005_001_00000011.png", "origin/b.jpg"),
+            *("KA.AN1.39.tiff", "folder/glad/1.png"),
+        )
+        for name in (*texts, *images):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        for name in images:
+            Image.fromarray(self.faces.images[0]).save(folder / name)
+        return folder
 
     @cached_property
     def photo(self):
@@ -137,6 +162,10 @@ class Given:
         return photos.analyze(self.photo, self.model, boxes=[[60, 20, 80, 80]])
 
     @cached_property
+    def errors(self):
+        return datasets.find_label_errors(self.y, self.model.predict_proba(self.X))
+
+    @cached_property
     def run(self):  # the first test that needs it trains, and sees whether that changes the state
         return runs.train_run(FERClassifier(**TINY), self.faces, self.folder / "run")
 
@@ -159,6 +188,18 @@ def refuse_address(given):
 def refuse_training(given):
     with pytest.raises(TypeError, match="only predicts"):
         given.onnx.fit(given.X, given.y)
+
+
+def refuse_upload(given):
+    with pytest.raises(TypeError, match="Expected an estimator"):
+        hub.push_to_hub("model.joblib", "user/name")
+
+
+def refuse_download(given):
+    from huggingface_hub.errors import HFValidationError
+
+    with pytest.raises(HFValidationError):  # without a request
+        hub.load_from_hub("no repository")
 
 
 CALLS = {
@@ -189,13 +230,15 @@ CALLS = {
     "Pipeline": lambda g: (
         Pipeline([("parse", PixelParser()), ("classify", FERClassifier(**TINY))]).fit(g.strings, g.y).predict(g.strings)
     ),
-    "evaluate": lambda g: evaluate(g.model, g.X, g.y, X_train=g.X),
+    "evaluate": lambda g: evaluate(g.model, g.X, g.y, X_train=g.X, groups=g.y),
     "save": lambda g: ferkit.save(g.model, g.folder / "again.ferkit"),
     "load": lambda g: ferkit.load(g.folder / "model.ferkit").predict(g.X),
     "load_model": lambda g: ferkit.load_model().predict(g.X),
     "list_models": lambda g: models.list_models(),
     "read_model_card": lambda g: models.read_model_card(),
     "read_card": lambda g: ferkit.read_card(g.folder / "model.ferkit"),
+    "load_from_hub": refuse_download,
+    "push_to_hub": refuse_upload,
     # backbones
     "CNN": lambda g: build(backbones.CNN),
     "CNN.forward": lambda g: g.cnn(g.images),
@@ -213,26 +256,47 @@ CALLS = {
     "Duplicates": lambda g: str(datasets.find_duplicates(g.X)),
     "Duplicates.to_dict": lambda g: datasets.find_duplicates(g.X).to_dict(),
     "find_duplicates": lambda g: datasets.find_duplicates(g.X, g.y),
+    "LabelErrors": lambda g: str(g.errors),
+    "LabelErrors.to_dict": lambda g: g.errors.to_dict(),
+    "LabelErrors.to_frame": lambda g: g.errors.to_frame(),
+    "find_label_errors": lambda g: datasets.find_label_errors(g.y, g.model.predict_proba(g.X)),
     "fetch_fer2013": lambda g: datasets.fetch_fer2013(data_home=g.home),
     "get_data_home": lambda g: datasets.get_data_home(g.home),
     "load_fer2013": lambda g: datasets.load_fer2013(g.table, errors="drop"),
     "load_ferplus": lambda g: datasets.load_ferplus(g.votes, fer2013=g.table),
+    "load_affectnet": lambda g: datasets.load_affectnet(g.sets),
+    "load_ckplus": lambda g: datasets.load_ckplus(g.sets),
+    "load_expw": lambda g: datasets.load_expw(g.sets),
+    "load_folder": lambda g: datasets.load_folder(g.sets / "folder"),
+    "load_jaffe": lambda g: datasets.load_jaffe(g.sets),
+    "load_rafdb": lambda g: datasets.load_rafdb(g.sets),
+    "harmonize": lambda g: datasets.harmonize(g.faces, "ferplus"),
+    "corrupt": lambda g: [
+        datasets.corrupt(g.X, kind, random_state=0) for kind in ("blur", "jpeg", "light", "occlusion", "noise")
+    ],
     "make_faces": lambda g: datasets.make_faces(20, as_frame=True, random_state=0),
     "sample_faces": lambda g: datasets.sample_faces(20, random_state=0),
     # reports and runs
     "Comparison": lambda g: str(report.compare_reports(g.report, g.report)),
     "compare_reports": lambda g: report.compare_reports(g.report, g.report),
+    "evaluate_corruptions": lambda g: report.evaluate_corruptions(g.model, g.X, g.y, severities=[3]),
+    "evaluate_sets": lambda g: report.evaluate_sets({"model": g.model}, {"drawn": g.faces}),
+    "compare_folds": lambda g: comparison.compare_folds({"a": [0.5, 0.6], "b": [0.6, 0.6]}),
+    "compare_seeds": lambda g: comparison.compare_seeds({"a": [g.report, g.report], "b": g.report}),
     "Report": lambda g: (str(g.report), g.report._repr_html_()),
     "Report.from_predictions": lambda g: report.Report.from_predictions(g.y, g.y[::-1]),
     "Report.from_json": lambda g: report.Report.from_json(g.report.to_json()),
     "Report.to_dict": lambda g: g.report.to_dict(),
     "Report.to_frame": lambda g: g.report.to_frame(),
-    "Report.to_html": lambda g: g.report.to_html(g.folder / "report.html"),
+    "Report.to_html": lambda g: g.report.to_html(
+        g.folder / "report.html", images=g.faces.images, history=g.model.history_, details={"Settings": {"lr": 1}}
+    ),
     "Report.to_json": lambda g: g.report.to_json(g.folder / "report.json"),
     "Run": lambda g: str(g.run),
     "Run.matches": lambda g: g.run.matches(g.model),
     "Run.read": lambda g: runs.Run.read(g.run.path),
     "Run.read_report": lambda g: g.run.read_report(),
+    "compare_pairs": lambda g: runs.compare_pairs({"a": [g.run], "b": [g.run]}),
     "compare_runs": lambda g: runs.compare_runs([g.run]),
     "train_run": lambda g: g.run,
     # ONNX and recipes
@@ -279,10 +343,20 @@ DISPLAYS = {
     "ComparisonDisplay": lambda g: display.ComparisonDisplay(runs.compare_runs([g.run])).plot(),
     "ConfusionDisplay": lambda g: display.ConfusionDisplay.from_estimator(g.model, g.X, g.y).most_confused(),
     "ConfusionDisplay.from_predictions": lambda g: display.ConfusionDisplay.from_predictions(g.y, g.y[::-1]),
+    "ExplanationDisplay": lambda g: [
+        display.ExplanationDisplay.from_estimator(g.model, g.X[:2], method=method)
+        for method in ("grad_cam", "occlusion", "integrated_gradients")
+    ],
     "FacesDisplay": lambda g: display.FacesDisplay.from_data(g.faces.images, g.y, n_columns=2),
     "FilterDisplay": lambda g: display.FilterDisplay.from_estimator(g.model),
-    "GradCAMDisplay": lambda g: display.GradCAMDisplay.from_estimator(g.model, g.X[:2], g.y[:2]),
+    "GroupScoresDisplay": lambda g: display.GroupScoresDisplay(
+        evaluate(g.model, g.X, g.y, groups=g.y).per_group
+    ).plot(),
+    "HeatmapDisplay": lambda g: display.HeatmapDisplay(
+        report.evaluate_sets({"model": g.model}, {"drawn": g.faces}), rows="model", columns="tested_on"
+    ).plot(),
     "HistoryDisplay": lambda g: display.HistoryDisplay.from_estimator(g.model),
+    "LabelErrorsDisplay": lambda g: display.LabelErrorsDisplay.from_errors(g.errors, g.X),
     "PhotoDisplay": lambda g: display.PhotoDisplay(g.photo, g.table_of_photo).plot(),
     "TimelineDisplay": lambda g: display.TimelineDisplay(photos.analyze(g.video, g.model)).plot(),
     "PrecisionRecallDisplay": lambda g: display.PrecisionRecallDisplay.from_estimator(g.model, g.X, g.y),
@@ -295,7 +369,8 @@ DISPLAYS = {
 def list_public_names():
     """Yield the name of each public function and class, and for classes outside of ``display`` of each method."""
     for module in (
-        *(ferkit, backbones, datasets, display, models, onnx, persistence, photos, recipes, report, runs, serving),
+        *(ferkit, backbones, comparison, datasets, display, hub, models, onnx, persistence, photos, recipes),
+        *(report, runs, serving),
     ):
         for name in module.__all__:
             value = getattr(module, name)
@@ -331,7 +406,7 @@ def test_the_cpu_is_seeded_without_other_devices(given, monkeypatch):
 
 @pytest.mark.parametrize("name", DISPLAYS)
 def test_displays_only_open_a_figure(name, given, unusual_state):
-    if name == "GradCAMDisplay":
+    if name == "ExplanationDisplay":
         pytest.importorskip("captum")
     before = read_state()
     DISPLAYS[name](given)

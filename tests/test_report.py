@@ -1,7 +1,9 @@
 import dataclasses
 import json
 from base64 import b64decode
+from datetime import datetime
 from html.parser import HTMLParser
+from importlib.metadata import version
 from io import BytesIO
 
 import matplotlib.pyplot as plt
@@ -133,7 +135,7 @@ def test_faces_from_the_training_set_are_counted(form, faces, tmp_path):
     assert report.unseen_accuracy == accuracy_score(faces.target[100:], model.predict(X[100:]))
     assert report.unseen_interval == Report.from_predictions(faces.target[100:], model.predict(X[100:])).interval
     assert ["also", "in", "training", "30"] in [line.split()[:4] for line in str(report).splitlines()]
-    assert "n = 110" in str(report)
+    assert "110 images" in str(report)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
@@ -232,6 +234,7 @@ REPORTS = {
     },
     "float64": {**_predictions([7, 8, 9]), "y_proba": PROBABILITIES, "classes": np.array([7, 8, 9], dtype=np.int32)},
     "rest": {**_predictions([7, 8, 9]), "in_training": np.arange(50) % 3 == 0, "seconds_per_face": 1 / 3},
+    "groups": {**_predictions(["a", "b", "c"]), "groups": ["x", "y"] * 25},
     "nan": {**_predictions([7, 8, 9]), "in_training": np.ones(50, bool), "seconds_per_face": np.nan},
 }
 
@@ -286,6 +289,93 @@ def test_soft_targets_count_by_the_most_probable_class(fitted, faces):
         evaluate(fitted, faces.data, votes * 2)
 
 
+def _in_groups(**counts):
+    """A report with the number of right and of all predictions of each group."""
+    right = np.concatenate([np.arange(n) < n_right for n_right, n in counts.values()])
+    groups = np.repeat([*counts], [n for _, n in counts.values()])
+    return Report.from_predictions(np.ones(len(right)), right, groups=groups)
+
+
+def test_scores_of_groups_agree_with_reports_on_each(faces):
+    rng, y = np.random.default_rng(0), faces.target_names[faces.target]
+    y_pred, groups = np.where(rng.random(210) < 0.5, y, rng.permutation(y)), rng.choice(["x", "y", "z"], 210)
+    report = Report.from_predictions(y, y_pred, groups=groups)
+    for group, scores in report.per_group.items():
+        own = Report.from_predictions(y[groups == group], y_pred[groups == group])
+        assert (scores["n"], scores["accuracy"]) == (own.n, own.accuracy)
+        assert scores["accuracy_interval_95"] == list(own.interval)
+        assert scores["balanced_accuracy"] == pytest.approx(own.balanced_accuracy)
+        low, high = scores["balanced_accuracy_interval_95"]
+        assert low < own.balanced_accuracy < high
+        assert scores["recall"] == {label: own.per_class[label]["recall"] for label in own.labels}
+    ranked = sorted(report.per_group, key=lambda group: report.per_group[group]["accuracy"])
+    assert (report.gaps["accuracy"]["lowest"], report.gaps["accuracy"]["highest"]) == (ranked[0], ranked[-1])
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["gaps"] == report.gaps
+
+
+def test_gap_of_two_groups_has_newcombes_interval():
+    # Newcombe, Statistics in Medicine 17 (1998), Table II, method 10: 56 of 70 and 48 of 80
+    gap = _in_groups(a=(56, 70), b=(48, 80)).gaps["accuracy"]
+    assert gap["difference"] == pytest.approx(0.2)
+    assert np.round(gap["difference_interval_95"], 4).tolist() == [0.0524, 0.3339]
+    assert (gap["lowest"], gap["highest"], gap["ratio"]) == ("b", "a", pytest.approx(0.75))
+
+
+def test_intervals_of_difference_and_ratio_agree_on_what_is_noise():
+    for n_right in range(30, 71, 4):
+        gap = _in_groups(a=(50, 100), b=(n_right, 100)).gaps["accuracy"]
+        (low, _), (least, most) = gap["difference_interval_95"], gap["ratio_interval_95"]
+        assert (low > 0) == (most < 1)
+        assert least <= gap["ratio"] <= most
+
+
+@pytest.mark.parametrize("n_groups", [2, 4])
+def test_gaps_between_equal_groups_are_noise(n_groups):
+    rng, noise = np.random.default_rng(0), []
+    for counts in rng.binomial(200, 0.7, size=(60, n_groups)):
+        gap = _in_groups(**{f"group{number}": (count, 200) for number, count in enumerate(counts)}).gaps["accuracy"]
+        noise.append(gap["difference_interval_95"][0] <= 0)
+    assert np.mean(noise) >= 0.9
+
+
+def test_balanced_accuracies_of_groups_only_include_shared_labels():
+    y, y_pred, groups = list("aabbaac"), list("abbbaba"), list("xxxxyyy")
+    report = Report.from_predictions(y, y_pred, groups=groups)
+    assert report.per_group["x"]["balanced_accuracy"] == report.per_group["y"]["balanced_accuracy"] == 0.5
+    assert report.per_group["y"]["recall"] == {"a": 0.5, "b": None, "c": 0}
+    without_shared = Report.from_predictions(list("aab"), list("aaa"), groups=list("xxy"))
+    assert without_shared.gaps.keys() == {"accuracy"}
+    assert "balanced accuracy (95" not in str(without_shared)
+
+
+def test_groups_without_right_predictions_have_no_ratio():
+    gap = _in_groups(a=(0, 5), b=(0, 9)).gaps["accuracy"]
+    assert (gap["difference"], gap["ratio"], gap["ratio_interval_95"]) == (0, None, None)
+    assert _in_groups(a=(0, 5), b=(9, 9)).gaps["accuracy"]["ratio_interval_95"][0] == 0
+    assert _in_groups(a=(3, 5)).gaps == {}
+
+
+def test_scores_of_groups_are_in_text_and_page(fitted, faces, tmp_path):
+    groups = np.where(faces.traits["glasses"], "glasses & more", "none")
+    report = evaluate(fitted, faces.data, faces.target_names[faces.target], groups=groups)
+    report.to_html(tmp_path / "report.html")
+    page = _Page((tmp_path / "report.html").read_text())
+    assert page.seen.count("img") == 4
+    for text in (str(report), page.text):
+        assert "glasses & more and none" in text or "none and glasses & more" in text
+        assert f"{report.per_group['none']['accuracy']:.2%} (" in text
+        assert f"{100 * report.gaps['accuracy']['difference']:.2f} (" in text
+
+
+def test_invalid_groups_are_refused(fitted, faces):
+    with pytest.raises(ValueError, match="got 1 missing values"):
+        Report.from_predictions(["a", "b"], ["a", "b"], groups=["x", None])
+    with pytest.raises(ValueError, match=r"of shape \(n,\), got \(2, 1\)"):
+        Report.from_predictions(["a", "b"], ["a", "b"], groups=[["x"], ["y"]])
+    with pytest.raises(ValueError, match="inconsistent"):
+        evaluate(fitted, faces.data, faces.target_names[faces.target], groups=["x"])
+
+
 class _Page(HTMLParser):
     """Parser that fails on unbalanced tags and collects tags, sources and text."""
 
@@ -326,6 +416,42 @@ def test_page_is_well_formed_and_needs_no_other_file(fitted, faces, tmp_path):
     for shown in ("faces & co", "<b>angry", f"{report.accuracy:.2%}", f"{report.top_2_accuracy:.2%}"):
         assert shown in page.text
     assert f"{report.accuracy:.2%}" in _Page(report._repr_html_()).text
+
+
+def test_page_shows_the_most_confident_mistakes(fitted, faces, tmp_path):
+    y, path = faces.target_names[faces.target], tmp_path / "report.html"
+    report = evaluate(fitted, faces.data, y)
+    report.to_html(path, images=faces.images)
+    page = _Page(path.read_text())
+    wrong = np.flatnonzero(report.y_pred != y)
+    worst = wrong[report.y_proba[wrong].max(axis=1).argmax()]
+    shown = [np.asarray(Image.open(BytesIO(b64decode(link.partition(",")[2])))) for link in page.links[2:26]]
+    np.testing.assert_array_equal(shown[0], faces.images[worst])
+    assert all(any((face == faces.images[row]).all() for row in wrong) for face in shown)
+    assert f"{report.y_pred[worst]} {report.y_proba[worst].max():.0%}" in page.text
+    assert "only share it if you may share them" in page.text
+    report.to_html(path, images=faces.images / 255)
+    assert path.read_text().count("data:image/png") == 3 + 24
+    with pytest.raises(ValueError, match="inconsistent"):
+        report.to_html(path, images=faces.images[1:])
+
+
+def test_page_says_when_and_how_a_model_was_trained(fitted, faces, tmp_path):
+    report = evaluate(fitted, faces.data, faces.target_names[faces.target], X_train=faces.data[:9])
+    details = {"Settings": {"learning rate": 0.01}, "Parameters": {f"parameter {n}": n for n in range(20)}}
+    report.to_html(tmp_path / "report.html", history=fitted.history_, details=details)
+    page = _Page((tmp_path / "report.html").read_text())
+    assert page.seen.count("img") == 5, "loss and accuracy too"
+    for text in (f"{datetime.now():%Y-%m-%d}", f"ferkit {version('ferkit')}", "learning rate", "parameter 19"):
+        assert text in page.text
+    assert "201 images" in page.text, "without those that are also in training"
+    assert page.seen.count("details") == 1, "only long tables are folded"
+
+
+def test_accuracy_is_not_repeated_if_no_image_is_in_training(fitted, faces):
+    y = faces.target_names[faces.target]
+    assert "accuracy without them" not in str(evaluate(fitted, faces.data, y, X_train=faces.data + np.uint8(1)))
+    assert "accuracy without them" in str(evaluate(fitted, faces.data, y, X_train=faces.data[:9]))
 
 
 def test_pages_do_not_change_the_state_of_matplotlib(tmp_path, pyplot_state):

@@ -10,10 +10,11 @@ from sklearn.base import clone
 
 from ferkit import FERClassifier, load
 from ferkit.backbones import CNN
+from ferkit.comparison import compare_folds
 from ferkit.datasets import make_faces
 from ferkit.display import ComparisonDisplay, FacesDisplay
 from ferkit.report import compare_reports
-from ferkit.runs import Run, compare_runs, train_run
+from ferkit.runs import Run, compare_pairs, compare_runs, train_run
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -144,6 +145,58 @@ def test_two_runs_are_compared_by_path_or_object(runs):
     assert [tick.get_text() for tick in display.ax_.get_yticklabels()] == table["name"].tolist()[::-1]
 
 
+def test_the_page_of_a_run_says_how_it_was_trained(runs, data):
+    page = (runs[0].path / "report.html").read_text()
+    settings, report = runs[0].settings, runs[0].read_report()
+    assert f"{settings['network']['parameters']:,}" in page
+    assert settings["versions"]["torch"] in page
+    assert "label_smoothing" in page
+    assert "<h2>Learning curve</h2>" in page
+    assert "test images" in page.partition("validation in the learning curve")[2][:40]
+    assert page.count("<li>") == (report.y_true != report.y_pred).sum() > 0, "its mistakes as pictures"
+
+
+def test_seeds_of_the_same_settings_are_one_row(runs, data, tmp_path):
+    models = {seed: build().set_params(random_state=seed) for seed in (1, 2)}
+    seeds = [train_run(model, data, tmp_path / f"{seed}", data_name="drawn") for seed, model in models.items()]
+    given = {"narrow": [runs[0], *seeds], "wide": runs[1:]}
+    table = compare_runs(given).set_index("name")
+    accuracies = [run.scores["accuracy"] for run in given["narrow"]]
+    assert table.loc["narrow", "accuracies"] == accuracies
+    assert table.loc["narrow", "accuracy"] == pytest.approx(np.mean(accuracies))
+    assert table.loc["narrow", "sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert table.loc["narrow", "accuracy_low"] < np.mean(accuracies) < table.loc["narrow", "accuracy_high"]
+    assert table["n_runs"].to_dict() == {"narrow": 3, "wide": 1}
+    assert table.loc["wide", ["accuracy_low", "accuracy_high"]].tolist() == runs[1].scores["accuracy_interval_95"]
+    display = ComparisonDisplay(table.reset_index()).plot()
+    points = {line.get_label(): line for line in display.ax_.lines}["each training"]
+    assert sorted(points.get_xdata()) == sorted([*accuracies, runs[1].scores["accuracy"]])
+    (pair,) = compare_pairs(given).to_dict("records")
+    assert pair["covers"] == "images", "nothing is known about other seeds of wide"
+    assert compare_pairs({"narrow": given["narrow"], "same": seeds})["covers"].item() == "images and seeds"
+    with pytest.raises(ValueError, match="that only differ in their seeds"):
+        compare_runs({"both": runs})
+
+
+def test_folds_of_a_cross_validation_are_one_row(tmp_path):
+    def runs_of(name, accuracies):
+        for fold, accuracy in enumerate(accuracies, 1):
+            tested_on = f"fold {fold} of 3"
+            settings = {"data": "drawn", "tested_on": tested_on, "parameters": {"random_state": 0}}
+            settings |= {"network": {"input_size": [48, 48], "parameters": 1, "flops": 1}, "history": [{}]}
+            settings["training_seconds"] = 1
+            scores = {"accuracy": accuracy, "balanced_accuracy": 0.5, "n": 10, "accuracy_interval_95": [0, 1]}
+            yield Run(tmp_path / name, settings, {"Training": {"accuracy": 1}, tested_on: scores})
+
+    given = {"a": [*runs_of("a", [0.5, 0.6, 0.7])], "b": [*runs_of("b", [0.6, 0.7, 0.75])][::-1]}
+    table = compare_runs(given)
+    assert (table["tested_on"] == "3 folds of Training").all()
+    assert table["n"].tolist() == [30, 30]
+    expected = compare_folds({"a": [0.5, 0.6, 0.7], "b": [0.6, 0.7, 0.75]})
+    assert compare_pairs(given).equals(expected)
+    assert compare_pairs({**given, "c": [*runs_of("c", [0.9])]}).equals(expected), "c was not tested on all folds"
+
+
 def test_only_runs_on_the_same_images_are_compared(runs, data, tmp_path):
     other = train_run(build(), data, tmp_path / "other", data_name="others")
     with pytest.raises(ValueError, match="PublicTest of drawn, PublicTest of others"):
@@ -194,7 +247,7 @@ def test_a_training_that_is_not_completed_keeps_the_earlier_run(data, tmp_path, 
             stop(epoch, error)
             fail(error)
     fail(ValueError, lr=1e30)
-    monkeypatch.setattr("ferkit.runs.evaluate", None)
+    monkeypatch.setattr("ferkit.runs._runs.evaluate", None)
     fail(TypeError)
 
 

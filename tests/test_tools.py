@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.metrics import accuracy_score
 from sklearn.multiclass import OneVsRestClassifier
 from skorch.callbacks import Callback, EpochScoring, InputShapeSetter
 
@@ -256,3 +257,13 @@ def test_options_of_the_command_have_the_defaults_of_the_classifier(monkeypatch,
         main(["train", str(tmp_path / "faces.csv"), "--out", str(tmp_path / "run")])
     names = ("max_epochs", "batch_size", "lr", "input_size", "mixup", "validation_fraction", "class_weight", "device")
     assert {name: built[name] for name in names} == {name: params[name] for name in names}
+
+
+def test_scores_of_groups_agree_with_fairlearn(fitted, faces):
+    metrics = pytest.importorskip("fairlearn.metrics")
+    y, groups = faces.target_names[faces.target], np.where(faces.traits["skin"] < 0.62, "dark", "light")
+    report = ferkit.evaluate(fitted, faces.data, y, groups=groups)
+    frame = metrics.MetricFrame(metrics=accuracy_score, y_true=y, y_pred=report.y_pred, sensitive_features=groups)
+    assert {group: row["accuracy"] for group, row in report.per_group.items()} == frame.by_group.to_dict()
+    assert report.gaps["accuracy"]["difference"] == pytest.approx(frame.difference())
+    assert report.gaps["accuracy"]["ratio"] == pytest.approx(frame.ratio())

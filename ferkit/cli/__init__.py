@@ -14,7 +14,7 @@ from ._data import audit
 from ._errors import print_error
 from ._models import backbones, evaluate, export, predict
 from ._photos import photo, video, webcam
-from ._serving import serve
+from ._serving import export_web, serve
 from ._training import compare, demo, train
 
 __all__ = ["main"]
@@ -56,5 +56,7 @@ def _global_options(
     pass
 
 
-for command in (train, compare, backbones, demo, evaluate, audit, predict, export, photo, video, webcam, serve):
-    app.command()(command)  # --help lists them in this order
+for command in (  # --help lists them in this order
+    *(train, compare, backbones, demo, evaluate, audit, predict, export, photo, video, webcam, serve, export_web),
+):
+    app.command()(command)

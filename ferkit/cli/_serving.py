@@ -1,16 +1,17 @@
-"""``ferkit serve``."""
+"""Web pages: serve, export-web."""
 
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 import ferkit
 
 from ._errors import check_model
-from ._options import Model, Threshold
+from ._options import FaceModel, Model, Threshold
 
 
 def serve(
@@ -48,6 +49,25 @@ def serve(
         allowed_hosts=names or None,
     )
     ferkit.serving.serve(app, host, port, started=lambda url: typer.echo(f"{url}  (Ctrl-C stops the server)"))
+
+
+def export_web(
+    directory: Annotated[Path, Argument(metavar="DIR", file_okay=False, help="The directory to write the page to.")],
+    model: FaceModel = "fer2013-small",
+    threshold: Threshold = 0.5,
+    runtime: Annotated[
+        Path | None,
+        Option(exists=True, help="A copy of the npm package onnxruntime-web. By default, npm downloads it."),
+    ] = None,
+    force: Annotated[bool, Option("--force", help="Write to a directory that is not empty.")] = False,
+) -> None:
+    """Write a page that recognizes expressions in the browser, for any web server or GitHub Pages."""
+    check_model(model)
+    if directory.exists() and any(directory.iterdir()) and not force:
+        raise typer.BadParameter(f"{directory} is not empty: choose another one, or add --force.", param_hint="DIR")
+    ferkit.serving.export_web(directory, model, threshold=threshold, runtime=runtime)
+    size = sum(path.stat().st_size for path in directory.iterdir())
+    typer.echo(f"The page is in {directory} ({size / 1e6:.1f} MB). To try it: python -m http.server -d {directory}")
 
 
 def _is_loopback(host):

@@ -1,6 +1,7 @@
 """Commands that train networks: train, compare, demo."""
 
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated
 
@@ -48,15 +49,29 @@ def compare(
     backbones: Annotated[
         str, Option(help="Networks to train, separated by commas; `ferkit backbones` lists them.")
     ] = "cnn,resnet18,googlenet",
+    seeds: Annotated[
+        int, Option(min=1, help="Number of trainings per network, with --seed and the following numbers as seeds.")
+    ] = 1,
+    folds: Annotated[
+        int | None,
+        Option(
+            min=2,
+            help="Number of parts of the Training images, each of which is the test set of a training on the others. "
+            "Copies of an image stay in one part. PublicTest and PrivateTest are not used.",
+        ),
+    ] = None,
     out_dir: Out = Path("comparison"),
 ) -> None:
-    """Train several networks with the same settings and compare them. Networks already in the directory are skipped."""
+    """Train several networks with the same settings and compare them. Finished trainings are skipped."""
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     suffix = f"-{options.input_size}" if options.input_size else ""
-    models = {out_dir / (name.replace("/", "_") + suffix): options.build(name) for name in names}
-    if not models:
+    networks = {name.replace("/", "_") + suffix: options.build(name) for name in names}
+    if not networks:
         raise typer.BadParameter("Expected the name of at least one network, got none.", param_hint="--backbones")
     faces, name = load_or_draw(options.data, options.drop_errors)
+    with as_bad_usage("--folds"):
+        trainings = ferkit.runs.plan_trainings(networks, faces, out_dir, n_seeds=seeds, n_folds=folds)
+    models = {folder: model for folder, (model, _) in trainings.items()}
     skipped, failed = [], []
     for folder, model in models.items():
         with suppress(FileNotFoundError):
@@ -66,25 +81,44 @@ def compare(
         if not ferkit.runs.can_resume(folder, model, name):
             check_overwrite(folder, options.force)
     try:
-        for folder, model in models.items():
+        for folder, (model, part) in trainings.items():
             if folder in skipped:
                 typer.echo(f"{folder} is already trained.")
                 continue
             try:
-                _train(model, faces, name, folder, resume=ferkit.runs.can_resume(folder, model, name))
+                # a copy, so that the trained weights do not stay in memory
+                _train(deepcopy(model), part, name, folder, resume=ferkit.runs.can_resume(folder, model, name))
             except Exception as error:  # such as a network too deep for the images; the others can still be trained
                 failed.append(folder)
                 print_error(error, f"{folder}: ")
     finally:
-        if finished := ferkit.runs.find_runs(out_dir, models, name):
-            table = ferkit.runs.write_comparison(ferkit.runs.compare_runs(finished), out_dir)
+        if finished := ferkit.runs.find_runs(out_dir, models, name, folds):
+            table = ferkit.runs.write_comparison(finished, out_dir)
             typer.echo(
-                f"\n{table}\n\nEach row is one trained model. The intervals only cover the sampling of the test "
-                "images; training with another seed also changes the accuracy.\n"
-                f"The table is in {out_dir / 'comparison.md'} and .json, its chart in {out_dir / 'comparison.png'}"
+                f"\n{table}\n\n{_explain(seeds, folds)}\n"
+                f"The tables are in {out_dir / 'comparison.md'}, .tex, .csv and .json, their chart in "
+                f"{out_dir / 'comparison.png'}"
             )
     if failed:
         raise SystemExit(1)
+
+
+def _explain(seeds, folds):
+    """Return what the intervals of a comparison cover."""
+    if folds:
+        return (
+            "Each row is a mean over folds. The intervals and p-values are those of the corrected resampled t-test; p "
+            "is also corrected for the number of pairs."
+        )
+    if seeds > 1:
+        return (
+            "Each row is a mean over seeds. The intervals and p-values cover the sampling of the test images and the "
+            "seeds; p is also corrected for the number of pairs."
+        )
+    return (
+        "Each row is one trained model. The intervals only cover the sampling of the test images; training with "
+        "another seed also changes the accuracy (--seeds 3)."
+    )
 
 
 def demo(out_dir: Out = Path("demo"), force: Force = False) -> None:

@@ -1,4 +1,7 @@
-"""Functions that several data sets share: Bunches, frames, class counts and the check of the splits."""
+"""Functions that several data sets share: Bunches, frames, class counts, checks of parameters and of splits."""
+
+import errno
+from reprlib import repr as short_repr
 
 import numpy as np
 import pandas as pd
@@ -50,6 +53,29 @@ def apportion(n_samples, proportions):
     counts = shares.astype(int)
     counts[np.argsort(counts - shares, kind="stable")[: n_samples - counts.sum()]] += 1  # the largest remainders
     return counts
+
+
+def check_usage(usage):
+    """Return a tuple of the requested splits, or None for all."""
+    if usage is None:
+        return None
+    wanted = (usage,) if isinstance(usage, str) else tuple(usage)
+    if not wanted or not set(wanted) <= set(USAGES):
+        raise ValueError(f"Expected usage to be one or several of {', '.join(USAGES)}, got usage={short_repr(usage)}.")
+    return wanted
+
+
+def check_errors(errors):
+    """Raise if the parameter `errors` of a loader is invalid."""
+    if errors not in ("raise", "drop"):
+        raise ValueError(f'Expected errors="raise" or errors="drop", got errors={errors!r}.')
+
+
+def raise_damage(where, error):
+    """Raise an error of a reader of archives and tables as one that names the file."""
+    if getattr(error, "errno", None) not in (None, errno.EINVAL):  # caused by permissions or the disk, not the data
+        raise error
+    raise ValueError(f"{where} is truncated or damaged ({error}): download it again or remove it.") from error
 
 
 def check_held(held, wanted, source):

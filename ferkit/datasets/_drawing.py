@@ -4,6 +4,7 @@ from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
@@ -360,6 +361,9 @@ def make_faces(
             rest.
         frame : DataFrame of shape (n_samples, 3)
             Only with ``as_frame=True``: ``emotion``, ``pixels`` (values separated by spaces) and ``Usage``.
+        traits : DataFrame of shape (n_samples, 5)
+            What else differs between the faces: ``skin`` (tone from dark, 0.42, to light, 0.82), ``age`` (wrinkles,
+            from 0 to 1), ``light`` (from 0.38, with dark shadows, to 0.68), ``glasses`` and ``beard``.
         DESCR : str
             Description of the data set.
 
@@ -394,6 +398,9 @@ def make_faces(
     usage = np.repeat(FER2013_USAGES, np.diff(bounds))
     descr = _DESCR.format(size=size, counts=", ".join(map("{} {}".format, counts, EMOTIONS)))
     bunch = make_bunch(images.reshape(n_samples, -1), target, usage, image_shape=(size, size), descr=descr)
+    shown = {"skin": traits.skin, "age": traits.age, "light": traits.ambient}
+    shown |= {"glasses": traits.glasses > 0, "beard": (traits.beard > 0) & (traits.long == 0)}
+    bunch.traits = pd.DataFrame({name: values.ravel() for name, values in shown.items()})
     if as_frame:
         bunch.frame = make_frame(bunch)
     return bunch

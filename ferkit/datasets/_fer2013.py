@@ -1,30 +1,25 @@
 """Load FER2013 from a table, an archive or a folder of images."""
 
-import errno
-import posixpath
-import re
 import tarfile
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from csv import Error as CSVError
 from os import PathLike
 from pathlib import Path
-from reprlib import repr as short_repr
 from typing import Any, Literal
 
 import numpy as np
 
-from .._files import decode_images
-from .._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES, USAGE_NAMES, USAGES
+from .._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES
 from ._archives import DAMAGE, is_image, list_members, list_nested
-from ._base import FACE_SIDE, check_held, make_bunch, shorten
-from ._tables import COLUMNS, N_PIXELS, USAGE_DTYPE, find_tables, read_header, read_table
+from ._base import FACE_SIDE, check_errors, check_held, check_usage, make_bunch, raise_damage, shorten
+from ._folders import decode_faces, sort_images
+from ._tables import COLUMNS, USAGE_DTYPE, find_tables, read_header, read_table
 
 __all__ = ["load_fer2013"]
 
-FILE_PREFIX = re.compile(r"(Training|PublicTest|PrivateTest)_")
 NOT_AS_NAMED = (CSVError, tarfile.ReadError)  # errors for a file that is no table or archive, contrary to its name
 
 DESCR = """\
@@ -137,9 +132,8 @@ def load_fer2013(
     >>> faces.images.shape, faces.target_names[faces.target]
     ((1, 48, 48), array(['neutral'], dtype='<U8'))
     """
-    wanted = _check_usage(usage)
-    if errors not in ("raise", "drop"):
-        raise ValueError(f'Expected errors="raise" or errors="drop", got errors={errors!r}.')
+    wanted = check_usage(usage)
+    check_errors(errors)
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(
@@ -167,11 +161,11 @@ def load_fer2013(
             elif not unread:
                 raise ValueError(_describe_miss(path, members))
     except (*DAMAGE, OSError) as error:
-        _raise_damage(path, error)
+        raise_damage(path, error)
     for name, reason in unread.items():
         # The files of a folder come from different places. The files of an archive come from one download.
         if faces is None or not (path.is_dir() or isinstance(reason, NOT_AS_NAMED)):
-            _raise_damage(path if name == path.name else f"{name} in {path}", reason)
+            raise_damage(path if name == path.name else f"{name} in {path}", reason)
     if unread:
         skipped = shorten([f"{name} ({error})" for name, error in unread.items()])
         warnings.warn(f"Skipped files in {path} that cannot be read: {skipped}. Replace or remove them.", stacklevel=2)
@@ -188,22 +182,6 @@ def load_fer2013(
     bunch = make_bunch(data, target, usages, image_shape=(FACE_SIDE, FACE_SIDE), descr=DESCR.format(source=path.name))
     bunch.origin = origin
     return bunch
-
-
-def _check_usage(usage):
-    """Return a tuple of the requested splits, or None for all."""
-    if usage is None:
-        return None
-    wanted = (usage,) if isinstance(usage, str) else tuple(usage)
-    if not wanted or not set(wanted) <= set(USAGES):
-        raise ValueError(f"Expected usage to be one or several of {', '.join(USAGES)}, got usage={short_repr(usage)}.")
-    return wanted
-
-
-def _raise_damage(where, error):
-    if getattr(error, "errno", None) not in (None, errno.EINVAL):  # caused by permissions or the disk, not the data
-        raise error
-    raise ValueError(f"{where} is truncated or damaged ({error}): download it again or remove it.") from error
 
 
 def _describe_miss(path, members):
@@ -235,76 +213,35 @@ def _read_images(members, names, path, wanted, errors, verbose):
     faces = _place_images(names)
     check_held(Counter(usage for _, _, usage in faces), wanted, path)
     faces = [face for face in faces if not wanted or face[2] in wanted]
-    data = np.empty((len(faces), N_PIXELS), np.uint8)
-    kept: list[tuple] = []
-    bad: list[str] = []
-    images = decode_images([members[name] for name, _, _ in faces], (FACE_SIDE, FACE_SIDE, 1))
-    if verbose:
-        from rich.progress import track
-
-        images = track(images, "Decoding", total=len(faces), transient=True)
-    for (name, code, usage), image in zip(faces, images, strict=True):
-        if isinstance(image, Exception):
-            if errors == "raise":
-                raise ValueError(
-                    f'Image {name} cannot be read ({image}): remove it, or load with errors="drop"'
-                ) from image
-            bad.append(f"Image {name} cannot be read ({image})")
-        else:
-            data[len(kept)] = image
-            kept.append((code, usage, name))
-    target, usages, origin = zip(*kept, strict=True) if kept else ((), (), ())
+    names = [name for name, _, _ in faces]
+    data, kept, first_bad = decode_faces(members, names, None, (FACE_SIDE, FACE_SIDE, 1), errors, verbose)
     return (
-        data[: len(kept)],
-        np.array(target, np.int64),
-        np.array(usages, USAGE_DTYPE),
-        np.array(origin),
-        len(bad),
-        "".join(bad[:1]),
-    )
-
-
-def _advise(folders, suffix):
-    """Return what to use for folders of other emotions."""
-    if folders == set("1234567"):
-        return "In RAF-DB, 1 to 7 are surprise, fear, disgust, happy, sad, angry and neutral."
-    ferplus = "load_ferplus loads FER2013's faces with contempt. " if "contempt" in folders else ""
-    return (
-        f"{ferplus}To train on the names of your folders, pass the files: "
-        f'X = sorted(Path("folder").rglob("*{suffix}")); y = [path.parent.name for path in X].'
+        data,
+        np.array([code for _, code, _ in faces], np.int64)[kept],
+        np.array([usage for _, _, usage in faces], USAGE_DTYPE)[kept],
+        np.array(names)[kept],
+        len(names) - len(data),
+        first_bad,
     )
 
 
 def _place_images(names: list[str]) -> list[tuple[str, int, str]]:
     """Return a list of (name, emotion code, usage) in the order that the loader promises."""
-    sets: dict[tuple, dict] = defaultdict(dict)  # folder of splits or emotions -> {path inside it: name}
-    for name in names:
-        *root, folder, file = ["", *name.split("/")]
-        if folder.lower() in USAGE_NAMES or not folder:
-            raise ValueError(f"Expected images in folders of emotions, such as train/happy/{file}, got {name}.")
-        split = root[-1:] if root and root[-1].lower() in USAGE_NAMES else []
-        sets[tuple(root[: len(root) - len(split)])][(*split, folder, file)] = name
-
-    # Some archives contain all images a second time in a subfolder ("images/images/train"). Other sets are ambiguous.
-    outer, *others = sorted(sets, key=len)
-    for other in others:
-        if other[: len(outer)] != outer or not sets[other].keys() <= sets[outer].keys():
-            listed = shorten(sorted("/".join(root[1:]) or "." for root in sets))
-            raise ValueError(f"Expected one set of images, got several, in {listed}: load one of these folders.")
-    images = sets[outer]
-
-    folders = {folder.lower() for *_, folder, _ in images}
+    images = sort_images(names, "happy")
+    folders = {folder.lower() for _, folder, _ in images}
     codes = DIGIT_CODES if folders == set(DIGIT_CODES) else NAME_CODES
     if unknown := sorted(folders - set(codes)):
         raise ValueError(
             f"Expected images in folders named {shorten(EMOTIONS)}, got images in {shorten(unknown)}: rename these "
             "folders or move them away (digits count as FER2013's codes only if all of 0 to 6 exist). "
-            + _advise(folders, posixpath.splitext(next(iter(images.values())))[1])
+            + _advise(folders)
         )
-    faces = []
-    for (*split, folder, file), name in images.items():
-        prefix = FILE_PREFIX.match(file)
-        usage = prefix[1] if prefix else USAGE_NAMES[split[0].lower()] if split else "Training"
-        natural = re.sub("[0-9]+", lambda digits: digits[0].zfill(20), file)
-        faces.append((USAGES.index(usage), natural, name, codes[folder.lower()], usage))
-    return [face[2:] for face in sorted(faces)]
+    return [(name, codes[folder.lower()], usage) for name, folder, usage in images]
+
+
+def _advise(folders):
+    """Return what to use for folders of other emotions."""
+    if folders == set("1234567"):
+        return "If this is RAF-DB, use load_rafdb."
+    ferplus = "load_ferplus loads FER2013's faces with contempt. " if "contempt" in folders else ""
+    return f"{ferplus}load_folder keeps the names of your folders as labels."

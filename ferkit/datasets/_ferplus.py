@@ -98,6 +98,8 @@ def load_ferplus(
         - votes : ndarray of shape (n, 10) and dtype int64, the published votes for the eight emotions, unknown and not
           a face
         - usage : ndarray of shape (n,), the split of each face
+        - origin : ndarray of shape (n,), where `fer2013` has each face, see :func:`load_fer2013`; None if a Bunch does
+          not say
         - DESCR : str
 
         Faces keep their order.
@@ -179,6 +181,7 @@ def load_ferplus(
         target_names=FERPLUS_EMOTIONS,
     )
     bunch.votes = votes[kept]
+    bunch.origin = faces.origin[kept] if "origin" in faces else None
     return bunch
 
 
@@ -188,7 +191,7 @@ def _read_votes(path):
     if not path.is_file():
         raise FileNotFoundError(f"Found no file at {path.absolute()}: expected fer2013new.csv from {PAGE}.")
     try:
-        if not (records := read_cells(partial(open, path, "rb"))):
+        if not (records := list(read_cells(partial(open, path, "rb")))):
             raise EOFError("it has no rows")
     except DAMAGE as error:
         raise ValueError(f"{path} is empty or damaged ({error}): download it again from {PAGE}.") from error

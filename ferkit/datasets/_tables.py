@@ -54,9 +54,10 @@ def read_header(open_file):
 
 
 def read_cells(open_file):
-    """Return the header and the rows of a small table as lists of str."""
+    """Yield the header and the rows of a table as lists of str."""
     with _open_table(open_file) as file:
-        return [[_as_text(cell) for cell in record] for record in _read_records(file)]
+        for record in _read_records(file):
+            yield [_as_text(cell) for cell in record]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from io import BytesIO
 
 import numpy as np
+from PIL import Image
 from sklearn.utils.validation import check_is_fitted
 
 from .._images import Images, as_rows, check_images, resolve_shape, to_stack
@@ -19,6 +20,7 @@ from ..transformers import PixelParser
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 DASHES = ("-", "--", "-.", ":")
+TEXT = 11  # points, of texts in grids of images
 RIGHT, WRONG = "#008A64", "#B4161B"  # a green and a red that also differ in lightness
 
 _offscreen = ContextVar("offscreen", default=False)
@@ -58,9 +60,9 @@ def new_grid(n_images, height, labels):
     """Return a figure and hidden axes for images ``height`` inches high and as wide as the longest label."""
     if not n_images:
         raise ValueError("Expected at least one image to show, got none.")
-    width = max(1.45, 0.6 + 0.075 * max(len(str(label)) for label in labels))
-    columns = min(8, n_images, max(1, int(12 / width)))
-    rows = -(-n_images // columns)
+    width = max(1.45, 0.6 + 0.1 * max(len(str(label)) for label in labels))
+    rows = -(-n_images // min(6, max(1, int(10 / width))))
+    columns = -(-n_images // rows)  # rows of similar length
     figure, axes = new_axes(rows, columns, max(width * columns, 3), height * rows)
     for ax in axes.flat:
         ax.axis("off")
@@ -74,13 +76,27 @@ def encode_figure(figure):
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
+def encode_image(image, like):
+    """Return an image as the source of an HTML image of at most 192 pixels."""
+    image, file = np.squeeze(image), BytesIO()
+    if image.dtype != np.uint8:
+        image = np.rint(255 * _scale(image, like)).astype(np.uint8)
+    picture = Image.fromarray(image)
+    picture.thumbnail((192, 192))
+    picture.save(file, format="png")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
+
+
 def show(ax, image, like=None):
     """Draw an image. Pixels that are not uint8 are scaled by the range of ``like``, by default the image itself."""
     image = np.squeeze(image)
     if image.dtype != np.uint8:
-        like = image if like is None else like
-        image = ((image - like.min()) / max(np.ptp(like), 1e-9)).clip(0, 1)
+        image = _scale(image, image if like is None else like)
     ax.imshow(image, cmap="gray", vmin=0, vmax=255 if image.dtype == np.uint8 else 1)
+
+
+def _scale(image, like):
+    return ((image - like.min()) / max(np.ptp(like), 1e-9)).clip(0, 1)
 
 
 def show_rows(images, labels, like=None):
@@ -105,7 +121,7 @@ def show_prediction(ax, image, predicted, probability, true=None):
     text, color = f"{predicted} {probability:.0%}", "black"
     if true is not None:
         text, color = (f"✓ {text}\n", RIGHT) if true == predicted else (f"✗ {text}\n(is {true})", WRONG)
-    ax.set_title(text, fontsize=8, color=color)
+    ax.set_title(text, fontsize=TEXT, color=color)
 
 
 def to_images(X: Images) -> np.ndarray:

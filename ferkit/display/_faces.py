@@ -12,10 +12,28 @@ from sklearn.utils import _safe_indexing
 from .._images import Images, pixel_range, to_rows, to_stack, to_tensor
 from .._validation import check_labels, check_proba
 from ..augmentation import Augmentation, ImageAugmenter, resolve_augment
+from ..datasets import LabelErrors
 from ..training import seeded
-from ._base import COLORS, new_axes, new_grid, seen_images, show_prediction, show_rows, to_images, to_rows_and_shape
+from ._base import (
+    COLORS,
+    TEXT,
+    new_axes,
+    new_grid,
+    seen_images,
+    show,
+    show_prediction,
+    show_rows,
+    to_images,
+    to_rows_and_shape,
+)
 
-__all__ = ["AugmentationDisplay", "ClassDistributionDisplay", "FacesDisplay", "PredictionsDisplay"]
+__all__ = [
+    "AugmentationDisplay",
+    "ClassDistributionDisplay",
+    "FacesDisplay",
+    "LabelErrorsDisplay",
+    "PredictionsDisplay",
+]
 
 _NO_CHANGES = ("image_shape", "n_copies", "probability", "random_state")  # parameters that do not change an image
 
@@ -255,6 +273,81 @@ def _list_changes(augmenter):
         return [(f"{name}={amount:g}", clone(augmenter).set_params(**only)) for name, amount, only in singles]
     steps = augmenter if isinstance(augmenter, (list, tuple)) else [augmenter]
     return [(getattr(step, "__name__", type(step).__name__), step) for step in steps]
+
+
+class LabelErrorsDisplay:
+    """Grid of faces with suspect labels: the label, and below it the suggestion with its probability.
+
+    Parameters
+    ----------
+    images : array of shape (n, height, width, channels)
+        Faces, most probably wrong first.
+    label, suggested : array-like of shape (n,)
+        Their labels and the suggested ones.
+    suggested_probability : array-like of shape (n,)
+        Probability of the suggested label.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : ndarray of matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.datasets import find_label_errors, make_faces
+    >>> from ferkit.display import LabelErrorsDisplay
+    >>> faces = make_faces(5, random_state=0)
+    >>> y = ["happy", "happy", "sad", "sad", "happy"]
+    >>> errors = find_label_errors(y, [[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.1, 0.9]])
+    >>> print(LabelErrorsDisplay.from_errors(errors, faces.images).axes_[0, 0].get_title())
+    happy?
+    sad 90%
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        label: Sequence | np.ndarray,
+        suggested: Sequence | np.ndarray,
+        suggested_probability: Sequence | np.ndarray,
+    ):
+        self.images = images
+        self.label = label
+        self.suggested = suggested
+        self.suggested_probability = suggested_probability
+
+    @classmethod
+    def from_errors(cls, errors: LabelErrors, images: ArrayLike, *, n_images: int = 32) -> Self:
+        """Draw the first suspects.
+
+        Parameters
+        ----------
+        errors : ferkit.datasets.LabelErrors
+            Result of :func:`ferkit.datasets.find_label_errors`.
+        images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels)
+            All images that were checked. Rows must be square images.
+        n_images : int, default=32
+            Maximum number of images.
+
+        Returns
+        -------
+        LabelErrorsDisplay
+        """
+        images = to_images(images)
+        if len(images) != errors.n:
+            raise ValueError(f"Expected the {errors.n} images that were checked, got {len(images)}: pass all of them.")
+        shown = errors.to_frame()[:n_images]
+        values = (shown[name].to_numpy() for name in ("label", "suggested", "suggested_probability"))
+        return cls(images[shown["row"]], *values).plot()
+
+    def plot(self) -> Self:
+        """Draw and return the display."""
+        self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*self.label, *self.suggested])
+        faces = zip(self.images, self.label, self.suggested, self.suggested_probability, strict=True)
+        for ax, (image, label, suggested, probability) in zip(self.axes_.flat, faces, strict=False):
+            show(ax, image)
+            ax.set_title(f"{label}?\n{suggested} {probability:.0%}", fontsize=TEXT)
+        return self
 
 
 class PredictionsDisplay:

@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.utils import gen_batches
 
 from .._images import Images, check_images, to_stack, to_tensor
 from .._validation import check_labels
 from ..backbones import Summary
 from ..backbones._inspect import find_last_maps
-from ._base import last_step, new_axes, new_grid, show_prediction
+from ._base import TEXT, last_step, new_axes, new_grid, show_prediction
 
-__all__ = ["BackboneDisplay", "FilterDisplay", "GradCAMDisplay"]
+__all__ = ["BackboneDisplay", "ExplanationDisplay", "FilterDisplay"]
+
+METHODS = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion", "integrated_gradients": "Integrated gradients"}
+BATCH = 64  # images explained at a time
+WINDOWS = 6  # covered regions side by side, without those that overlap them
+STEPS = 32  # of integrated gradients
 
 
 class BackboneDisplay:
@@ -170,8 +176,8 @@ class FilterDisplay:
         return self
 
 
-class GradCAMDisplay:
-    """Grad-CAM heat maps: bright regions support the predicted label.
+class ExplanationDisplay:
+    """Heat maps of the regions that a network looks at: bright regions support the predicted label.
 
     Parameters
     ----------
@@ -185,6 +191,8 @@ class GradCAMDisplay:
         Probability of the predicted label.
     y_true : array-like of shape (n,), default=None
         True labels.
+    counts : sequence of int, default=None
+        Number of images that each image is the mean of.
     title : str, default=None
         Title of the figure.
 
@@ -195,24 +203,29 @@ class GradCAMDisplay:
 
     Notes
     -----
-    Grad-CAM [1]_ needs captum: ``pip install "ferkit[explain]"``. The last layers of a deep network return small maps,
-    for example 2×2 for a ``resnet18`` on 48×48 images. Choose an earlier ``layer`` or train with a larger
-    ``input_size`` to see more detail.
+    captum computes the heat maps: ``pip install "ferkit[explain]"``. Compare several methods. They answer different
+    questions, and a plausible map does not always show what the network uses [4]_.
 
     References
     ----------
     .. [1] R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
        ICCV 2017.
 
+    .. [2] M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
+
+    .. [3] M. Sundararajan, A. Taly and Q. Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
+
+    .. [4] J. Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018.
+
     Examples
     --------
     >>> from ferkit import FERClassifier
     >>> from ferkit.datasets import make_faces
-    >>> from ferkit.display import GradCAMDisplay
+    >>> from ferkit.display import ExplanationDisplay
     >>> faces = make_faces(70, random_state=0)
     >>> y = faces.target_names[faces.target]
     >>> model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1).fit(faces.data, y)
-    >>> GradCAMDisplay.from_estimator(model, faces.data[:4], y[:4]).heat.shape
+    >>> ExplanationDisplay.from_estimator(model, faces.data[:4], y[:4], method="occlusion").heat.shape
     (4, 48, 48)
     """
 
@@ -224,6 +237,7 @@ class GradCAMDisplay:
         probability: Sequence | np.ndarray,
         y_true: Sequence | np.ndarray | None = None,
         *,
+        counts: Sequence[int] | None = None,
         title: str | None = None,
     ):
         self.images = images
@@ -231,35 +245,55 @@ class GradCAMDisplay:
         self.y_pred = y_pred
         self.probability = probability
         self.y_true = y_true
+        self.counts = counts
         self.title = title
 
     @classmethod
     def from_estimator(
-        cls, estimator: BaseEstimator, X: Images, y: ArrayLike | None = None, *, layer: str | None = None
+        cls,
+        estimator: BaseEstimator,
+        X: Images,
+        y: ArrayLike | None = None,
+        *,
+        method: Literal["grad_cam", "occlusion", "integrated_gradients"] = "grad_cam",
+        layer: str | None = None,
+        average: bool = False,
     ) -> Self:
         """Predict images, compute their heat maps and draw.
 
         Parameters
         ----------
         estimator : FERClassifier or Pipeline
-            Fitted estimator whose backbone has a convolution. It is not changed.
+            Fitted estimator. It is not changed.
         X : array-like
             Images to show.
         y : array-like of shape (n,), default=None
-            True labels, to mark mistakes.
+            True labels, to mark mistakes. With ``average=True``, mistakes are left out.
+        method : {"grad_cam", "occlusion", "integrated_gradients"}, default="grad_cam"
+            - "grad_cam" weights the feature maps of a layer by their gradients [1]_. It needs a backbone with a
+              convolution, and is as coarse as these maps. The last layers of a deep network return small maps, for
+              example 2×2 for a ``resnet18`` on 48×48 images: choose an earlier `layer`, or train with a larger
+              ``input_size``, to see more detail.
+            - "occlusion" covers one region after the other with the mean gray of the training images, and shows how
+              much the network's output for the label falls [2]_. Regions have a sixth of the height and the width of
+              the image. It takes about 120 predictions per image.
+            - "integrated_gradients" sums the gradients of the pixels on the way from an image of this mean gray to the
+              image [3]_. It is the finest and the noisiest, and takes 32 gradients per image.
         layer : str, default=None
-            Layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the outermost block around the
-            last convolution that has maps of the same size.
+            Only for "grad_cam": layer of the backbone, as listed by ``ferkit backbones NAME``. By default, the
+            outermost block around the last convolution that has maps of the same size.
+        average : bool, default=False
+            Show one mean image and one mean heat map per predicted label. This needs images in which faces are aligned,
+            as in FER2013. Each image counts equally.
 
         Returns
         -------
-        GradCAMDisplay
+        ExplanationDisplay
         """
-        try:
-            from captum.attr import LayerAttribution, LayerGradCam
-        except ImportError:
-            raise ImportError('Expected captum for GradCAMDisplay: pip install "ferkit[explain]"') from None
-
+        if method not in METHODS:
+            raise ValueError(f"Expected a method among {', '.join(METHODS)}, got {method!r}: choose one of them.")
+        if layer is not None and method != "grad_cam":
+            raise ValueError(f'Expected layer=None with method="{method}", got {layer!r}: only "grad_cam" has a layer.')
         for _, step in getattr(estimator, "steps", [])[:-1]:
             X = step.transform(X) if hasattr(step, "transform") else X  # samplers only act in fit
         model = last_step(estimator)
@@ -268,26 +302,69 @@ class GradCAMDisplay:
         y = None if y is None else check_labels(y, model.classes_, images)
         probabilities = model.predict_proba(rows)
         best = probabilities.argmax(axis=1)
-
-        network = deepcopy(model.network_).eval()
-        layer = layer or find_last_maps(network.backbone, (len(network.mean), *(network.input_size or shape[:2])))
-        maps = LayerGradCam(network, network.backbone.get_submodule(layer)).attribute(
-            to_tensor(rows, shape).to(model.device_).float(),
-            target=torch.tensor(best, device=model.device_),
-            relu_attributions=True,
+        heat, title = _explain(model, rows, shape, best, method, layer)
+        y_pred, probability = model.classes_[best], probabilities.max(axis=1)
+        if not average:
+            return cls(images, heat, y_pred, probability, y, title=title).plot()
+        heat = heat / np.maximum(heat.sum(axis=(1, 2), keepdims=True), 1e-9)
+        kept = np.ones(len(y_pred), bool) if y is None else y_pred == y
+        labels = np.unique(y_pred[kept])
+        groups = [np.flatnonzero(kept & (y_pred == label)) for label in labels]
+        images, heat, probability = (
+            np.array([values[group].mean(axis=0) for group in groups]) for values in (images, heat, probability)
         )
-        heat = LayerAttribution.interpolate(maps, shape[:2], "bilinear")[:, 0].detach().cpu().numpy()
-        title = f"Grad-CAM at {layer}, {maps.shape[2]}×{maps.shape[3]}"
-        return cls(images, heat, model.classes_[best], probabilities.max(axis=1), y, title=title).plot()
+        return cls(images, heat, labels, probability, counts=[*map(len, groups)], title=f"Mean of {title}").plot()
 
     def plot(self) -> Self:
         """Draw and return the display."""
         y_true = [None] * len(self.images) if self.y_true is None else self.y_true
-        self.figure_, self.axes_ = new_grid(len(self.images), 1.8, [*y_true, *self.y_pred])
+        self.figure_, self.axes_ = new_grid(len(self.images), 1.9, [*y_true, *self.y_pred])
         faces = zip(self.images, self.y_pred, self.probability, y_true, strict=True)
         for ax, face, heat in zip(self.axes_.flat, faces, self.heat, strict=False):
             show_prediction(ax, *face)
             ax.imshow(heat, cmap="inferno", vmin=0, vmax=max(heat.max(), 1e-9), alpha=0.5)
+        for ax, label, count in zip(self.axes_.flat, self.y_pred, self.counts or [], strict=False):
+            ax.set_title(f"{label}\n{count:,} images", fontsize=TEXT)
         if self.title:
-            self.figure_.suptitle(self.title, fontsize=9)
+            self.figure_.suptitle(self.title, fontsize=TEXT + 1)
         return self
+
+
+def _explain(model, rows, shape, targets, method, layer):
+    """Return the evidence for a class of each image, (n, height, width), and the name of the method."""
+    try:
+        from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam, Occlusion
+    except ImportError:
+        raise ImportError('Expected captum for ExplanationDisplay: pip install "ferkit[explain]"') from None
+
+    network = deepcopy(model.network_).eval()
+    title = METHODS[method]
+    if method == "grad_cam":
+        layer = layer or find_last_maps(network.backbone, (len(network.mean), *(network.input_size or shape[:2])))
+        grad_cam = LayerGradCam(network, network.backbone.get_submodule(layer))
+    gray = network.mean if len(network.mean) == shape[2] else network.mean.mean()
+    heat = []
+    for batch in gen_batches(len(rows), BATCH):
+        images = to_tensor(rows[batch], shape).to(model.device_).float()
+        target = torch.as_tensor(targets[batch], device=model.device_)
+        baseline = torch.zeros_like(images[:1]) + gray
+        if method == "grad_cam":
+            maps = grad_cam.attribute(images, target=target, relu_attributions=True)
+            title = f"{METHODS[method]} at {layer}, {maps.shape[2]}×{maps.shape[3]}"
+            maps = LayerAttribution.interpolate(maps, shape[:2], "bilinear")
+        elif method == "occlusion":
+            window = [max(1, side // WINDOWS) for side in shape[:2]]
+            maps = Occlusion(network).attribute(
+                images,
+                (shape[2], *window),
+                strides=(shape[2], *(max(1, side // 2) for side in window)),
+                baselines=baseline,
+                target=target,
+                perturbations_per_eval=4,
+            )
+        else:
+            maps = IntegratedGradients(network).attribute(
+                images, baseline, target=target, n_steps=STEPS, internal_batch_size=4 * BATCH
+            )
+        heat.append(maps.detach().sum(dim=1).clamp(min=0).cpu().numpy())
+    return np.concatenate(heat) if heat else np.empty((0, *shape[:2])), title

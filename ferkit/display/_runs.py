@@ -133,14 +133,14 @@ def _draw_score(ax: "Axes", score: str, histories: Mapping[str, list[dict[str, A
 
 
 class ComparisonDisplay:
-    """Bar chart of the accuracies of several networks, with their intervals and cost.
+    """Accuracies of several networks with their intervals, the accuracy of each run, and their cost.
 
     Parameters
     ----------
     runs : DataFrame
         One row per network, as returned by :func:`ferkit.runs.compare_runs`. Required columns: ``name``, ``tested_on``,
         ``accuracy``, ``accuracy_low``, ``accuracy_high``, ``training_accuracy``, ``parameters``, ``flops`` and
-        ``seconds``.
+        ``seconds``. With ``accuracies``, the accuracy of each run is drawn too if there are several.
 
     Attributes
     ----------
@@ -168,15 +168,18 @@ class ComparisonDisplay:
         runs = self.runs[::-1].sort_values("accuracy", kind="stable")  # ties as in the table
         self.figure_, ((self.ax_,),) = new_axes(1, 1, 11, 1.6 + 0.45 * len(runs))
         places = np.arange(len(runs))
-        self.ax_.barh(
-            places,
+        self.ax_.errorbar(
             runs["accuracy"],
-            0.6,
+            places,
             xerr=[runs["accuracy"] - runs["accuracy_low"], runs["accuracy_high"] - runs["accuracy"]],
-            color="#8ABFE5",
-            error_kw={"capsize": 3},
+            fmt="o",
+            color=COLORS[0],
+            capsize=4,
             label=f"{runs['tested_on'].iloc[0]}, with 95 % interval",
         )
+        if "accuracies" in runs and runs["accuracies"].map(len).max() > 1:
+            each = runs["accuracies"].reset_index(drop=True).explode().astype(float)
+            self.ax_.plot(each, each.index - 0.22, "o", markersize=4, color=COLORS[4], label="each training")
         self.ax_.plot(runs["training_accuracy"], places, "D", markersize=5, color=COLORS[1], label="Training")
         for place, run in zip(places, runs.itertuples(), strict=True):
             cost = (
@@ -185,11 +188,11 @@ class ComparisonDisplay:
             )
             self.ax_.text(1.02, place, cost, va="center", fontsize=8, transform=self.ax_.get_yaxis_transform())
         self.ax_.set_yticks(places, runs["name"])
-        highest = runs[["accuracy_high", "training_accuracy"]].max(axis=None)
-        self.ax_.set(xlabel="accuracy", xlim=(0, max(0.75, 1.03 * highest)))
+        self.ax_.set(xlabel="accuracy", ylim=(-0.5, len(runs) - 0.5))
+        self.ax_.grid(axis="x", alpha=0.3)
         self.ax_.xaxis.set_major_formatter(PercentFormatter(1))
         self.ax_.spines[["top", "right"]].set_visible(False)
-        self.figure_.legend(loc="outside upper center", ncols=2, frameon=False)
+        self.figure_.legend(loc="outside upper center", ncols=3, frameon=False)
         return self
 
 

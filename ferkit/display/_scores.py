@@ -1,4 +1,4 @@
-"""Displays of predictions: confusion, scores per class, ROC, precision and recall, calibration."""
+"""Displays of predictions: confusion, scores per class, ROC, precision and recall, calibration, heat maps."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -25,7 +25,15 @@ from ._base import COLORS, DASHES, new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ClassScoresDisplay", "ConfusionDisplay", "PrecisionRecallDisplay", "ReliabilityDisplay", "RocDisplay"]
+__all__ = [
+    "ClassScoresDisplay",
+    "ConfusionDisplay",
+    "GroupScoresDisplay",
+    "HeatmapDisplay",
+    "PrecisionRecallDisplay",
+    "ReliabilityDisplay",
+    "RocDisplay",
+]
 
 
 class ConfusionDisplay:
@@ -278,6 +286,70 @@ class ClassScoresDisplay:
         ax.set_xlim(0, 1.08)
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
+        self.figure_, self.ax_ = ax.figure, ax
+        return self
+
+
+class GroupScoresDisplay:
+    """Accuracy and balanced accuracy of each group, with their intervals.
+
+    Parameters
+    ----------
+    per_group : dict of dict
+        Scores of each group: ``per_group`` of a :class:`~ferkit.report.Report`.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+
+    Examples
+    --------
+    >>> from ferkit.display import GroupScoresDisplay
+    >>> from ferkit.report import Report
+    >>> y_true, y_pred = ["happy", "sad", "sad", "sad"], ["happy", "sad", "happy", "happy"]
+    >>> report = Report.from_predictions(y_true, y_pred, groups=["young", "young", "old", "old"])
+    >>> display = GroupScoresDisplay(report.per_group).plot()
+    >>> [tick.get_text() for tick in display.ax_.get_yticklabels()]
+    ['old (2)', 'young (2)']
+    """
+
+    def __init__(self, per_group: dict[str, dict[str, Any]]):
+        self.per_group = per_group
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw and return the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in. By default, those of a new figure.
+        """
+        from matplotlib.ticker import PercentFormatter
+
+        groups, places = self.per_group, np.arange(len(self.per_group))
+        if ax is None:
+            _, ((ax,),) = new_axes(1, 1, 5.5 + 0.08 * max(map(len, groups)), 1.4 + 0.5 * len(groups))
+        names = [name for name in ("accuracy", "balanced_accuracy") if name in next(iter(groups.values()))]
+        for name, offset, color, marker in zip(names, (-0.13, 0.13), COLORS, "os", strict=False):
+            values = np.array([row[name] for row in groups.values()])
+            low, high = np.transpose([row[f"{name}_interval_95"] for row in groups.values()])
+            ax.errorbar(
+                values,
+                places + offset,
+                xerr=[values - low, high - values],
+                fmt=marker,
+                color=color,
+                capsize=3,
+                label=name.replace("_", " "),
+            )
+        ax.set_yticks(places, [f"{group} ({row['n']:,})" for group, row in groups.items()])
+        ax.set_ylim(len(groups) - 0.5, -0.5)
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.grid(axis="x", alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xlabel("score, with 95 % interval")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
         self.figure_, self.ax_ = ax.figure, ax
         return self
@@ -566,4 +638,70 @@ class ReliabilityDisplay:
         for ax in self.axes_:
             ax.grid(alpha=0.3)
             ax.set_axisbelow(True)
+        return self
+
+
+class HeatmapDisplay:
+    """Table of accuracies with their intervals, colored by value: models by test sets, corruptions by severity.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        One line per cell, as returned by :func:`ferkit.report.evaluate_sets` or
+        :func:`ferkit.report.evaluate_corruptions`. Required columns: `rows`, `columns`, ``accuracy``, ``accuracy_low``
+        and ``accuracy_high``.
+    rows, columns : str
+        The columns of ``scores`` that name the row and the column of each cell.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+    text_ : list of matplotlib Text
+        One per line of ``scores``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from ferkit.display import HeatmapDisplay
+    >>> accuracy = {"accuracy": [0.70, 0.55], "accuracy_low": [0.68, 0.53], "accuracy_high": [0.72, 0.57]}
+    >>> scores = pd.DataFrame({"model": ["cnn", "cnn"], "tested_on": ["FER2013", "CK+"], **accuracy})
+    >>> display = HeatmapDisplay(scores, rows="model", columns="tested_on").plot()
+    >>> display.text_[0].get_text().split()
+    ['70.0%', '68.0–72.0']
+    """
+
+    def __init__(self, scores: pd.DataFrame, *, rows: str, columns: str):
+        self.scores = scores
+        self.rows = rows
+        self.columns = columns
+
+    def plot(self, ax: "Axes | None" = None) -> Self:
+        """Draw and return the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw in. By default, those of a new figure.
+        """
+        row_codes, rows = pd.factorize(self.scores[self.rows])
+        column_codes, columns = pd.factorize(self.scores[self.columns])
+        values = np.full((len(rows), len(columns)), np.nan)
+        values[row_codes, column_codes] = self.scores["accuracy"]
+        if ax is None:
+            longest = max(len(str(row)) for row in rows)
+            _, ((ax,),) = new_axes(1, 1, 1.2 + 0.08 * longest + 1.05 * len(columns), 1 + 0.55 * len(rows))
+        image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        self.text_ = []
+        for row, column, score in zip(row_codes, column_codes, self.scores.itertuples(), strict=True):
+            red, green, blue, _ = image.cmap(image.norm(score.accuracy))
+            text = f"{score.accuracy:.1%}\n{100 * score.accuracy_low:.1f}–{100 * score.accuracy_high:.1f}"
+            color = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+            self.text_.append(ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color))
+        ax.set_yticks(range(len(rows)), rows)
+        ax.set_xticks(range(len(columns)), columns)
+        ax.set(xlabel=self.columns.replace("_", " "), ylabel=self.rows.replace("_", " "))
+        ax.set_title("accuracy with 95 % interval", fontsize=10)
+        ax.spines[:].set_visible(False)
+        self.figure_, self.ax_ = ax.figure, ax
         return self

@@ -102,7 +102,7 @@ def to_bytes(model: BaseEstimator, card: str = "", half: bool = False) -> bytes:
     members = {
         _OBJECTS: json.dumps(written, allow_nan=False, ensure_ascii=False).encode(),
         _TENSORS: tensors,
-        CARD: _write_card(model, card).encode(),
+        CARD: write_card(model, card).encode(),
         **writer.members,
     }
     buffer = BytesIO()
@@ -330,7 +330,8 @@ def _dump_by_skops(value, place):
     return content
 
 
-def _write_card(model, card):
+def write_card(model, card):
+    """Return the model card: the text, with a title and a table of what is known of the model."""
     last = model[-1] if hasattr(model, "steps") else model
     rows = {"versions": ", ".join(f"{package} {version(package)}" for package in _PACKAGES)}
     if isinstance(last, FERClassifier) and hasattr(last, "net_"):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from .._files import convert_image
+from .._files import convert_image, cut_square
 from ._detection import check_faces
 from ._sources import to_photo
 
@@ -59,24 +59,10 @@ def cut(photo, boxes, shape, margin=MARGIN):
     crops = np.empty((len(boxes), height, width) if channels == 1 else (len(boxes), *shape), np.uint8)
     for crop, box in zip(crops, boxes, strict=True):
         center, side = box[:2] + box[2:] / 2, box[3] * (1 + 2 * margin)
-        crop[:] = _cut_square(photo, center - side / 2, side, shape)
+        crop[:] = cut_square(photo, center - side / 2, side, shape)
     return crops
 
 
 def resize(photo, shape):
     """Return a whole RGB image in a shape, as image files are resized for `predict`."""
     return convert_image(Image.fromarray(photo), shape).reshape(shape[:2] if shape[2] == 1 else shape)
-
-
-def _cut_square(photo, corner, side, shape):
-    first = np.floor(corner).astype(int)
-    last = np.ceil(corner + side).astype(int) + 1
-    step = int(side // (8 * max(shape[:2]))) or 1  # enough pixels for an average; the box may be huge
-    columns, rows = (
-        np.arange(start, end, step).clip(0, limit - 1)
-        for start, end, limit in zip(first, last + step, photo.shape[1::-1], strict=True)
-    )
-    part = Image.fromarray(photo[rows[:, None], columns]).convert("L" if shape[2] == 1 else "RGB")
-    left, top = (corner - first) / step
-    box = (left, top, left + side / step, top + side / step)
-    return np.asarray(part.resize(shape[1::-1], Image.Resampling.BILINEAR, box))

@@ -1,7 +1,8 @@
-"""A web server and its page, which find the faces in photos and recognize their expressions."""
+"""Web pages that find the faces in photos and recognize their expressions, with a server or in the browser alone."""
 
 from collections.abc import Callable, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
@@ -9,7 +10,7 @@ from sklearn.base import BaseEstimator
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["create_app", "serve"]
+__all__ = ["create_app", "export_web", "serve"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -86,8 +87,7 @@ def create_app(
     for name, value in limits.items():
         if not value > 0:
             raise ValueError(f"Expected {name} > 0, got {value!r}: pass a larger number.")
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"Expected a threshold from 0 to 1, got {threshold!r}: pass a probability.")
+    _check_threshold(threshold)
     return build_app(model, threshold=threshold, allowed_hosts=allowed_hosts, **limits)
 
 
@@ -125,6 +125,65 @@ def serve(
     from ._server import run_server
 
     run_server(app, host, port, started)
+
+
+def export_web(
+    directory: str | PathLike,
+    model: str | PathLike | BaseEstimator = "fer2013-small",
+    *,
+    threshold: float = 0.5,
+    runtime: str | PathLike | None = None,
+) -> None:
+    """Write a web page that finds faces and recognizes expressions in the browser.
+
+    Any web server for files can host the directory, such as ``python -m http.server`` or GitHub Pages. The page takes
+    photos and cameras. It sends no picture anywhere and loads nothing from other hosts: the face detector, the model
+    and ONNX Runtime Web are files in the directory.
+
+    It needs ``pip install "ferkit[onnx]"``. ONNX Runtime Web is downloaded with npm, in a fixed version, and its
+    checksums are verified.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        The directory to write to. Files of an earlier page there are replaced.
+    model : str, path or classifier, default="fer2013-small"
+        A name from :func:`ferkit.models.list_models`, the path of a .ferkit or .onnx file or of the directory of a run,
+        or a fitted FERClassifier.
+    threshold : float, default=0.5
+        A face whose highest probability is lower is marked as unsure.
+    runtime : str or path-like, default=None
+        A copy of the npm package onnxruntime-web, as a .tgz file or as a directory, for machines without npm or without
+        a network.
+
+    Raises
+    ------
+    ImportError
+        If ONNX or onnxruntime is not installed.
+    OSError
+        If npm is not installed or cannot download the package.
+    ValueError
+        If ``runtime`` is not the package in the expected version, or if the model cannot be exported.
+
+    See Also
+    --------
+    create_app : A server that analyzes the pictures, and its page.
+    ferkit.export : Write only the model.
+
+    Examples
+    --------
+    >>> from ferkit.serving import export_web
+    >>> export_web("page")  # doctest: +SKIP
+    """
+    from ._export import write_page
+
+    _check_threshold(threshold)
+    write_page(Path(directory), model, threshold, runtime)
+
+
+def _check_threshold(threshold):
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"Expected a threshold from 0 to 1, got {threshold!r}: pass a probability.")
 
 
 def _check_installed():

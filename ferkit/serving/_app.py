@@ -4,8 +4,6 @@ import asyncio
 import os
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from os import PathLike
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException, Request
@@ -16,19 +14,18 @@ from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers, MutableHeaders, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from .. import __version__
 from .._files import check_files, read_photo
-from ..models._read import find_card, read_predictor
 from ..photos import detect_faces
 from ..photos._analysis import Classifier
 from ..photos._crops import cut
+from ._page import PAGE, find_model, render_page
 from ._queue import AnalysisQueue, QueueFull
 
 __all__ = ["build_app"]
 
-PAGE = Path(__file__).parent / "page"
 FORM_OVERHEAD = 10_000  # bytes of a form around its file
 MAX_THREADS = 4  # each may hold a decoded image
 RETRY = {"Retry-After": "1"}  # seconds
@@ -153,7 +150,7 @@ def _refuse(code, detail):
 
 
 def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout, allowed_hosts):
-    name, card, model = _read(model)
+    name, card, model = find_model(model)
     classifier = Classifier(model, threshold)
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     queue = AnalysisQueue(
@@ -212,15 +209,11 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
         """Say that the server works."""
         return Health(status="ok", version=__version__)
 
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    page = render_page(in_browser=False)
+    for path in ("/", "/index.html"):
+        app.add_route(path, lambda _: HTMLResponse(page), include_in_schema=False)
+    app.mount("/", StaticFiles(directory=PAGE))
     return app
-
-
-def _read(model):
-    """Return the name, the card and the fitted classifier."""
-    if not isinstance(model, (str, PathLike)):
-        return type(model).__name__, None, model
-    return Path(model).name, find_card(model) or None, read_predictor(model, allow_pickles=True)
 
 
 async def _read_upload(request, max_bytes, timeout):

@@ -335,7 +335,7 @@ def _fingerprint(data):
     digest = sha256()
     if isinstance(data, ImageFiles):
         for file, identity in zip(data.files, data.identities(), strict=True):
-            size = stat(file).st_size if isinstance(file, str) else len(file)
+            size = len(file) if isinstance(file, bytes) else stat(file).st_size
             digest.update(f"{len(identity)} {size} ".encode() + identity)
     else:
         digest.update(np.ascontiguousarray(data).data)

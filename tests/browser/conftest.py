@@ -1,10 +1,11 @@
-"""The server, drawn photos and clips, and Chromium with a camera that shows a clip."""
+"""The page of both commands, drawn photos and clips, and Chromium with a camera that shows a clip."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def draw_scene(size, faces):
 
 
 @pytest.fixture(scope="session")
+def draw():
+    return draw_scene
+
+
+@pytest.fixture(scope="session")
 def photo(tmp_path_factory):
     path = tmp_path_factory.mktemp("photos") / "photo.jpg"
     faces = [("happy", 11, 40, 60, 230), ("surprise", 3, 370, 30, 210), ("sad", 0, 680, 90, 220)]
@@ -54,12 +60,40 @@ def clip(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
-def url():
-    command = [sys.executable, "-m", "ferkit", "serve", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        yield re.match(r"\S+", process.stdout.readline())[0]
+@contextmanager
+def run_server(*arguments):
+    """Yield the address that a server prints."""
+    command = [sys.executable, "-u", "-m", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        yield re.search(r"http://[^\s)]+", process.stdout.readline())[0]
         process.terminate()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The address of the page of `ferkit serve`."""
+    with run_server("ferkit", "serve", "--port", "0") as url:
+        yield f"{url}/"
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """The address of the page that `ferkit export-web` writes, in a subdirectory of Python's own web server."""
+    directory = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "ferkit", "export-web", str(directory / "faces")]
+    if "ONNXRUNTIME_WEB" in os.environ:
+        command += ["--runtime", os.environ["ONNXRUNTIME_WEB"]]
+    elif not shutil.which("npm"):
+        pytest.skip("npm is not installed: apt-get install npm, or set ONNXRUNTIME_WEB to a copy of the package")
+    subprocess.run(command, cwd=ROOT, check=True)
+    with run_server("http.server", "0", "--bind", "127.0.0.1", "--directory", str(directory)) as url:
+        yield f"{url}faces/"
+
+
+@pytest.fixture(params=["server", "exported"])
+def url(request):
+    """The address of the page; tests run with both pages unless they choose one with indirect parameters."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +112,10 @@ def chromium(clip):
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def screenshots():
-    """The directory for screenshots, which git ignores."""
-    path = Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"))
+@pytest.fixture
+def screenshots(request):
+    """The directory for screenshots of the page, which git ignores."""
+    path = Path(os.environ.get("SCREENSHOTS", ROOT / "screenshots"), request.node.callspec.params["url"])
     path.mkdir(exist_ok=True, parents=True)
     return path
 
@@ -101,7 +135,7 @@ def open_page(chromium, url):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         page.on("request", check)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: message.type == "error" and problems.append(message.text))

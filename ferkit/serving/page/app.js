@@ -1,6 +1,7 @@
-// The page sends an image to POST analyze, draws boxes over it and lists the probabilities.
+// The page: a photo or the pictures of the camera, boxes drawn over them, and a list of the probabilities. server.js
+// and browser.js start it with a function that analyzes a picture.
 
-const PHOTO_SIDE = 1600; // pixels of the longer side that is sent; detection shrinks photos further
+const PHOTO_SIDE = 1600; // pixels of the longer side that is analyzed; detection shrinks photos further
 const FRAME_SIDE = 640;
 const RETRY = 2000; // milliseconds until the camera tries again after an error
 const ANNOUNCE = 3000; // milliseconds between two announcements of a screen reader
@@ -13,6 +14,9 @@ const percent = (value) => `${Math.round(100 * value)}\u00a0%`;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const wait = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
+// Takes a canvas, whether it shows the camera, and a function for texts about the progress; returns what POST analyze
+// answers.
+let analyze = null;
 let classes = [];
 let shown = null; // {analysis, photo}: what the canvas shows; photo is null over the video
 let turn = 0; // of the newest photo or camera; answers to older ones are dropped
@@ -40,29 +44,18 @@ function showError(text) {
   at("error").textContent = text;
 }
 
+function say(text) {
+  at("summary").textContent = text;
+}
+
 // Draw an image or a frame in a canvas of its own, with its longer side shrunk.
 function shrink(image, width, height, side) {
   const scale = Math.min(1, side / Math.max(width, height));
   const copy = document.createElement("canvas");
   copy.width = Math.max(1, Math.round(scale * width));
   copy.height = Math.max(1, Math.round(scale * height));
-  copy.getContext("2d").drawImage(image, 0, 0, copy.width, copy.height);
+  copy.getContext("2d", { willReadFrequently: true }).drawImage(image, 0, 0, copy.width, copy.height);
   return copy;
-}
-
-async function analyze(picture) {
-  const blob = await new Promise((resolve) => picture.toBlob(resolve, "image/jpeg", 0.9));
-  const form = new FormData();
-  form.append("image", blob, "image.jpg");
-  let response;
-  try {
-    response = await fetch("analyze", { method: "POST", body: form });
-  } catch {
-    throw new Error("The server can't be reached: check that it is running.");
-  }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.detail || `The server answered with an error (${response.status}).`);
-  return answer;
 }
 
 function draw() {
@@ -142,7 +135,7 @@ function summarize(faces) {
 function announce(faces) {
   const text = summarize(faces);
   if (at("summary").textContent !== text && (shown.photo || Date.now() - announced > ANNOUNCE)) {
-    at("summary").textContent = text;
+    say(text);
     announced = Date.now();
   }
 }
@@ -178,14 +171,14 @@ async function openPhoto(chosen) {
   }
   if (mine !== turn) return;
   at("faces").replaceChildren();
-  at("summary").textContent = "Looking for faces…";
+  say("Looking for faces…");
   show(photo, null);
   try {
-    const analysis = await analyze(photo);
+    const analysis = await analyze(photo, false, (text) => mine === turn && say(text));
     if (mine === turn) show(photo, analysis);
   } catch (error) {
     if (mine !== turn) return;
-    at("summary").textContent = "No result.";
+    say("No result.");
     showError(error.message);
   }
 }
@@ -232,7 +225,8 @@ async function watch(mine) {
   while (mine === turn) {
     await new Promise(requestAnimationFrame); // pauses in a hidden tab
     try {
-      const analysis = await analyze(shrink(video, video.videoWidth, video.videoHeight, FRAME_SIDE));
+      const frame = shrink(video, video.videoWidth, video.videoHeight, FRAME_SIDE);
+      const analysis = await analyze(frame, true, (text) => mine === turn && say(text));
       if (mine !== turn) return;
       showError("");
       show(null, analysis);
@@ -262,31 +256,32 @@ function stopCamera() {
   camera.setAttribute("aria-pressed", "false");
   at("rate").textContent = "";
   at("faces").replaceChildren();
-  at("summary").textContent = "The camera is off.";
+  say("The camera is off.");
 }
 
-camera.addEventListener("click", () => (video.srcObject ? stopCamera() : startCamera()));
-file.addEventListener("change", () => {
-  if (file.files.length) openPhoto(file.files[0]);
-  file.value = ""; // so that the same file can be chosen again
-});
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    stage.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) openPhoto(event.dataTransfer.files[0]);
+// Start the page. `description` is the address of a JSON file with the name, the classes and the card of the model.
+export function start(analyzePicture, description, problem = "The model's description can't be loaded.") {
+  analyze = analyzePicture;
+  at("hint").textContent = "Choose a photo, drop one here, or start the camera.";
+  camera.addEventListener("click", () => (video.srcObject ? stopCamera() : startCamera()));
+  file.addEventListener("change", () => {
+    if (file.files.length) openPhoto(file.files[0]);
+    file.value = ""; // so that the same file can be chosen again
   });
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      stage.classList.toggle("over", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files.length) openPhoto(event.dataTransfer.files[0]);
+    });
+  }
+  new ResizeObserver(draw).observe(stage);
+  fetch(description)
+    .then((response) => response.json())
+    .then((model) => {
+      classes = model.classes;
+      at("model").textContent = model.name;
+      at("card").textContent = model.card || `Classes: ${model.classes.join(", ")}`;
+    })
+    .catch(() => showError(problem));
 }
-new ResizeObserver(draw).observe(stage);
-
-const here = new URL(".", location.href);
-at("server").textContent = here.host;
-at("curl").textContent = `curl -F image=@photo.jpg ${here}analyze`;
-fetch("model")
-  .then((response) => response.json())
-  .then((model) => {
-    classes = model.classes;
-    at("model").textContent = model.name;
-    at("card").textContent = model.card || `Classes: ${model.classes.join(", ")}`;
-  })
-  .catch(() => showError("The server can't be reached: check that it is running."));

@@ -1,11 +1,11 @@
-"""Training runs as directories: train a network into one, read one, use its model, compare several."""
+"""Training runs as directories: train a network into one, read one, use its model."""
 
 import json
 import os
 import platform
+import re
 import shutil
 import warnings
-from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -15,36 +15,48 @@ from typing import Any, Self
 
 import joblib
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from ._files import make_directory, write_atomically
-from .augmentation import ImageAugmenter
-from .backbones import summarize
-from .classifier import FERClassifier
-from .display import (
+from .._files import make_directory, write_atomically
+from ..augmentation import ImageAugmenter
+from ..backbones import summarize
+from ..classifier import FERClassifier
+from ..display import (
     ClassDistributionDisplay,
-    ComparisonDisplay,
     ConfusionDisplay,
     FacesDisplay,
     HistoryDisplay,
     PredictionsDisplay,
 )
-from .display._base import new_axes, offscreen
-from .models._read import MODEL, PICKLED, find_model
-from .persistence import save
-from .report import Report, evaluate
+from ..display._base import new_axes, offscreen
+from ..models._read import MODEL, PICKLED, find_model
+from ..persistence import save
+from ..report import Report, evaluate
 
-__all__ = ["Run", "compare_runs", "train_run"]
+__all__ = [
+    "REPORT",
+    "SETTINGS",
+    "Run",
+    "can_resume",
+    "find_model",
+    "find_training",
+    "make_directory",
+    "read_unfinished",
+    "score_split",
+    "split_rows",
+    "train_run",
+    "write_text",
+]
 
 SETTINGS, REPORT, PREDICTIONS = "settings.json", "report.json", "predictions.json"
 # A training works in this subdirectory of a run until it is complete. It holds its checkpoint, its settings, and the
 # files of the run, which are moved to the run at the end.
 UNFINISHED, CHECKPOINT, TRAINING, FILES = ".unfinished", "checkpoint.safetensors", "training.json", "files"
 TEST_SPLITS = ("PublicTest", "Validation", "Test")  # the first one that the data contains is the test set
+_FOLD = re.compile(r"fold (\d+) of (\d+)")  # names the test set of a run in a cross-validation
 
 _PACKAGES = (
     "ferkit",
@@ -111,6 +123,18 @@ class Run:
     def is_finished(self) -> bool:
         """Whether the training was not interrupted and its model has been scored."""
         return self.reports is not None and not self.settings["interrupted"]
+
+    @property
+    def seed(self) -> int | None:
+        """Random state of the training, if it was an int."""
+        seed = self.settings["parameters"]["random_state"]
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def fold(self) -> tuple[int, int] | None:
+        """Number of the fold that the run was tested on, and the number of folds; None without cross-validation."""
+        found = _FOLD.fullmatch(self.settings["tested_on"])
+        return (int(found[1]), int(found[2])) if found else None
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -239,7 +263,8 @@ def train_run(
     if found != "an unfinished training" or not resume:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        write_text(unfinished / TRAINING, json.dumps({"data": data_name, "parameters": parameters}, indent=2) + "\n")
+        training = {"data": data_name, "tested_on": tested_on, "parameters": parameters}
+        write_text(unfinished / TRAINING, json.dumps(training, indent=2) + "\n")
     with _saved_in(model, unfinished) as interrupts:
         model.fit(X_train, y[train], **({"X_val": faces.data[known], "y_val": y[known]} if watches_test else {}))
     if interrupts and (path / SETTINGS).is_file() and Run.read(path).is_finished:
@@ -269,7 +294,13 @@ def train_run(
         )
         title += f", selected on {tested_on}"
     write_text(files / "report.txt", "\n\n".join(texts) + "\n")
-    reports[tested_on].to_html(files / "report.html", title=title)
+    reports[tested_on].to_html(
+        files / "report.html",
+        title=title,
+        images=faces.images[test],
+        history=model.history_,
+        details=_describe_for_page(settings, "test images" if watches_test else "training images that were held back"),
+    )
     for name, figure in _draw_figures(model, faces, {"Training": train, tested_on: test}, reports).items():
         figure.savefig(files / f"{name}.png", dpi=120)
     scores = {name: report.to_dict() for name, report in reports.items()}
@@ -279,109 +310,6 @@ def train_run(
     if interrupts:
         raise interrupts[0]
     return Run.read(path)
-
-
-def compare_runs(runs: Iterable[Run | str | PathLike]) -> pd.DataFrame:
-    """Compare runs that were tested on the same images.
-
-    Each run is one trained model. The intervals only cover the sampling of the test images; training again with another
-    seed also changes the accuracy.
-
-    Parameters
-    ----------
-    runs : list of Run, str or path-like
-        Runs or their directories. Each must have been scored.
-
-    Returns
-    -------
-    DataFrame
-        One row per run, the most accurate first. The columns are ``name`` (of the directory), ``data``, ``tested_on``,
-        ``input_size``, ``epochs``, ``parameters``, ``flops`` (per image), ``seconds`` (of training), ``accuracy``,
-        ``accuracy_low`` and ``accuracy_high`` (its 95 % confidence interval), ``training_accuracy``,
-        ``balanced_accuracy`` and ``n`` (test images).
-
-    See Also
-    --------
-    ferkit.display.ComparisonDisplay : Draws the result.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> from ferkit import FERClassifier
-    >>> from ferkit.datasets import make_faces
-    >>> from ferkit.runs import compare_runs, train_run
-    >>> faces = make_faces(35, random_state=0)
-    >>> with TemporaryDirectory() as directory:
-    ...     for width in (8, 16):
-    ...         model = FERClassifier(backbone_params={"widths": (width,)}, max_epochs=1, random_state=0)
-    ...         run = train_run(model, faces, Path(directory, f"width{width}"))
-    ...     table = compare_runs(Path(directory).iterdir())
-    >>> table.sort_values("parameters")[["name", "parameters", "epochs", "n"]]
-         name  parameters  epochs   n
-    ...
-    """
-    read = [run if isinstance(run, Run) else Run.read(run) for run in runs]
-    tested = {(run.settings["data"], run.settings["tested_on"]) for run in read}
-    if len(tested) != 1:
-        found = ", ".join(f"{split} of {data}" for data, split in sorted(tested, key=str)) or "no runs"
-        raise ValueError(f"Expected runs that were tested on the same images, got {found}: compare them separately.")
-    rows = [
-        {
-            "name": run.path.name,
-            "data": run.settings["data"],
-            "tested_on": run.settings["tested_on"],
-            "input_size": "×".join(map(str, run.settings["network"]["input_size"])),
-            "epochs": len(run.settings["history"]),
-            "parameters": run.settings["network"]["parameters"],
-            "flops": run.settings["network"]["flops"],
-            "seconds": run.settings["training_seconds"],
-            "accuracy": run.scores["accuracy"],
-            "accuracy_low": run.scores["accuracy_interval_95"][0],
-            "accuracy_high": run.scores["accuracy_interval_95"][1],
-            "training_accuracy": run.reports["Training"]["accuracy"],  # type: ignore[index] # run.scores has raised
-            "balanced_accuracy": run.scores["balanced_accuracy"],
-            "n": run.scores["n"],
-        }
-        for run in read
-    ]
-    return pd.DataFrame(rows).sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
-
-
-def find_runs(path, models, data_name):
-    """Return the runs below a directory that were trained on some data.
-
-    Of the directories in ``models``, only those that match their classifier are included. An earlier run with other
-    settings would look like a result of the same comparison.
-    """
-    found = [Run.read(report.parent) for report in sorted(path.glob(f"*/{REPORT}"))]
-    return [
-        run
-        for run in found
-        if run.settings["data"] == data_name and (run.path not in models or run.matches(models[run.path], data_name))
-    ]
-
-
-def write_comparison(table: pd.DataFrame, path: Path) -> str:
-    """Write the result of `compare_runs` as Markdown, JSON and chart to a directory; return the Markdown."""
-    columns = {
-        "network": table["name"],
-        "input": table["input_size"],
-        "epochs": table["epochs"],
-        "parameters": (table["parameters"] / 1e6).map("{:.2f} M".format),
-        "MFLOP": (table["flops"] / 1e6).map("{:,.0f}".format),
-        "minutes": (table["seconds"] / 60).map("{:.1f}".format),
-        "Training": table["training_accuracy"].map("{:.2%}".format),
-        table["tested_on"][0]: table["accuracy"].map("{:.2%}".format),
-        "95 % interval": table["accuracy_low"].map("{:.2%} to ".format) + table["accuracy_high"].map("{:.2%}".format),
-    }
-    alignment = ["left", *["right"] * (len(columns) - 1)]
-    text = pd.DataFrame(columns).to_markdown(index=False, colalign=alignment, disable_numparse=True)
-    write_text(path / "comparison.md", f"{text}\n")
-    write_text(path / "comparison.json", json.dumps(table.to_dict("records"), indent=2) + "\n")
-    with offscreen():
-        ComparisonDisplay(table).plot().figure_.savefig(path / "comparison.png", dpi=150)
-    return text
 
 
 def score_split(model: BaseEstimator, faces: Bunch, usage: str | None = None) -> tuple[str, Report]:
@@ -410,7 +338,7 @@ def split_rows(faces):
     if not len(train):
         found = ", ".join(f"{count:,} {usage}" for usage, count in counts.items())
         raise ValueError(f"Expected Training images, got {found}: name the file train.csv or add a Usage column.")
-    for usage in TEST_SPLITS:
+    for usage in (*TEST_SPLITS, *filter(_FOLD.fullmatch, counts)):
         if usage in counts:
             return train, np.flatnonzero(faces.usage == usage), usage
     target = faces.target[train]
@@ -470,6 +398,11 @@ def read_unfinished(path: Path) -> tuple[FERClassifier, str | None]:
     if find_training(path) != "an unfinished training":
         raise ValueError(f"Expected a directory with an unfinished training, got {path}: choose another.")
     training = json.loads((path / UNFINISHED / TRAINING).read_text(encoding="utf-8"))
+    if _FOLD.fullmatch(training.get("tested_on", "")):
+        raise ValueError(
+            f"Expected a training on all Training images, got {path}, which leaves out {training['tested_on']}: repeat "
+            "the comparison that it belongs to."
+        )
     params = training["parameters"]
     augment = {name.removeprefix("augment__"): params.pop(name) for name in [*params] if name.startswith("augment__")}
     if augment:
@@ -482,7 +415,7 @@ def can_resume(path: Path, model: FERClassifier, data_name: str | None) -> bool:
     if find_training(path) != "an unfinished training":
         return False
     training = json.loads((path / UNFINISHED / TRAINING).read_text(encoding="utf-8"))
-    return training == {"data": data_name, "parameters": _plain_parameters(model)}
+    return (training["data"], training["parameters"]) == (data_name, _plain_parameters(model))
 
 
 def _move_files(path):
@@ -557,6 +490,32 @@ def _describe_training(model):
         "history": [
             {key: value if np.isfinite(value) else None for key, value in row.items()} for row in model.history_
         ],
+    }
+
+
+def _describe_for_page(settings, validated_on):
+    """Return the tables of a report that say how the model was trained."""
+    resolved, network, history = settings["resolved"], settings["network"], settings["history"]
+    training = {
+        "data": settings["data"],
+        "scored on": settings["tested_on"],
+        "network": settings["parameters"]["backbone"],
+        "input": "×".join(map(str, network["input_size"])),
+        "weights in the network": f"{network['parameters']:,}",
+        "operations per image": f"{network['flops'] / 1e6:,.0f} MFLOP",
+        "epochs": len(history),
+        "validation in the learning curve": validated_on if "valid_loss" in history[0] else "none",
+        "training time": f"{settings['training_seconds'] / 60:,.1f} minutes",
+        "optimizer": resolved["optimizer"],
+        "learning rate": resolved["lr"],
+        "device": resolved["device"],
+        "precision": resolved["precision"],
+    }
+    return {
+        "Training": {name: value for name, value in training.items() if value is not None},
+        "Parameters of FERClassifier": settings["parameters"],
+        "Versions": settings["versions"],
+        "Machine": {name: value for name, value in settings["machine"].items() if value is not None},
     }
 
 
