@@ -6,7 +6,7 @@ RUN pip install --no-cache-dir torch torchvision --index-url https://download.py
 
 COPY pyproject.toml README.md LICENSE /src/
 COPY ferkit /src/ferkit
-RUN pip install --no-cache-dir "/src[serve]" && rm -r /src && useradd --create-home ferkit
+RUN pip install --no-cache-dir "/src[onnx,serve]" && rm -r /src && useradd --create-home ferkit
 
 USER ferkit
 WORKDIR /home/ferkit

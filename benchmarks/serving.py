@@ -2,25 +2,29 @@
 
 The server runs in a process of its own, the clients as coroutines of this process, on the same cores. Each client sends
 a photo of 640×480 pixels with two drawn faces, as the camera of the page does, waits for the answer and sends the next
-one. The times are measured by the client, from the start of the upload to the end of the answer.
+one. The times are measured by the client, from the start of the upload to the end of the answer. The shipped model is
+served as an ONNX file and through PyTorch, in turns. Memory is the largest resident size of the server.
 
     python benchmarks/serving.py [--quick]
 
-It needs `pip install "ferkit[serve]" httpx`.
+It needs `pip install "ferkit[onnx,serve]" httpx`.
 """
 
 import asyncio
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from time import perf_counter
 
 import httpx
 import numpy as np
-from _common import parse_arguments
+from _common import MB, parse_arguments
 from PIL import Image
 
+import ferkit
 from ferkit.datasets import make_faces
 
 
@@ -50,22 +54,44 @@ async def measure(url, content, n_clients, seconds):
         return times, len(times) / (perf_counter() - start)
 
 
-def main():
-    arguments = parse_arguments(__doc__)
-    seconds, content = 2 if arguments.quick else 20, draw_photo()
-    command = [sys.executable, "-m", "ferkit", "serve", "--port", "0"]
+@contextmanager
+def start_server(*model):
+    """Start `ferkit serve` and yield its URL and a function that returns its peak memory in bytes."""
+    command = [sys.executable, "-m", "ferkit", "serve", *model, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
-            url = re.match(r"\S+", server.stdout.readline())[0]
-            asyncio.run(measure(url, content, 4, 2))  # the first photos load the detector
-            print("| clients | photos per second | median | 95th percentile |")
-            print("|---:|---:|---:|---:|")
-            for n_clients in (1, 8, 32):
-                times, rate = asyncio.run(measure(url, content, n_clients, seconds))
-                middle, slow = 1000 * np.quantile(times, [0.5, 0.95])
-                print(f"| {n_clients} | {rate:.0f} | {middle:.0f} ms | {slow:.0f} ms |")
+            status = Path(f"/proc/{server.pid}/status")
+            yield (
+                re.match(r"\S+", server.stdout.readline())[0],
+                lambda: 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]),
+            )
         finally:
             server.terminate()
+
+
+def main():
+    arguments = parse_arguments(__doc__)
+    rounds, seconds, content = (1, 2, draw_photo()) if arguments.quick else (3, 10, draw_photo())
+    pytorch = str(Path(ferkit.__file__).parent / "models" / "fer2013-small.ferkit")  # a path is not a shipped model
+    with start_server() as onnx, start_server(pytorch) as torch:
+        sides = {"onnxruntime": onnx, "PyTorch": torch}
+        for url, _ in sides.values():
+            asyncio.run(measure(url, content, 4, 2))  # the first photos load the detector
+        print("| | clients | photos per second | median | 95th percentile | memory |")
+        print("|---|---:|---:|---:|---:|---:|")
+        for n_clients in (1, 8, 32):
+            times, rates = {side: [] for side in sides}, {side: [] for side in sides}
+            for _ in range(rounds):
+                for side, (url, _) in sides.items():
+                    some, rate = asyncio.run(measure(url, content, n_clients, seconds))
+                    times[side] += some
+                    rates[side].append(rate)
+            for side, (_, memory) in sides.items():
+                middle, slow = 1000 * np.quantile(times[side], [0.5, 0.95])
+                print(
+                    f"| {side} | {n_clients} | {np.mean(rates[side]):.0f} | {middle:.0f} ms | {slow:.0f} ms | "
+                    f"{memory() / MB:,.0f} MB |"
+                )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     ferkit train fer2013.csv --epochs 72 --out run
     python docs/make_model.py run fer2013.csv
 
-This writes ``ferkit/models/fer2013-small.ferkit``, ``docs/models.md`` and the figures on that page. PrivateTest is not
-read.
+This writes ``ferkit/models/fer2013-small.ferkit`` and ``.onnx``, ``docs/models.md`` and the figures on that page.
+PrivateTest is not read.
 """
 
 import re
@@ -152,6 +152,7 @@ def main(run, data):
     card = re.sub(r"(?<=\d)%", " %", card)
     target = Path(ferkit.__file__).parent / "models" / f"{NAME}.ferkit"
     ferkit.save(model, target, card=card, half=True)
+    ferkit.export(ferkit.load(target), target.with_suffix(".onnx"), card=card, half=True)
     (DOCS / "models.md").write_text(PAGE.format(card=card, epochs=len(settings["history"])))
     HistoryDisplay(settings["history"]).plot().figure_.savefig(DOCS / "images" / "model_history.png", dpi=110)
     for name, display in (("confusion", ConfusionDisplay), ("reliability", ReliabilityDisplay)):

@@ -33,6 +33,7 @@ CONTAINS = {
     "_held_out": "validation images",
     "_targets": "labels, soft targets",
     "_validation": "checks",
+    "_vocabulary": "names of emotions and splits",
 }
 
 

@@ -11,6 +11,7 @@ from itertools import chain
 from os import PathLike, fspath
 from os.path import isfile
 from pathlib import Path
+from tempfile import TemporaryFile
 from uuid import uuid4
 
 import numpy as np
@@ -31,6 +32,7 @@ __all__ = [
     "image_shape_of",
     "is_file",
     "list_shipped_models",
+    "make_directory",
     "read_content",
     "read_image",
     "read_photo",
@@ -399,3 +401,12 @@ def write_atomically(path, data):
                 f"({error.strerror or error}): choose another, or delete files."
             ) from error
         raise
+
+
+def make_directory(path):
+    """Create a directory and check that files can be written to it, before hours of training."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise OSError(f"Expected a directory that can be written to, got {path} ({error}): choose another.") from error

@@ -3,8 +3,11 @@
 Between steps images are rows, ``(n_samples, height * width * channels)``, because scikit-learn and imbalanced-learn
 accept little else. Stacks of images are flattened on the way in. Networks get ``(n, channels, height, width)`` views of
 the rows.
+
+Functions import PyTorch by themselves, because data sets and predictions with ONNX files need not wait for it.
 """
 
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -16,15 +19,11 @@ from types import SimpleNamespace
 from typing import BinaryIO
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from PIL import Image
 from scipy.sparse import issparse
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
-from torch.utils.data import DataLoader, Dataset
 
 from ._files import ImageFiles, check_files, convert_image, find_files, image_shape_of, is_file
 
@@ -135,7 +134,7 @@ def unpack(X):
     if isinstance(X, (str, bytes, bytearray, PathLike)) or hasattr(X, "getbands") or hasattr(X, "read"):
         shown = f"the string {short_repr(X)}" if isinstance(X, str) else f"one {type(X).__name__}"
         raise ValueError(f"Expected a list of images, got {shown}: put it in a list, as in predict([image]).")
-    if isinstance(X, (Dataset, DataLoader)):
+    if _is_from("torch.utils.data", ("Dataset", "DataLoader"), X):
         raise ValueError(
             f"Expected images, got a {type(X).__name__}, which also holds labels: {_unpacking_code(X)}, and pass X "
             "and y."
@@ -158,6 +157,12 @@ def unpack(X):
     return X if not is_column or isinstance(X.flat[0], (Number, type(None))) else list(X.ravel())
 
 
+def _is_from(module, classes, X):
+    """Return whether `X` is an object of one of these classes, without importing their module."""
+    found = sys.modules.get(module)
+    return found is not None and isinstance(X, tuple(getattr(found, name) for name in classes))
+
+
 def _unpack_table(X, names):
     column = unpack(X[names[0]]) if len(names) == 1 else None
     if isinstance(column, list) or (column is not None and np.ndim(column) > 1):
@@ -173,7 +178,7 @@ def _unpack_table(X, names):
 
 def _unpacking_code(dataset):
     """Return the code that turns a data set or a loader of PyTorch into X and y."""
-    if isinstance(dataset, DataLoader):
+    if _is_from("torch.utils.data", ("DataLoader",), dataset):
         return "run `X, y = map(torch.cat, zip(*loader))`"
     if hasattr(dataset, "samples") and hasattr(dataset, "classes"):  # ImageFolder
         return "run `X, y = zip(*[(path, dataset.classes[code]) for path, code in dataset.samples])`"
@@ -323,6 +328,8 @@ def _convert(images, shape):
 
     `ferkit._files.convert_image` does the same with one image; when images shrink, pixels can differ by 1.
     """
+    from torch.nn.functional import interpolate
+
     height, width, channels = shape
     rows = np.empty((len(images), height * width * channels), np.uint8 if images.dtype == np.uint8 else np.float32)
     step = max(1, CHUNK * 48 * 48 // images[0].size) if len(images) else 1
@@ -336,7 +343,7 @@ def _convert(images, shape):
         else:
             some = some @ _LUMA
         tensor = to_tensor(np.ascontiguousarray(some).reshape(n, -1), (*size, channels))
-        rows[start : start + step] = to_rows(F.interpolate(tensor, (height, width), mode="bilinear", antialias=True))
+        rows[start : start + step] = to_rows(interpolate(tensor, (height, width), mode="bilinear", antialias=True))
     return rows
 
 
@@ -345,6 +352,8 @@ def _convert(images, shape):
 
 def to_tensor(rows, shape):
     """View rows of (height, width, channels) as a tensor (n, channels, height, width) that shares their memory."""
+    import torch
+
     height, width, channels = shape
     tensor = torch.from_numpy(rows if rows.flags.writeable else _writeable(rows))
     return tensor.view(-1, height, width, channels).permute(0, 3, 1, 2)
@@ -362,6 +371,8 @@ def to_stack(rows, shape):
 
 def to_bytes(images, pixel_range):
     """Turn a batch (tensor) of images on a scale that `pixel_range` returned into uint8, for functions of others."""
+    import torch
+
     if images.dtype == torch.uint8:
         return images
     if pixel_range not in (UNIT, BYTES):
@@ -374,6 +385,8 @@ def to_bytes(images, pixel_range):
 
 def from_bytes(images, pixel_range, name):
     """Turn images that the function in parameter ``name`` returned into floats on the scale of ``pixel_range``."""
+    import torch
+
     if images.dtype == torch.uint8:
         return images.float() * (pixel_range[1] / 255)
     if not images.is_floating_point() or images.min() < -OVERSHOOT or images.max() > 1 + OVERSHOOT:
@@ -499,6 +512,8 @@ def pixel_statistics(rows, channels, weight=None):
 
     ``weight`` is the weight of each row. An integer weight w counts like w copies of the row.
     """
+    from sklearn.preprocessing import StandardScaler
+
     scaler, n_pixels = StandardScaler(), rows.shape[1] // channels
     for start in range(0, len(rows), CHUNK):
         chunk = slice(start, start + CHUNK)

@@ -9,7 +9,8 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from .persistence import load, to_bytes, write_card
+from .persistence import load
+from .persistence._format import to_bytes, write_card
 from .report import Report
 
 __all__ = ["load_from_hub", "push_to_hub"]

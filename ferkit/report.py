@@ -31,9 +31,9 @@ from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unp
 from ._metrics import bin_confidence, calibration_error, rank_confusions, wilson_interval
 from ._targets import most_probable
 from ._validation import check_labels, check_proba
+from ._vocabulary import find_emotion
 from .classifier import FERClassifier
 from .datasets import corrupt
-from .datasets._vocabulary import find_emotion
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate", "evaluate_corruptions", "evaluate_sets"]
 

@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.base import clone
@@ -118,3 +119,13 @@ def test_predict_without_a_model_uses_the_shipped_one(tmp_path, capsys, small):
         main(["predict", "fer2013-small"])
     assert end.value.code == 2
     assert "Expected images after the model" in capsys.readouterr().err
+
+
+def test_photos_are_recognized_by_the_onnx_file_of_a_shipped_model():
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("cv2")
+    images = list(make_faces(20, random_state=0).images)
+    model = ferkit.load_model().set_params(precision="float32")
+    found, expected = (ferkit.photos.analyze(images, each, detector=None) for each in ("fer2013-small", model))
+    pd.testing.assert_frame_equal(found, expected, atol=0.001)
+    assert not found[model.classes_].equals(expected[model.classes_])

@@ -214,3 +214,21 @@ def test_commands_use_the_file_and_do_not_overwrite_it(path, tmp_path, capsys):
 
 def test_equal_models_give_equal_files(fitted):
     assert to_bytes(fitted) == to_bytes(fitted)
+
+
+def test_half_weights_halve_the_file_and_hardly_change_the_probabilities(shipped, path, tmp_path):
+    faces = make_faces(50, random_state=0)
+    ferkit.export(ferkit.load_model(), tmp_path / "half.onnx", half=True)
+    half = ferkit.load(tmp_path / "half.onnx")
+    assert (tmp_path / "half.onnx").stat().st_size < 0.52 * path.stat().st_size
+    np.testing.assert_allclose(half.predict_proba(faces.data), shipped.predict_proba(faces.data), atol=0.001)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_probabilities_depend_neither_on_batches_nor_on_threads(shipped, n_threads, batch_size):
+    faces = make_faces(20, random_state=0)
+    expected = shipped.predict_proba(faces.data)
+    model = OnnxClassifier(shipped.content, batch_size=batch_size, n_threads=n_threads)
+    np.testing.assert_allclose(model.predict_proba(faces.data), expected, atol=1e-6)
+    np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).predict_proba(faces.data), expected, atol=1e-6)

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tabulate import SEPARATING_LINE, tabulate
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 SIZES = (16, 24, 32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512)
 
@@ -76,6 +74,8 @@ class Summary:
     flops: int
 
     def __str__(self) -> str:
+        from tabulate import SEPARATING_LINE, tabulate
+
         rows = [
             (
                 layer.name,
@@ -163,6 +163,8 @@ def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> Summary:
     >>> summary.parameters, summary.layers[0].shape
     (1680375, (48, 24, 24))
     """
+    from torch.utils.flop_counter import FlopCounterMode  # takes long to import
+
     network = deepcopy(network).to("meta").eval()
     image = torch.empty(1, *image_shape, device="meta")
     with FlopCounterMode(display=False) as counter, _shapes_of(network) as shapes, torch.no_grad():

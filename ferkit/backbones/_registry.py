@@ -236,6 +236,11 @@ def list_backbones() -> list[str]:
     return list(dict.fromkeys([*BACKBONES, *_torchvision_names()]))
 
 
+def is_backbone(name: str) -> bool:
+    """Return whether a backbone other than timm's has this name. torchvision is only imported if ferkit's have not."""
+    return name in BACKBONES or name in _torchvision_names()
+
+
 def register_backbone(
     name: str,
     build: Callable[..., nn.Module],
@@ -281,7 +286,7 @@ def register_backbone(
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"Expected `optimizer` to be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}.")
-    if name in BACKBONES or name.startswith("timm/") or name in _torchvision_names():
+    if name.startswith("timm/") or is_backbone(name):
         raise ValueError(f"Expected a new name, got {name!r}, which is already a backbone: choose another name.")
     BACKBONES[name] = Backbone(_check_builder(build), optimizer, lr, reference, input_size)
 

@@ -57,6 +57,20 @@ def check_overwrite(out_dir, force):
         )
 
 
+def read_model(name):
+    """Read a model that the user names and therefore trusts, even if it is a joblib file, which can run code."""
+    from ..models import _read
+
+    return _read.read_model(name, allow_pickles=True)
+
+
+def read_predictor(name):
+    """Read a model that only predicts, as `read_model` does."""
+    from ..models import _read
+
+    return _read.read_predictor(name, allow_pickles=True)
+
+
 def check_model(name):
     if name not in ferkit.models.list_models():
         check_exists(Path(name), "MODEL")

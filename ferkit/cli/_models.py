@@ -1,6 +1,8 @@
 """Commands about networks and saved models: backbones, evaluate, predict, export."""
 
 import json
+from csv import DictWriter
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +12,7 @@ from typer import Argument, Option
 import ferkit
 
 from ._data import load
-from ._errors import as_bad_usage, check_exists, check_model, check_written
+from ._errors import as_bad_usage, check_exists, check_model, check_written, read_model, read_predictor
 from ._options import MODELS, Drop, DropImages, Json, Model, TestData
 
 
@@ -64,7 +66,7 @@ def evaluate(
 ) -> None:
     """Score a model on labeled images."""
     check_model(model)
-    classifier = ferkit.runs.read_model(model)
+    classifier = read_model(model)
     split, report = ferkit.runs.score_split(
         classifier, load(data, drop_errors, None if usage == "all" else usage), usage
     )
@@ -91,26 +93,35 @@ def predict(
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other.")
     from .._files import find_images
+    from ..models._predict import predict_files
+    from ..models._read import is_model
 
-    model, *images = images if ferkit.runs.is_model(images[0]) else ("fer2013-small", *images)
+    model, *images = images if is_model(images[0]) else ("fer2013-small", *images)
     check_model(model)
     if not images:
         raise typer.BadParameter("Expected images after the model, got none.", param_hint="IMAGES")
     for image in images:
         check_exists(Path(image), "IMAGES")
     paths = [path for given in images for path in find_images(Path(given))]
-    table, skipped = ferkit.runs.predict_files(
-        ferkit.runs.read_model(model), paths, errors="drop" if drop_errors else "raise"
-    )
+    rows, skipped = predict_files(read_predictor(model), paths, errors="drop" if drop_errors else "raise")
     for path, error in skipped.items():
         typer.echo(f"Skipped {path}: {error}", err=True)
     typer.echo("Each image was taken as one face and resized; no face was searched for.", err=True)
-    if not as_json and not as_csv:
-        for _, (path, _, *row) in table.iterrows():
-            ranked = sorted(zip(table.columns[2:], row, strict=True), key=lambda pair: -pair[1])
-            typer.echo(f"{path}: {', '.join(f'{emotion} {probability:.1%}' for emotion, probability in ranked)}")
-        return
-    typer.echo(json.dumps(table.to_dict("records"), indent=2) if as_json else table.to_csv(index=False).rstrip())
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif as_csv:
+        text = StringIO()
+        table = DictWriter(text, rows[0], lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        typer.echo(text.getvalue().rstrip())
+    else:
+        for row in rows:
+            _, _, *probabilities = row.items()
+            ranked = sorted(probabilities, key=lambda pair: -pair[1])
+            typer.echo(
+                f"{row['image']}: {', '.join(f'{emotion} {probability:.1%}' for emotion, probability in ranked)}"
+            )
 
 
 def export(
@@ -128,6 +139,8 @@ def export(
     force: Annotated[bool, Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a model to an ONNX file that takes images of any size and returns probabilities."""
+    from ..models._read import find_card
+
     if path.suffix != ".onnx":
         raise typer.BadParameter(f"Expected a file that ends in .onnx, got {path}.", param_hint="FILE.onnx")
     if path.exists() and not force:
@@ -135,9 +148,9 @@ def export(
     check_model(model)
     faces = load(int8, drop_errors=False).data if int8 else None
     ferkit.export(
-        ferkit.runs.read_model(model),
+        read_model(model),
         path,
-        card=ferkit.runs.find_card(model),
+        card=find_card(model),
         quantize=faces if faces is None else faces[:: -(-len(faces) // 512)],
     )
     typer.echo(f"The model is {path} ({path.stat().st_size / 1e6:.1f} MB)")

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import ferkit
 
-from ._errors import as_bad_usage, check_model, check_written
+from ._errors import as_bad_usage, check_model, check_written, read_predictor
 from ._options import DropImages, FaceModel, Json, Threshold
 
 
@@ -27,7 +27,7 @@ def photo(
     force: Annotated[bool, Option("--force", help="Overwrite existing copies in the directory of --out.")] = False,
 ) -> None:
     """Find the faces in photos and recognize their expressions."""
-    from .._files import find_images
+    from .._files import find_images, make_directory
     from ..photos._drawing import plan_copies
 
     check_model(model)
@@ -35,11 +35,11 @@ def photo(
     check_written(paths, (csv, "--csv", [".csv"]))
     if out_dir:
         with as_bad_usage("--out"):
-            ferkit.runs.make_directory(out_dir)
+            make_directory(out_dir)
             plan_copies(paths, out_dir, force)
     table = ferkit.photos.analyze(
         paths,
-        ferkit.runs.read_model(model),
+        read_predictor(model),
         threshold=threshold,
         errors="drop" if drop_errors else "raise",
         verbose=1,
@@ -93,7 +93,7 @@ def video(
         (timeline, "--timeline", [".png", ".svg"]),
     )
     step = int(every) if every.isdecimal() else every
-    table = ferkit.photos.analyze(file, ferkit.runs.read_model(model), threshold=threshold, every=step, verbose=1)
+    table = ferkit.photos.analyze(file, read_predictor(model), threshold=threshold, every=step, verbose=1)
     for track, faces in table.groupby("track"):
         shares = faces["emotion"].value_counts(normalize=True)
         emotions = ", ".join(f"{emotion} {share:.0%}" for emotion, share in shares.items())
@@ -129,7 +129,7 @@ def webcam(
 
     before = None
     with open_window("ferkit") as show, suppress(KeyboardInterrupt):
-        for image, table in ferkit.photos.watch(camera, ferkit.runs.read_model(model), threshold=threshold):
+        for image, table in ferkit.photos.watch(camera, read_predictor(model), threshold=threshold):
             if show is not None:
                 if not show(ferkit.photos.draw_faces(image, table)):
                     break

@@ -148,9 +148,11 @@ def _resume(options, context, path):
 
 def _train(model, faces, name, out_dir, resume=False):
     """Train into a directory and print the result."""
+    from .._files import make_directory
+
     train, test, tested_on = ferkit.runs.split_rows(faces)
     with as_bad_usage("--out"):
-        ferkit.runs.make_directory(out_dir)
+        make_directory(out_dir)
     typer.echo(f"Training {model.backbone} on {len(train):,} images, testing on {len(test):,} ({tested_on}).")
     try:
         run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True, resume=resume)

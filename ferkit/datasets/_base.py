@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.utils import Bunch
 
 from .._images import to_stack
-from ._vocabulary import EMOTIONS, USAGES
+from .._vocabulary import EMOTIONS, USAGES
 
 FACE_SIDE = 48  # pixels of a FER2013 face, in height and width
 TRAINING_COUNTS = (3995, 436, 4097, 7215, 4830, 3171, 4965)  # FER2013's Training faces of each emotion

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._vocabulary import EMOTIONS, FER2013_USAGES
 from ._base import apportion, make_bunch, make_frame
-from ._vocabulary import EMOTIONS, FER2013_USAGES
 
 # Muscle actions, as displacements from the face at rest. The unit is half the height of a head.
 _ACTIONS = (

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import Bunch
 
+from .._vocabulary import FERPLUS_EMOTIONS, NAME_CODES
 from ._archives import DAMAGE
 from ._base import make_bunch
 from ._fer2013 import load_fer2013
 from ._tables import read_cells
-from ._vocabulary import FERPLUS_EMOTIONS, NAME_CODES
 
 __all__ = ["load_ferplus"]
 

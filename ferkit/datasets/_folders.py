@@ -16,9 +16,9 @@ import numpy as np
 
 from .._files import FaceFile, decode_images
 from .._images import check_shape
+from .._vocabulary import USAGE_NAMES, USAGES
 from ._archives import DAMAGE, is_image, list_members
 from ._base import FACE_SIDE, check_errors, check_held, check_usage, make_bunch, raise_damage, shorten
-from ._vocabulary import USAGE_NAMES, USAGES
 
 __all__ = ["load_folder"]
 

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._images import to_stack
+from .._vocabulary import FIRST_CODES, VOCABULARIES, find_emotion
 from ._base import shorten
-from ._vocabulary import FIRST_CODES, VOCABULARIES, find_emotion
 
 __all__ = ["harmonize"]
 

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._vocabulary import FER2013_USAGES
 from ._base import apportion, make_bunch, make_frame
 from ._drawing import make_faces
 from ._fetch import fetch_fer2013
-from ._vocabulary import FER2013_USAGES
 
 __all__ = ["sample_faces"]
 

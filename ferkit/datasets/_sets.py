@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._vocabulary import USAGE_NAMES, USAGES, VOCABULARIES, number_names
 from ._archives import is_image
 from ._base import FACE_SIDE
 from ._folders import DataSet, Face, load_images, sort_key
 from ._tables import read_cells
-from ._vocabulary import USAGE_NAMES, USAGES, VOCABULARIES, number_names
 
 __all__ = ["load_affectnet", "load_ckplus", "load_expw", "load_jaffe", "load_rafdb"]
 

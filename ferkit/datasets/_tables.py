@@ -14,9 +14,9 @@ import numpy as np
 
 from .._files import IMAGE_SUFFIXES
 from .._pixels import parse_pixels
+from .._vocabulary import CELL_CODES, EMOTIONS, USAGE_NAMES, USAGES
 from ._archives import ARCHIVE_SUFFIXES, DAMAGE, has_suffix
 from ._base import FACE_SIDE, check_held, shorten
-from ._vocabulary import CELL_CODES, EMOTIONS, USAGE_NAMES, USAGES
 
 COLUMNS = ("emotion", "pixels", "usage")
 TABLE_SUFFIXES = (".csv", ".csv.gz")

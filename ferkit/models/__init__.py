@@ -1,8 +1,12 @@
 """Models that ship with the package: `load_model`, `list_models` and `read_model_card`."""
 
+from typing import TYPE_CHECKING
+
 from .._files import find_shipped_model, list_shipped_models
-from ..classifier import FERClassifier
 from ..persistence import load, read_card
+
+if TYPE_CHECKING:
+    from ..classifier import FERClassifier
 
 __all__ = ["list_models", "load_model", "read_model_card"]
 
@@ -24,7 +28,7 @@ def list_models() -> list[str]:
     return list_shipped_models()
 
 
-def load_model(name: str = "fer2013-small") -> FERClassifier:
+def load_model(name: str = "fer2013-small") -> "FERClassifier":
     """Load a trained classifier that ships with the package. Nothing is downloaded.
 
     Parameters

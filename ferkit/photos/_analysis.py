@@ -13,8 +13,7 @@ from sklearn.base import BaseEstimator
 from .._images import resolve_shape
 from .._validation import check_proba
 from ..models import list_models
-from ..models._read import read_model
-from ..transformers import PixelParser
+from ..models._read import read_predictor
 from ._crops import cut, resize
 from ._detection import Detector, Faces, check_faces, check_options, resolve_detector
 from ._sources import Frame, count_frames, is_camera, is_video, list_photos, parse_every, read_photos, read_video
@@ -372,14 +371,17 @@ def classes_of(table):
 
 def _load(model):
     if isinstance(model, (str, PathLike)):
-        model = read_model(model)
+        model = read_predictor(model)
     if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
         raise ValueError(
             f"Expected a fitted classifier with predict_proba, got a {type(model).__name__}: fit one, or pass the path "
             f"of a .ferkit file or one of {list_models()}."
         )
-    is_pipeline = hasattr(model, "steps")
-    return model[1:] if is_pipeline and isinstance(model[0], PixelParser) else model  # crops need no parsing
+    if not hasattr(model, "steps"):
+        return model
+    from ..transformers import PixelParser  # imports PyTorch
+
+    return model[1:] if isinstance(model[0], PixelParser) else model  # crops need no parsing
 
 
 def _face_shape(model):

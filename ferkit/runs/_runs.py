@@ -6,29 +6,24 @@ import platform
 import re
 import shutil
 import warnings
-from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import joblib
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from .._files import decode_images, write_atomically
+from .._files import make_directory, write_atomically
 from ..augmentation import ImageAugmenter
 from ..backbones import summarize
 from ..classifier import FERClassifier
-from ..datasets._vocabulary import EMOTIONS
 from ..display import (
     ClassDistributionDisplay,
     ConfusionDisplay,
@@ -37,24 +32,18 @@ from ..display import (
     PredictionsDisplay,
 )
 from ..display._base import new_axes, offscreen
-from ..models import _read, list_models, read_model_card
-from ..models._read import MODEL, PICKLED, PICKLES, find_model
-from ..persistence import read_card, save
+from ..models._read import MODEL, PICKLED, find_model
+from ..persistence import save
 from ..report import Report, evaluate
-from ..transformers import PixelParser
 
 __all__ = [
     "REPORT",
     "SETTINGS",
     "Run",
     "can_resume",
-    "find_card",
     "find_model",
     "find_training",
-    "is_model",
     "make_directory",
-    "predict_files",
-    "read_model",
     "read_unfinished",
     "score_split",
     "split_rows",
@@ -323,25 +312,6 @@ def train_run(
     return Run.read(path)
 
 
-def is_model(name: str) -> bool:
-    """Return whether this is the name of a shipped model, the directory of a run or, by its suffix, a model file."""
-    path = Path(name)
-    return name in list_models() or path.suffix in (".ferkit", ".onnx", *PICKLES) or find_model(path).is_file()
-
-
-def read_model(name: str | PathLike) -> BaseEstimator:
-    """Read a fitted classifier: a shipped model, the directory of a run, a .ferkit, .onnx or joblib file."""
-    return _read.read_model(name, allow_pickles=True)
-
-
-def find_card(name: str | PathLike) -> str:
-    """Return the card of a model that `read_model` reads; the text is empty if the file has none."""
-    if name in list_models():
-        return read_model_card(str(name))
-    path = find_model(Path(name)) if Path(name).is_dir() else Path(name)
-    return read_card(path) if path.suffix == ".ferkit" else ""
-
-
 def score_split(model: BaseEstimator, faces: Bunch, usage: str | None = None) -> tuple[str, Report]:
     """Score a model on one split or "all" images, by default the test set; return the split and a report."""
     if faces.target is None:
@@ -357,41 +327,6 @@ def score_split(model: BaseEstimator, faces: Bunch, usage: str | None = None) ->
     else:
         y, labels = faces.target_names[faces.target], order_labels(model, faces)
     return usage, evaluate(model, faces.data[rows], y[rows], labels=labels)
-
-
-def predict_files(
-    model: BaseEstimator, paths: Iterable[Path], errors: Literal["raise", "drop"] = "raise"
-) -> tuple[pd.DataFrame, dict[str, Exception]]:
-    """Return a table of image, emotion and the probability of each, and a dict of the errors of skipped files."""
-    first = model[0] if hasattr(model, "steps") else model
-    if isinstance(first, PixelParser) or not hasattr(first, "image_shape_"):
-        kind = type(first).__name__
-        raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
-    names = [*dict.fromkeys(map(str, paths))]
-    images: dict[str, np.ndarray] = {}
-    skipped: dict[str, Exception] = {}
-    decoded = decode_images([partial(open, path, "rb") for path in names], first.image_shape_)
-    for path, image in zip(names, decoded, strict=True):
-        if not isinstance(image, Exception):
-            images[path] = image
-        elif errors == "raise":
-            raise ValueError(f'Expected an image, got {path} ({image}): pass errors="drop" to skip it.') from image
-        else:
-            skipped[path] = image
-    if not images:
-        raise ValueError("Expected at least one readable image, got none.")
-    table = pd.DataFrame(model.predict_proba(np.stack([*images.values()])), columns=map(str, model.classes_))
-    table = table[[name for name in EMOTIONS if name in table] + [name for name in table if name not in EMOTIONS]]
-    return pd.concat([pd.DataFrame({"image": [*images], "emotion": table.idxmax(axis=1)}), table], axis=1), skipped
-
-
-def make_directory(path):
-    """Create a directory and check that files can be written to it, before hours of training."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise OSError(f"Expected a directory that can be written to, got {path} ({error}): choose another.") from error
 
 
 def split_rows(faces):

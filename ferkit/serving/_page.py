@@ -3,7 +3,7 @@
 from os import PathLike
 from pathlib import Path
 
-from ..runs import find_card, read_model
+from ..models._read import find_card, read_predictor
 
 __all__ = ["PAGE", "POLICY", "find_model", "render_page"]
 
@@ -29,5 +29,5 @@ def find_model(model):
     """Return the name, the card or None, and the fitted classifier."""
     if not isinstance(model, (str, PathLike)):
         return type(model).__name__, getattr(model, "card", None) or None, model
-    classifier = read_model(model)
+    classifier = read_predictor(model, allow_pickles=True)
     return Path(model).name, find_card(model) or getattr(classifier, "card", None) or None, classifier

@@ -6,6 +6,7 @@ which on 48×48 images costs more than the network; here losses leave the device
 
 from contextlib import nullcontext, suppress
 from copy import deepcopy
+from functools import cached_property
 from itertools import pairwise
 from traceback import walk_tb
 
@@ -116,6 +117,24 @@ class FERNet(NeuralNetClassifier):
                 for (scale, is_weight), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
             ],
         ), kwargs
+
+    @cached_property
+    def optimizer_(self):
+        """The optimizer, built when training needs it: PyTorch's import a compiler, which takes a second."""
+        args, kwargs = self.get_params_for_optimizer("optimizer", self.get_all_learnable_params())
+        optimizer = self.optimizer(*args, **kwargs)
+        if self._saved_optimizer is not None:
+            _load_optimizer(optimizer, _map_nested(np.ndarray, torch.tensor, self._saved_optimizer))
+            self._saved_optimizer = None
+        return optimizer
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Drop the optimizer and its state."""
+        vars(self).pop("optimizer_", None)
+        self._saved_optimizer = None
+        if "optimizer" not in self._optimizers:
+            self._register_attribute("optimizer_", None)
+        return self
 
     def autocast(self):
         dtype = resolve_precision(self.precision, self.device)
@@ -261,19 +280,16 @@ class FERNet(NeuralNetClassifier):
         del self.history[n_epochs:]
 
     def load_optimizer(self, state):
-        """Load the state of the optimizer, with tensors in the order in memory that files do not keep."""
-        self.optimizer_.load_state_dict(state)
-        for parameter, averages in self.optimizer_.state.items():
-            for name, value in averages.items():
-                if getattr(value, "shape", None) == parameter.shape:  # fused optimizers expect the parameter's order
-                    averages[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        """Load the state of the optimizer from a file."""
+        _load_optimizer(self.optimizer_, state)
 
     def move_to(self, device):
         """Move the network and its optimizer."""
         self.device = device
         self.module_.to(device)
         self.criterion_.to(device)
-        self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
+        if "optimizer_" in vars(self):
+            self.optimizer_.load_state_dict(self.optimizer_.state_dict())  # moves its tensors to the device
 
     def __getstate__(self):
         """Return the state with the weights as arrays, from which loading builds the module, loss and optimizer again.
@@ -289,8 +305,9 @@ class FERNet(NeuralNetClassifier):
                 "head": module.head,
                 "frozen": [name for name, part in module.named_parameters() if not part.requires_grad],
             }
-            for name in ("criterion_", "optimizer_"):
-                state[name] = _map_nested(torch.Tensor, _to_array, getattr(self, name).state_dict())
+            state["criterion_"] = _map_nested(torch.Tensor, _to_array, self.criterion_.state_dict())
+            if "optimizer_" in state:
+                state["optimizer_"] = _map_nested(torch.Tensor, _to_array, self.optimizer_.state_dict())
         return state
 
     def __setstate__(self, state):
@@ -306,7 +323,7 @@ class FERNet(NeuralNetClassifier):
         for name in state["module_"]["frozen"]:
             module.get_parameter(name).requires_grad_(False)
         self.criterion_.to(self.device).load_state_dict(_map_nested(np.ndarray, torch.tensor, state["criterion_"]))
-        self.initialize_optimizer().load_optimizer(_map_nested(np.ndarray, torch.tensor, state["optimizer_"]))
+        self._saved_optimizer = vars(self).pop("optimizer_", None) or self._saved_optimizer
         self.module_ = self.torch_compile(module, name="module")
         self._set_training(False)
 
@@ -479,6 +496,15 @@ def _is_early_stopping(interrupt):
         return False
     stopping = frame.f_locals["self"]
     return stopping.misses_ == stopping.patience
+
+
+def _load_optimizer(optimizer, state):
+    """Load the state of an optimizer, with tensors in the order in memory that files do not keep."""
+    optimizer.load_state_dict(state)
+    for parameter, averages in optimizer.state.items():
+        for name, value in averages.items():
+            if getattr(value, "shape", None) == parameter.shape:  # fused optimizers expect the parameter's order
+                averages[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _to_array(tensor):

@@ -162,7 +162,7 @@ def _builder(described):
 
 
 def _check_tensors(make, tensors):
-    with torch.device("meta"), _limited_parameters(100 + 4 * len(tensors)):
+    with torch.device("meta"), _WithoutRandomStart(), _limited_parameters(100 + 4 * len(tensors)):
         try:
             module = make()
         except (NotImplementedError, RuntimeError) as error:
@@ -185,6 +185,13 @@ def _check_tensors(make, tensors):
             )
         if tensor.isnan().any():
             raise ValueError(f"Expected finite weights, got nan in {name}.")
+
+
+class _WithoutRandomStart(TorchFunctionMode):
+    """Do not draw weights on the meta device, where PyTorch imports its compiler for it, which takes a second."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
 
 
 class _RangesOnCPU(TorchFunctionMode):

@@ -1,4 +1,4 @@
-"""Save and load models as files that cannot contain code: `save`, `load` and `read_card`.
+"""The format of model files: `to_bytes` and `from_bytes`.
 
 A file is an uncompressed zip with three members: ``ferkit.json`` (everything except arrays), ``weights.safetensors``
 (arrays and weights) and ``README.md`` (the model card). Estimators that ferkit does not know are further members, in
@@ -17,7 +17,6 @@ from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
-from os import PathLike
 from pathlib import Path, PurePath
 from types import FunctionType
 from typing import Any
@@ -29,23 +28,22 @@ from safetensors.torch import save as save_tensors
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
-from ._files import is_file, read_stored_zip, write_atomically
-from .augmentation import resolve_augment
-from .backbones import list_backbones
-from .classifier import FERClassifier
-from .onnx import OnnxClassifier
-from .training import describe_net, rebuild_module, rebuild_net
+from .._files import is_file, read_stored_zip
+from ..augmentation import resolve_augment
+from ..backbones._registry import is_backbone
+from ..classifier import FERClassifier
+from ..training import describe_net, rebuild_module, rebuild_net
+from ._text import CARD, CONTROL, plain
 
-__all__ = ["load", "read_card", "save"]
+__all__ = ["from_bytes", "to_bytes"]
 
 FORMAT = 1  # of this version; older ones can be read
-_OBJECTS, _TENSORS, _CARD = "ferkit.json", "weights.safetensors", "README.md"
+_OBJECTS, _TENSORS = "ferkit.json", "weights.safetensors"
 _PACKAGES = ("ferkit", "torch", "scikit-learn", "imbalanced-learn", "numpy")
 _MOST_VIEWS = 1000  # of an image at predict; a file must not ask for hours per image
 _LARGEST = 4096  # pixels per side; no image of a face needs more, and a file must not ask for all of the memory
 _LONGEST = 2**24  # bytes of JSON; decoding takes up to 50 times as many
 _LONGEST_TEXT = 2**28  # bytes of all text arrays, which can be the square of what they take in the file
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # codes that a terminal may obey
 
 # Loading imports only these modules and builds only objects of these classes; `trusted` adds to the list. Predictions
 # of these classes run no compiled code that relies on consistent arrays, as trees, libsvm, nearest neighbors and
@@ -89,59 +87,6 @@ _FUNCTIONS = {"sklearn.feature_selection": ("chi2", "f_classif", "mutual_info_cl
 _REBUILT = ("net_", "augment_", "network_")  # fitted attributes that loading makes again
 
 
-def save(model: BaseEstimator, path: str | PathLike, *, card: str = "", half: bool = False) -> None:
-    """Save a model to a file that cannot contain code.
-
-    The model can be a `FERClassifier`, or a pipeline or ensemble of estimators of ferkit, scikit-learn and
-    imbalanced-learn, fitted or not. The file is about as large as the weights. It is written completely or not at all.
-
-    Samplers are saved without the images that they have seen, networks without the momenta of their optimizer, and
-    classifiers without the directory in ``checkpoint``.
-    Other third-party estimators, as well as trees, nearest neighbors, `SVC`, encoders and functions, are saved with
-    skops. `load` then needs their names in `trusted`.
-
-    Parameters
-    ----------
-    model : estimator
-        The model.
-    path : str or path-like
-        The file to write. Its usual suffix is ``.ferkit``. An existing file is replaced.
-    card : str, default=""
-        Markdown text for the model card, such as the data and the scores. Unless it has a title, ferkit adds one, and a
-        table of what it knows.
-    half : bool, default=False
-        Whether to store the weights of networks in float16, which halves the file. Probabilities then change by about
-        0.001.
-
-    Raises
-    ------
-    TypeError
-        If a part of the model can only be saved as code, such as a callback or a class defined in a notebook.
-    ImportError
-        If a part needs skops, and it is not installed.
-
-    See Also
-    --------
-    load : Load the file.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> import ferkit
-    >>> from ferkit.datasets import make_faces
-    >>> faces = make_faces(100, random_state=0)
-    >>> model = ferkit.FERClassifier("cnn_small", max_epochs=4, random_state=0).fit(faces.data, faces.target)
-    >>> with TemporaryDirectory() as directory:
-    ...     path = Path(directory, "model.ferkit")
-    ...     ferkit.save(model, path)
-    ...     same = ferkit.load(path)
-    >>> bool((same.predict(faces.data) == model.predict(faces.data)).all())
-    True
-    """
-    write_atomically(path, to_bytes(model, card, half))
-
-
 def to_bytes(model: BaseEstimator, card: str = "", half: bool = False) -> bytes:
     """Return the content of the file that `save` writes."""
     writer = _Writer(half)
@@ -157,7 +102,7 @@ def to_bytes(model: BaseEstimator, card: str = "", half: bool = False) -> bytes:
     members = {
         _OBJECTS: json.dumps(written, allow_nan=False, ensure_ascii=False).encode(),
         _TENSORS: tensors,
-        _CARD: write_card(model, card).encode(),
+        CARD: write_card(model, card).encode(),
         **writer.members,
     }
     buffer = BytesIO()
@@ -165,61 +110,6 @@ def to_bytes(model: BaseEstimator, card: str = "", half: bool = False) -> bytes:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name), content)  # with a constant time: equal models give equal files
     return buffer.getvalue()
-
-
-def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
-    """Load a model from a file that `save` or `ferkit.export` has written.
-
-    The file may come from anybody: loading it runs no code from the file, and imports only modules on a fixed list. The
-    model can still predict nonsense, or use much time and memory to predict. ``n_jobs`` of its parts is reduced to the
-    number of CPUs.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file. If it ends in ``.onnx``, the model is an :class:`~ferkit.onnx.OnnxClassifier`, and onnxruntime reads
-        the file.
-    trusted : list of str, default=()
-        Names of further classes and functions that may be imported and called, such as ``"sklearn.svm.SVC"``, and of
-        backbones that may get text arguments, such as ``"timm/resnet18"``. Only trust names that you know, and only in
-        files of people you trust: inconsistent arrays can crash compiled code, such as ``SVC``.
-
-    Returns
-    -------
-    estimator
-        The model. On a machine without the GPU that it was trained on, it uses the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, was written by a newer version of ferkit, or needs a backbone that is not registered.
-    TypeError
-        If the model contains classes or functions that are not in `trusted`. The error names them.
-    ImportError
-        If the model needs a package that is not installed.
-    OSError
-        If the file cannot be read.
-
-    See Also
-    --------
-    save : Save a model.
-    ferkit.backbones.register_backbone : Register the class of your own network before loading.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> import ferkit
-    >>> from ferkit.datasets import make_faces
-    >>> faces = make_faces(50, random_state=0)
-    >>> pipeline = ferkit.Pipeline([("parse", ferkit.PixelParser()), ("classify", ferkit.FERClassifier())])
-    >>> with TemporaryDirectory() as directory:
-    ...     ferkit.save(pipeline, Path(directory, "pipeline.ferkit"))
-    ...     ferkit.load(Path(directory, "pipeline.ferkit"))
-    Pipeline(steps=[('parse', PixelParser()), ('classify', FERClassifier())])
-    """
-    content = Path(path).read_bytes()
-    return OnnxClassifier(content) if Path(path).suffix == ".onnx" else from_bytes(content, str(path), trusted)
 
 
 def from_bytes(content: bytes, name: str = "the file", trusted: Iterable[str] = ()) -> BaseEstimator:
@@ -234,53 +124,14 @@ def from_bytes(content: bytes, name: str = "the file", trusted: Iterable[str] = 
             raise ValueError(f"it contains a {type(model).__name__} in place of a model")
         return model
     except _FileError as error:
-        raise error.kind(f"{name} can't be loaded: {_plain(error)}") from error.__cause__
+        raise error.kind(f"{name} can't be loaded: {plain(error)[:2000]}") from error.__cause__
     except ImportError:
         raise
     except (Exception, RecursionError) as error:  # a damaged file can fail anywhere
         raise ValueError(
             f"Expected a file that ferkit.save has written, got {name}, which is damaged or of another kind: "
-            f"{_plain(error)}"
+            f"{plain(error)[:2000]}"
         ) from error
-
-
-def read_card(path: str | PathLike) -> str:
-    """Read the model card in a file that `save` has written.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-
-    Returns
-    -------
-    str
-        Markdown.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> import ferkit
-    >>> with TemporaryDirectory() as directory:
-    ...     path = Path(directory, "model.ferkit")
-    ...     ferkit.save(ferkit.FERClassifier(), path, card="Not trained yet.")
-    ...     print(ferkit.read_card(path))
-    # FERClassifier
-    <BLANKLINE>
-    Not trained yet.
-    ...
-    """
-    path = Path(path)
-    try:
-        return _CONTROL.sub("?", read_stored_zip(path.read_bytes())[_CARD].decode())
-    except (zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise ValueError(f"Expected a file that ferkit.save has written, got {path}: {_plain(error)}") from error
-
-
-def _plain(error):
-    """Return the message of an error without the control codes that a file may have put into it, and not too long."""
-    return _CONTROL.sub("?", str(error))[:2000]
 
 
 class _FileError(Exception):
@@ -405,7 +256,7 @@ class _Writer:
 
 def _check_text(text, place):
     """Return a text unless it could be the name of an image, which a network would read, or control a terminal."""
-    if is_file(text) or _CONTROL.search(text):
+    if is_file(text) or CONTROL.search(text):
         raise TypeError(
             f"Expected text that is no name of an image and has no control characters, got {text[:100]!r} at {place}: "
             "rename it."
@@ -686,7 +537,7 @@ class _Reader:
         backbone = described["backbone"]
         if not isinstance(backbone, str) or backbone in self.trusted:
             return
-        if backbone not in list_backbones() and not re.fullmatch(r"timm/\w+(\.\w+)?", backbone):
+        if not is_backbone(backbone) and not re.fullmatch(r"timm/\w+(\.\w+)?", backbone):
             raise _FileError(
                 ValueError,
                 f"It needs the backbone {backbone!r}, which is not registered: first call "

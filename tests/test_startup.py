@@ -1,0 +1,120 @@
+"""People wait at the start of each command for the libraries that it imports."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import ferkit
+from ferkit.datasets import make_faces
+
+HEAVY = (  # without pandas and SciPy, which scikit-learn imports
+    "numpy", "sklearn", "imblearn", "matplotlib", "torch", "torch._dynamo", "torchvision", "onnxruntime", "cv2",
+)  # fmt: skip
+
+# Run each command in turn, and print which of the libraries it has added.
+SCRIPT = """
+import json, sys
+commands, heavy = json.loads(sys.argv[1])
+for command in commands:
+    before = set(sys.modules)
+    exec(command)
+    print("imported", *(name for name in heavy if name in sys.modules and name not in before))
+"""
+
+
+def imports(*commands):
+    """Return the libraries that each Python statement imports, in one process."""
+    given = json.dumps([commands, HEAVY])
+    done = subprocess.run([sys.executable, "-c", SCRIPT, given], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [set(line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("imported")]
+
+
+def command(*arguments):
+    """Return the statement that runs a command of ferkit."""
+    given = [str(argument) for argument in arguments]
+    return f"from ferkit.cli import main\ntry: main({given})\nexcept SystemExit as stop: assert not stop.code"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faces")
+    for name, face in zip("ab", make_faces(2, random_state=0).images, strict=True):
+        (folder / "happy").mkdir(exist_ok=True)
+        Image.fromarray(face).save(folder / "happy" / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory):
+    pytest.importorskip("onnxscript")
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    ferkit.export(ferkit.load_model(), path)
+    return path
+
+
+def test_the_package_its_help_and_its_version_need_no_library():
+    assert imports("import ferkit", command("--version"), command("train", "--help")) == [set(), set(), set()]
+
+
+def test_data_need_no_network(folder):
+    (audited,) = imports(command("audit", folder))
+    assert audited == {"numpy", "sklearn"}
+
+
+def test_a_prediction_needs_neither_figures_nor_an_optimizer(folder):
+    (predicted,) = imports(
+        "import sys; sys.modules['onnxruntime'] = None  # as if it was not installed\n"
+        + command("predict", folder / "happy")
+    )
+    assert "torch" in predicted
+    assert not predicted & {"matplotlib", "torchvision", "torch._dynamo", "cv2"}
+
+
+def test_the_shipped_model_needs_no_pytorch_if_onnxruntime_is_installed(folder):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("cv2")
+    pytest.importorskip("fastapi")
+    predicted, found, served = imports(
+        command("predict", folder / "happy"),
+        command("photo", folder / "happy"),
+        "from ferkit.serving import create_app; create_app()",
+    )
+    assert predicted == {"numpy", "sklearn", "onnxruntime"}
+    assert found == {"cv2"}
+    assert served == set()
+
+
+def test_the_optimizer_of_a_loaded_model_comes_with_training():
+    loaded, trained = imports(
+        "import ferkit; from ferkit.datasets import make_faces; model = ferkit.load_model(); "
+        "faces = make_faces(64, random_state=0); names = faces.target_names[faces.target]; model.predict(faces.data)",
+        "model.partial_fit(faces.data, names)",
+    )
+    assert "torch" in loaded
+    assert "torch._dynamo" not in loaded
+    assert "torch._dynamo" in trained
+
+
+def test_an_onnx_file_needs_no_pytorch(folder, onnx_file):
+    predicted, loaded = imports(
+        command("predict", onnx_file, folder / "happy"),
+        f"import ferkit; from ferkit.datasets import make_faces; model = ferkit.load({str(onnx_file)!r}); "
+        "faces = make_faces(5, random_state=0); model.predict(faces.data); model.predict(faces.images)",
+    )
+    assert predicted == {"numpy", "sklearn", "onnxruntime"}
+    assert loaded == set()
+
+
+def test_photos_and_the_server_need_no_pytorch_for_an_onnx_file(folder, onnx_file):
+    pytest.importorskip("cv2")
+    pytest.importorskip("fastapi")
+    found, served = imports(
+        command("photo", "--model", onnx_file, folder / "happy"),
+        f"from ferkit.serving import create_app; create_app({str(onnx_file)!r})",
+    )
+    assert found == {"numpy", "sklearn", "onnxruntime", "cv2"}
+    assert served == set()
