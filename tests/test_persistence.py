@@ -256,7 +256,7 @@ def test_the_card_can_be_read_without_loading_the_model(model, tmp_path):
         ferkit.read_card(tmp_path / "other.ferkit")
 
 
-def test_what_cannot_be_saved_is_named(model, data, tmp_path):
+def test_what_cannot_be_saved_is_named(tmp_path):
     class Local(torch.nn.Module):
         pass
 
@@ -265,11 +265,10 @@ def test_what_cannot_be_saved_is_named(model, data, tmp_path):
         ferkit.save(small(callbacks=[Callback()]), path)
     with pytest.raises(TypeError, match="register_backbone"):
         ferkit.save(FERClassifier(Local), path)
-    search = GridSearchCV(small(), {"lr": [0.01]}, cv=2).fit(*data)
+    search = GridSearchCV(small(), {"lr": [0.01]}, cv=2)
     with pytest.raises(TypeError, match="best_estimator_"):
         ferkit.save(search, path)
     assert not path.exists()
-    ferkit.save(search.best_estimator_, path)
 
 
 def test_other_estimators_need_trust(model, data, tmp_path):
@@ -600,8 +599,8 @@ def test_skops_reads_nothing_that_is_not_trusted(content, load_bytes, monkeypatc
 
 def test_a_file_cannot_start_many_processes(data, load_bytes, tmp_path):
     X, y = data
-    model = BaggingClassifier(DummyClassifier(), n_estimators=2, n_jobs=10_000).fit(X[:, :5], y)
-    ferkit.save(model, tmp_path / "m.ferkit")
+    model = BaggingClassifier(DummyClassifier(), n_estimators=2).fit(X[:, :5], y)
+    ferkit.save(model.set_params(n_jobs=10_000), tmp_path / "m.ferkit")
     assert ferkit.load(tmp_path / "m.ferkit").n_jobs <= os.cpu_count()
 
 

@@ -260,7 +260,7 @@ def _read_images(members, names, path, wanted, errors, verbose):
         np.array(usages, USAGE_DTYPE),
         np.array(origin),
         len(bad),
-        "".join(bad[:1]),
+        bad[0] if bad else "",
     )
 
 
