@@ -90,7 +90,7 @@ CHALLENGE = {
     "test.csv": table(["pixels"]),
     "train.csv": table(["emotion", "pixels"]),
 }
-JUNK = {"__MACOSX/fer2013.csv": b"\x00\x05\x16\x07", "train/happy/._1.png": b"\x00", ".DS_Store": b"\x00"}
+JUNK = {"__MACOSX/train/sad/1.png": b"\x00\x05\x16\x07", "train/happy/._1.png": b"\x00", ".DS_Store": b"\x00"}
 
 # All forms of the same faces: (name of the file or folder, its content).
 LAYOUTS = {
