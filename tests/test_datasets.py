@@ -65,6 +65,7 @@ def pack_tar(members, mode="w:gz"):
     with tarfile.open(fileobj=file, mode=mode) as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
             content = content.encode() if isinstance(content, str) else content
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
@@ -89,7 +90,7 @@ CHALLENGE = {
     "test.csv": table(["pixels"]),
     "train.csv": table(["emotion", "pixels"]),
 }
-JUNK = {"__MACOSX/._fer2013.csv": b"\x00\x05\x16\x07", "__MACOSX/train/happy/._1.png": b"\x00", ".DS_Store": b"\x00"}
+JUNK = {"__MACOSX/train/sad/1.png": b"\x00\x05\x16\x07", "train/happy/._1.png": b"\x00", ".DS_Store": b"\x00"}
 
 # All forms of the same faces: (name of the file or folder, its content).
 LAYOUTS = {
@@ -107,10 +108,12 @@ LAYOUTS = {
     "csv.gz, named csv": ("fer2013.csv", gzip.compress(FULL.encode())),
     "tar.gz": ("fer2013.tar.gz", CHALLENGE["fer2013.tar.gz"]),
     "tar": ("fer2013.tar", pack_tar({"./fer2013/fer2013.csv": FULL}, "w")),
+    "tar, folders and long names": ("a.tar", pack_tar({"fer/": "", f"fer/{'long' * 60}/fer2013.csv": FULL}, "w")),
     "tar.xz": ("fer2013.tar.xz", pack_tar({"fer2013/README": "", "fer2013/fer2013.csv": FULL}, "w:xz")),
     "tar.gz of images": ("faces.tar.gz", pack_tar(images("./faces/{split}/{emotion}/{usage}_{i}.png"))),
     "zip": ("archive.zip", pack_zip({"fer2013.csv": FULL})),
     "zip, any suffix": ("archive", pack_zip({"fer2013.csv": FULL})),
+    "zip of a folder": ("archive.zip", pack_zip({"fer2013/": "", "fer2013/faces.txt": FULL})),
     "zip, nested, junk": ("archive.zip", pack_zip({"fer2013/fer2013.csv": FULL} | JUNK)),
     "zip, nameless member": ("archive.zip", pack_zip({"nameless": b"", "a.csv": FULL}).replace(b"nameless", bytes(8))),
     "zip of csv.gz": ("archive.zip", pack_zip({"fer2013.csv.gz": gzip.compress(FULL.encode())})),
@@ -193,16 +196,33 @@ def test_usage_selects(form, usage, tmp_path):
     assert np.array_equal(faces.usage, USAGE[chosen])
 
 
+def test_a_row_of_no_usage_is_bad_whatever_is_selected(tmp_path):
+    position, text, reason = BAD_ROWS["unknown usage"]
+    path = write(tmp_path / "a.csv", text)
+    with pytest.raises(ValueError, match=f"^Row {position} {reason}"):
+        load_fer2013(path, usage="PublicTest")
+
+
+def test_a_usage_may_begin_late_in_the_table(tmp_path):
+    usage = ["Training"] * 400 + ["Test"]
+    path = write(tmp_path / "a.csv", "\n".join(["pixels,emotion,usage", *(f"{STRINGS[5]},5,{name}" for name in usage)]))
+    faces, expected = load_fer2013(path, usage="Test"), load_fer2013(path)
+    for name in ("data", "target", "usage", "origin"):
+        assert faces[name].dtype == expected[name].dtype
+        assert np.array_equal(faces[name], expected[name][400:])
+
+
 @pytest.mark.parametrize("content", [FULL, images()], ids=["csv", "folder"])
 @pytest.mark.parametrize(
     ("usage", "message"),
     [
         (
             "Test",
-            r"^Expected Test faces in .*, got only Training \(14\), PublicTest \(5\), PrivateTest \(5\): "
+            r"^Expected Test faces in .*fer, got only Training \(14\), PublicTest \(5\), PrivateTest \(5\): "
             r"pass usage=\['PublicTest', 'PrivateTest'\]\.",
         ),
         (["Training", "Validation", "Test"], "^Expected Validation and Test faces in .*, got only Training"),
+        (USAGES, "^Expected Validation and Test faces in .*, got only Training"),
         (
             "train",
             "usage to be one or several of Training, PublicTest, PrivateTest, Validation, Test, got usage='train'",
@@ -222,6 +242,20 @@ def test_decode_false_keeps_the_strings(tmp_path):
     assert np.array_equal(faces.data, STRINGS[USAGE == "PublicTest"])
     assert np.array_equal(faces.target, TARGET[USAGE == "PublicTest"])
     assert faces.images is None
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_strings_keep_their_blanks_but_not_the_end_of_the_line(end, tmp_path):
+    strings = [f" {STRINGS[0]} ", f"{STRINGS[1]}\t"]
+    faces = load_fer2013(write(tmp_path / "test.csv", end.join(["pixels", *strings, ""])), decode=False)
+    assert faces.data.tolist() == strings
+
+
+def test_a_quoted_string_may_have_several_lines(tmp_path):
+    string = STRINGS[0].replace(" ", "\n", 3)
+    path = write(tmp_path / "test.csv", f'pixels\n"{string}"\n{STRINGS[1]}\n')
+    assert np.array_equal(load_fer2013(path).data, PIXELS[:2])
+    assert load_fer2013(path, decode=False).data.tolist() == [string, STRINGS[1]]
 
 
 def test_images_have_no_strings(tmp_path):
@@ -421,14 +455,17 @@ def test_damaged_archives(layout, how, tmp_path):
     else:
         content = damage(content, how)
     for errors in ("raise", "drop"):
-        with pytest.raises(ValueError, match=r"is truncated or damaged .*: download it again"):
+        with pytest.raises(
+            ValueError, match=rf"{name} is truncated or damaged \((?!None).*: download it again"
+        ) as caught:
             load_fer2013(write(tmp_path / name, content), errors=errors)
+        assert str(caught.value).count(f"{name} ") == 1
 
 
 def test_a_zip_that_points_before_its_start(tmp_path):
     content = bytearray(pack_zip({"fer2013.csv": FULL}))
     content[-3] = 44  # the position of its directory
-    with pytest.raises(ValueError, match="is truncated or damaged"):
+    with pytest.raises(ValueError, match=r"is truncated or damaged \(a file in it begins before its start\)"):
         load_fer2013(write(tmp_path / "fer2013.zip", content))
 
 
@@ -499,6 +536,14 @@ def test_unrelated_files_beside_good_data_are_skipped(case, good, tmp_path):
     assert len(faces.data) == N
 
 
+def test_warnings_point_to_the_call(tmp_path):
+    _, text, _ = BAD_ROWS["no emotion"]
+    write(tmp_path / "fer" / "b.csv.gz", BAD["bad gzip"][1])
+    with pytest.warns(UserWarning, match=r"^Skipped|^Left out") as caught:
+        load_fer2013(write(tmp_path / "fer" / "a.csv", text).parent, errors="drop")
+    assert [warning.filename for warning in caught] == [__file__] * 2
+
+
 def test_a_truncated_table_is_only_replaced_by_an_equal_one(tmp_path):
     broken = gzip.compress(random.Random(0).randbytes(2_000_000).hex().encode())
     broken = gzip.compress(FULL.encode() + b"0," + broken)[:-9000]
@@ -517,6 +562,13 @@ def test_a_file_that_is_no_table_does_not_hide_later_ones(tmp_path):
         UserWarning, match=r"^Skipped files in .*fer.zip that cannot be read: a.csv \(its quotes do not match"
     ):
         assert np.array_equal(load_fer2013(path).data, PIXELS)
+
+
+def test_of_equal_tables_the_least_nested_and_then_the_first_by_name_is_read(tmp_path):
+    lines = FULL.splitlines()
+    tables = {"a/a.csv": lines[1], "c.csv": lines[2], "b.csv": lines[3]}
+    path = write(tmp_path / "fer.zip", pack_zip({name: f"{lines[0]}\n{line}" for name, line in tables.items()}))
+    assert np.array_equal(load_fer2013(path).data, PIXELS[2:3])
 
 
 def test_only_files_named_as_tables_are_read_where_there_are_several(tmp_path):
@@ -545,11 +597,15 @@ def test_a_link_to_no_image_is_named_or_dropped(place, tmp_path):
 
 
 NOT_FACES = {
-    "empty": ("a.csv", "", "a.csv has no 'pixels' column: it is empty"),
+    "empty": ("a.csv", "", r"^a.csv has no 'pixels' column: it is empty\.$"),
     "blank": ("a.csv", "\n\n", "it is empty"),
+    "lone member": (
+        "a.zip",
+        pack_zip({"b.csv": "id\n"}),
+        r"^b\.csv in .*a\.zip has no 'pixels' column: its columns are 'id'",
+    ),
     "empty gz": ("a.csv.gz", gzip.compress(b""), "it is empty"),
-    "header only": ("a.csv", "emotion,pixels,Usage\n", "^Expected faces in .*, got none that can be loaded"),
-    "header only, usage": ("a.csv", "emotion,pixels,Usage\n", "^Expected faces in .*, got none that can be loaded"),
+    "header only": ("a.csv", "emotion,pixels,Usage\n", r"^Expected faces in .*a\.csv, got none that can be loaded$"),
     "other columns": ("a.csv", "id,votes\n1,2\n", "a.csv has no 'pixels' column: its columns are 'id', 'votes'"),
     "text": ("a.txt", "Dear reader,\n\nhello\n", "a.txt has no 'pixels' column: its columns are 'Dear reader'"),
     "bytes": ("a.bin", bytes(range(256)) * 20, "a.bin has no 'pixels' column"),
@@ -557,11 +613,12 @@ NOT_FACES = {
     "submission": (
         "a.zip",
         pack_zip({"a.csv": "id\n1\n", "b.csv": "id\n1\n"}),
-        "^Expected a CSV .*, got a.csv, b.csv",
+        r"^Expected a CSV .* in .*a\.zip, got a\.csv, b\.csv\.$",
     ),
     "empty zip": ("a.zip", pack_zip({}), "^Expected a CSV .*, got no files"),
-    "empty folder": ("fer", {"sub/.keep": b""}, "^Expected a CSV .*, got no files"),
+    "empty folder": ("fer", {"sub/.keep": b""}, r"^Expected a CSV .*, got no files\.$"),
     "many files": ("fer", {f"{i}.txt": b"" for i in range(9)}, "got fer/0.txt, .*, fer/4.txt, …"),
+    "bad images": ("fer", {"sad/1.png": b"", "sad/2.png": b""}, r"^Image fer/sad/1\.png|: Image fer/sad/1\.png [^:]*$"),
     "all bad": ("a.csv", "emotion,pixels\n0,1\n0,2\n", "Row 0 holds 1 pixel value,|got none .* the first: Row 0 holds"),
 }
 

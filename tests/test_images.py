@@ -1,5 +1,7 @@
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from ferkit import ImageNormalizer, ImageResizer
 
@@ -63,3 +65,19 @@ def test_after_fit_stacks_of_another_shape_are_resized_and_rows_refused():
     np.testing.assert_allclose(model.transform(doubled[None]).astype(int), model.transform(image[None]), atol=1)
     with pytest.raises(ValueError, match="features"):
         model.transform(np.zeros((2, 25), np.uint8))
+
+
+def test_a_fit_on_files_forgets_the_columns_of_an_earlier_fit(tiny, tmp_path):
+    X, y = np.random.default_rng(0).integers(0, 256, (4, 64), dtype=np.uint8), [0, 1, 0, 1]
+    model = tiny().fit(pd.DataFrame(X, columns=[f"pixel{number}" for number in range(64)]), y)
+    assert model.feature_names_in_[3] == "pixel3"
+    Image.new("L", (9, 8)).save(tmp_path / "1.png")
+    model.fit([tmp_path / "1.png"] * 4, y)
+    assert not hasattr(model, "feature_names_in_")
+    assert model.n_features_in_ == 72
+
+
+def test_no_rows_are_refused():
+    model = ImageResizer(4).fit(np.zeros((2, 36), np.uint8))
+    with pytest.raises(ValueError, match="0 sample"):
+        model.transform(np.zeros((0, 36), np.uint8))

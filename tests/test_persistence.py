@@ -6,6 +6,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import struct
@@ -13,6 +14,7 @@ import sys
 import tracemalloc
 import warnings
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import joblib
@@ -26,13 +28,14 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
-from sklearn.feature_selection import SelectKBest
+from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
+from sklearn.utils import Bunch
 from skorch.callbacks import Callback
 
 import ferkit
@@ -79,7 +82,8 @@ register_backbone("noting_net_of_the_tests", build_and_note)
 
 CLASSIFIERS = {
     "default": {},
-    "head, frozen layers": {"head": (8,), "dropout": 0.2, "frozen_layers": 1},
+    "head, frozen layers": {"head": (8,), "dropout": 0.2, "frozen_layers": ["features.0"]},
+    "color": {"backbone_params": {"widths": (16, 24)}},
     "frozen": {"frozen_epochs": "all"},
     "rates by layer": {"layer_decay": 0.9, "optimizer": "sgd", "net_params": {"optimizer__momentum": 0.8}},
     "best epoch": {"validation_fraction": 0.2, "keep_best": True, "tta": "ten_crop", "max_epochs": 2},
@@ -177,6 +181,8 @@ def edit(content, change=lambda written: None, tensors=None):
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier_comes_back_as_it_was(name, data, tmp_path):
     X, y = data
+    if name == "color":
+        X = X.repeat(3, axis=1)
     model = small(**CLASSIFIERS[name]).fit(X, y)
     ferkit.save(model, tmp_path / "m.ferkit")
     again = ferkit.load(tmp_path / "m.ferkit")
@@ -216,6 +222,52 @@ def test_a_model_that_is_not_fitted_can_be_saved(tmp_path, data):
     model.fit(*data)
 
 
+VALUES = {
+    "not finite": [math.inf, -math.inf, math.nan],
+    "nested": {"a": (1, [2.5, None, (True,)]), 3: Bunch(b="c")},
+    "time": timedelta(hours=1.5),
+    "slice": slice(1, None, 2),
+    "numbers": [np.float32(0.1), np.int8(-3), np.uint16(7), np.bool_(True), np.str_("text")],
+    "types": [np.dtype("float32"), np.dtype(object), np.int64, np.object_],
+    "function": chi2,
+    "texts": np.array([["a", "bcd"], ["é", ""]]),
+    "objects": np.array([1, "a", None], dtype=object),
+    "rows": np.arange(6, dtype=np.uint8).reshape(2, 3),
+    "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+}
+
+
+def test_values_come_back_with_their_types(tmp_path):
+    ferkit.save(FERClassifier(net_params=VALUES), tmp_path / "m.ferkit")
+    again = ferkit.load(tmp_path / "m.ferkit").net_params
+    np.testing.assert_equal(again, VALUES)
+    for name, value in VALUES.items():
+        parts = zip(again[name], value, strict=True) if isinstance(value, list) else [(again[name], value)]
+        assert all(type(part) is type(before) for part, before in parts)
+    for name in ("texts", "objects", "rows", "columns"):
+        assert again[name].dtype == VALUES[name].dtype
+    assert again["columns"].flags.f_contiguous
+
+
+def test_a_random_state_goes_on_where_it_was(tmp_path):
+    random_state = np.random.RandomState(0)
+    random_state.normal(size=5)
+    ferkit.save(small(random_state=random_state), tmp_path / "m.ferkit")
+    again = ferkit.load(tmp_path / "m.ferkit").random_state
+    assert again.normal(size=3).tolist() == random_state.normal(size=3).tolist()
+
+
+def test_half_of_the_bytes_give_almost_the_same_probabilities(data, tmp_path):
+    X, y = data
+    model = small(backbone_params={"widths": (32, 64)}).fit(X, y)
+    for half in (False, True):
+        ferkit.save(model, tmp_path / f"{half}.ferkit", half=half)
+    assert (tmp_path / "True.ferkit").stat().st_size < 0.6 * (tmp_path / "False.ferkit").stat().st_size
+    again = ferkit.load(tmp_path / "True.ferkit")
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=0.005)
+    assert {parameter.dtype for parameter in again.network_.parameters()} == {torch.float32}
+
+
 def test_settings_changed_after_fit_are_kept_apart_from_the_network(data, tmp_path):
     X, y = data
     model = small().fit(X, y).set_params(backbone="resnet18", backbone_params=None, tta=None)
@@ -249,27 +301,45 @@ def test_the_weights_are_a_safetensors_file_and_the_rest_is_text(model, content)
 
 
 def test_the_card_can_be_read_without_loading_the_model(model, tmp_path):
-    ferkit.save(model, tmp_path / "m.ferkit", card="Trained on drawn faces.")
-    assert "\nTrained on drawn faces.\n" in ferkit.read_card(tmp_path / "m.ferkit")
+    for kind, saved in (
+        ("FERClassifier", model),
+        ("Pipeline", Pipeline([("a", ImageResizer(48)), ("b", ImageNormalizer()), ("c", model)])),
+    ):
+        ferkit.save(saved, tmp_path / "m.ferkit", card=" Trained on drawn faces.\n")
+        head, table = ferkit.read_card(tmp_path / "m.ferkit").split("\n\n| | |\n| --- | --- |\n")
+        assert head == f"# {kind}\n\nTrained on drawn faces."
+        rows = dict(line.strip("| ").split(" | ") for line in table.splitlines())
+        assert rows.pop("versions").startswith(f"ferkit {ferkit.__version__}, torch ")
+        n_parameters = sum(parameter.numel() for parameter in model.network_.parameters())
+        assert rows == {
+            "backbone": "cnn",
+            "parameters": f"{n_parameters:,}",
+            "images": "48×48×1",
+            "classes": "angry, disgust, fear, happy, neutral, sad, surprise",
+            "epochs": "1",
+        }
+    for card, head in (("", "# FERClassifier"), ("# Mine\x1b[2J", "# Mine?[2J")):
+        ferkit.save(small(), tmp_path / "m.ferkit", card=card)
+        assert ferkit.read_card(tmp_path / "m.ferkit").startswith(f"{head}\n\n| | |\n| --- | --- |\n| versions |")
     (tmp_path / "other.ferkit").write_bytes(b"PK")
     with pytest.raises(ValueError, match="Expected a file that"):
         ferkit.read_card(tmp_path / "other.ferkit")
 
 
-def test_what_cannot_be_saved_is_named(model, data, tmp_path):
+def test_what_cannot_be_saved_is_named(tmp_path):
     class Local(torch.nn.Module):
         pass
 
     path = tmp_path / "m.ferkit"
     with pytest.raises(TypeError, match=r"got a Callback at model.callbacks\[0\]"):
         ferkit.save(small(callbacks=[Callback()]), path)
-    with pytest.raises(TypeError, match="register_backbone"):
-        ferkit.save(FERClassifier(Local), path)
-    search = GridSearchCV(small(), {"lr": [0.01]}, cv=2).fit(*data)
+    for backbone in (Local, type("Net", (torch.nn.Module,), {"__module__": "__main__"})):
+        with pytest.raises(TypeError, match="register_backbone"):
+            ferkit.save(FERClassifier(backbone), path)
+    search = GridSearchCV(small(), {"lr": [0.01]}, cv=2)
     with pytest.raises(TypeError, match="best_estimator_"):
         ferkit.save(search, path)
     assert not path.exists()
-    ferkit.save(search.best_estimator_, path)
 
 
 def test_other_estimators_need_trust(model, data, tmp_path):
@@ -297,6 +367,21 @@ def test_estimators_that_can_crash_or_call_functions_need_trust(data, tmp_path):
         kind = type(model)
         module = kind.__module__.partition("._")[0]
         assert str(ferkit.load(tmp_path / "m.ferkit", trusted=[f"{module}.{kind.__name__}"])) == str(model)
+
+
+def double(X):
+    return 2 * X
+
+
+def test_everything_in_an_estimator_of_skops_needs_trust(tmp_path):
+    pytest.importorskip("skops")
+    ferkit.save(FunctionTransformer(double), tmp_path / "m.ferkit")
+    names = ["sklearn.preprocessing.FunctionTransformer", f"{__name__}.double"]
+    with pytest.raises(
+        TypeError, match=rf"FunctionTransformer contains {__name__}\.double\. If you trust these too, add"
+    ):
+        ferkit.load(tmp_path / "m.ferkit", trusted=names[:1])
+    assert ferkit.load(tmp_path / "m.ferkit", trusted=names).transform(np.array([[3]])) == 6
 
 
 def test_text_that_a_terminal_or_a_network_would_obey_is_not_saved(model, tmp_path):
@@ -563,9 +648,11 @@ def find_entry(written, kind):
 
 STATES = {
     "a method that trains": ("StackingClassifier", "stack_method_", ["fit_transform"]),
+    "a method that would train": ("StackingClassifier", "stack_method", "fit_transform"),
     "a function in place of a method": ("DummyClassifier", "predict", {"type": "<f8"}),
     "a function of the list": ("DummyClassifier", "predict", {"name": "sklearn.feature_selection.chi2"}),
     "a huge image": ("DummyClassifier", "image_shape_", [10**6, 10**6, 1]),
+    "a huge size": ("DummyClassifier", "_size", [10**6, 10**6]),
     "a random state without end": (
         "DummyClassifier",
         "random_state",
@@ -600,9 +687,23 @@ def test_skops_reads_nothing_that_is_not_trusted(content, load_bytes, monkeypatc
 
 def test_a_file_cannot_start_many_processes(data, load_bytes, tmp_path):
     X, y = data
-    model = BaggingClassifier(DummyClassifier(), n_estimators=2, n_jobs=10_000).fit(X[:, :5], y)
-    ferkit.save(model, tmp_path / "m.ferkit")
-    assert ferkit.load(tmp_path / "m.ferkit").n_jobs <= os.cpu_count()
+    model = BaggingClassifier(DummyClassifier(), n_estimators=2).fit(X[:, :5], y)
+    ferkit.save(model.set_params(n_jobs=10_000), tmp_path / "m.ferkit")
+    assert ferkit.load(tmp_path / "m.ferkit").n_jobs == os.cpu_count()
+
+
+def test_a_file_cannot_ask_for_huge_images(load_bytes, tmp_path):
+    ferkit.save(ImageResizer((480, 640)), tmp_path / "resizer.ferkit")
+    content = (tmp_path / "resizer.ferkit").read_bytes()
+    assert load_bytes(content).size == (480, 640)
+    with pytest.raises(ValueError, match="images of the size"):
+        load_bytes(edit(content, lambda w: set_in(w, ["objects", 0, "params", "size"], [10**5, 10**5])))
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_stacked_estimators_can_be_called_by_each_method_that_predicts(method, stacked, load_bytes):
+    again = load_bytes(edit(stacked, lambda w: set_in(w["objects"][-1], ["state", "stack_method_"], [method])))
+    assert again.stack_method_ == [method]
 
 
 def test_a_model_from_a_machine_with_another_device_uses_the_cpu(content, load_bytes, model, data):

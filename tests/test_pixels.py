@@ -239,6 +239,13 @@ def test_only_rows_that_fit_the_given_shape_determine_the_number_of_pixels():
         parser.fit([spell(range(9))])
 
 
+@pytest.mark.parametrize(("shape", "expected"), [((1, 2), "2"), ((4, 4), "16 (4×4)"), ((4, 4, 3), "48 (4×4×3)")])
+def test_the_shape_of_a_square_image_is_shown_with_its_number_of_pixels(shape, expected):
+    message = f"Row 0 holds 4 pixel values, expected {expected}: drop it"
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        PixelParser(image_shape=shape).fit([]).transform([GOOD])
+
+
 def test_rows_of_a_given_shape_need_not_be_square():
     assert parse(["1 2", "3 4"], 2).tolist() == [[1, 2], [3, 4]]
     assert PixelParser(image_shape=(1, 2)).fit(["1 2"]).transform([]).shape == (0, 2)

@@ -101,3 +101,62 @@ def test_centered_images_of_little_contrast_are_not_taken_for_fractions(tiny, fa
     model = tiny(**EXACT).fit(faces.data, faces.target)
     with pytest.warns(UserWarning, match="scale these images"):
         model.predict((faces.data / 255 - 0.5) / 4)
+
+
+def spread(low, high):
+    """Two images of 2×2 float pixels that reach from `low` to `high`."""
+    return np.linspace(low, high, 8).reshape(2, 4)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_bytes", "is_unit"),
+    [
+        (0, 1, False, True),
+        (-0.2, 1.2, False, True),  # bicubic resizing leaves the range
+        (-0.3, 1, False, False),
+        (0, 1.3, False, False),
+        (0, 31, False, False),
+        (0, 33, True, False),
+        (-60, 310, True, False),
+        (-70, 255, False, False),
+        (0, 330, False, False),
+    ],
+)
+def test_the_range_of_the_training_pixels_is_recognized(low, high, is_bytes, is_unit):
+    expected = (0, 255) if is_bytes else (0, 1) if is_unit else (low, high)
+    assert ImageNormalizer().fit(spread(low, high)).pixel_range_ == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "is_wrong"),
+    [
+        ((-2, 3), (-2.5, 4), False),
+        ((-2, 3), (-4, 3), True),
+        ((-2, 3), (-2, 5), True),
+        ((-2, 3), (0, 1), True),
+        ((-2, 3), (0, 2.9), False),
+        ((0, 255), (0, 30), False),
+        ((0, 255), (-1, 1), True),
+        ((0, 255), (-1, 30), True),
+        ((0, 1), (0, 255), True),
+        ((0, 1), (0, 3), True),
+        ((20, 600), (50, 250), False),
+        ((0, 600), (0, 250), False),
+    ],
+)
+def test_only_a_range_that_cannot_match_gives_a_warning(trained, given, is_wrong):
+    model, images = ImageNormalizer(method="minmax").fit(spread(*trained)), spread(*given)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pixels = model.transform(images)
+    assert len(caught) == is_wrong
+    for warning in caught:
+        assert f"from {trained[0]} to {trained[1]}, got {given[0]} to {given[1]}: scale" in str(warning.message)
+    np.testing.assert_allclose(pixels, (images - trained[0]) / (trained[1] - trained[0]), rtol=1e-5, atol=1e-5)
+
+
+def test_a_black_image_of_fractions_is_black_for_a_model_of_bytes():
+    model = ImageNormalizer(method="minmax").fit(spread(0, 255).astype(np.uint8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(model.transform(spread(0, 1)), spread(0, 1), atol=1e-6)

@@ -543,9 +543,8 @@ class _Reader:
                 f"It needs the backbone {backbone!r}, which is not registered: first call "
                 f"ferkit.backbones.register_backbone({backbone!r}, …) with its class.",
             )
-        own = ("num_classes", "mean", "std", "input_size", "dropout", "frozen_layers")  # others go to the backbone
-        more = [(name, part) for name, part in arguments.items() if name not in own]
-        for name, part in [*described["backbone_params"].items(), *more]:
+        numbers = {name: part for name, part in arguments.items() if name != "frozen_layers"}  # these may be names
+        for name, part in [*described["backbone_params"].items(), *numbers.items()]:
             values = part if isinstance(part, (list, tuple, np.ndarray)) else [part]
             is_plain = all(value is None or isinstance(value, (bool, int, float, np.number)) for value in values)
             if name.startswith("pretrained") or not is_plain:
