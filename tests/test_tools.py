@@ -112,7 +112,9 @@ def test_skorch_sets_the_shape_of_the_input(tiny, faces, tmp_path):
             super().__init__(torch.nn.AdaptiveAvgPool2d(input_dim), torch.nn.Flatten(), linear)
             self.input_dim = input_dim
 
-    model = tiny(Pooled, callbacks=[InputShapeSetter()], max_epochs=2, lr_schedule="cosine", verbose=0)
+    model = tiny(
+        Pooled, callbacks=[InputShapeSetter()], max_epochs=2, lr_schedule="cosine", precision="float32", verbose=0
+    )
     model.fit(faces.data, faces.target)
     assert model.network_.backbone.input_dim == 48
     assert model.history_[0]["lr"] > model.history_[1]["lr"], "the schedule knows the new optimizer"
@@ -122,7 +124,12 @@ def test_skorch_sets_the_shape_of_the_input(tiny, faces, tmp_path):
         for callback in (InputShapeSetter(), ("shape", InputShapeSetter())):
             with pytest.raises(ValueError, match=r"again without .*: 48\}, and leave the callback out"):
                 tiny(Pooled, callbacks=[callback], **params).fit(faces.data, faces.target)
-    params = {"weights": tmp_path / "weights.pth", "backbone_params": {"input_dim": 48}, "lr": 1e-9}
+    params = {
+        "weights": tmp_path / "weights.pth",
+        "backbone_params": {"input_dim": 48},
+        "lr": 1e-9,
+        "precision": "float32",
+    }
     advised = tiny(Pooled, **params).fit(faces.data, faces.target)
     np.testing.assert_allclose(advised.predict_proba(faces.data), model.predict_proba(faces.data), atol=1e-4)
 
