@@ -103,14 +103,14 @@ def measure_peak(prepare, run, *arguments):
 def _peak_growth(prepare, run, arguments):
     prepared = prepare(*arguments)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before = _memory("VmRSS")
+    before = read_memory("VmRSS")
     result = run(prepared)
-    growth = _memory("VmHWM") - before
+    growth = read_memory("VmHWM") - before
     del result  # kept until here, because it counts as memory in use
     return growth
 
 
-def _memory(field):
+def read_memory(field):
     return 1024 * int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
