@@ -6,6 +6,7 @@ A new public name needs an entry in ``CALLS``.
 import inspect
 import logging
 import multiprocessing
+import os
 import random
 import shutil
 import subprocess
@@ -92,6 +93,7 @@ class Given:
         for package in ("cv2", "huggingface_hub.hf_api", "onnxruntime.quantization"):
             pytest.importorskip(package)
         multiprocessing.get_start_method()  # torch.export asks for it, which makes the default final
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))  # older versions of PyTorch set it at an export
         self.model, self.folder = model, folder
         self.faces = faces = datasets.make_faces(70, as_frame=True, random_state=1)
         self.X, self.y, self.strings = faces.data, faces.target_names[faces.target], faces.frame["pixels"]

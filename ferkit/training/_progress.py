@@ -25,7 +25,8 @@ class ProgressBar(Callback):
         self.bar_, self.first_, self.is_shown_ = None, len(net.history), parent_process() is None
         from rich.console import Console
 
-        if not self.is_shown_ or not Console().is_interactive:
+        console = Console()  # rich's own was made earlier, perhaps with another output
+        if not self.is_shown_ or not console.is_interactive:
             return
         from rich.progress import (
             BarColumn,
@@ -42,6 +43,7 @@ class ProgressBar(Callback):
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[scores]}"),
+            console=console,
             speed_estimate_period=60,
             refresh_per_second=2,  # drawing occupies a core that the network could use
         )
