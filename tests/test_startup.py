@@ -88,17 +88,6 @@ def test_the_shipped_model_needs_no_pytorch_if_onnxruntime_is_installed(folder):
     assert served == set()
 
 
-def test_the_optimizer_of_a_loaded_model_comes_with_training():
-    loaded, trained = imports(
-        "import ferkit; from ferkit.datasets import make_faces; model = ferkit.load_model(); "
-        "faces = make_faces(64, random_state=0); names = faces.target_names[faces.target]; model.predict(faces.data)",
-        "model.partial_fit(faces.data, names)",
-    )
-    assert "torch" in loaded
-    assert "torch._dynamo" not in loaded
-    assert "torch._dynamo" in trained
-
-
 def test_an_onnx_file_needs_no_pytorch(folder, onnx_file):
     predicted, loaded = imports(
         command("predict", onnx_file, folder / "happy"),
