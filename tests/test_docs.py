@@ -34,8 +34,9 @@ ROOT = Path(__file__).parent.parent
 
 PAGES = ["README.md", *(f"docs/{page}.md" for page in ("index", "tutorial", "reproductions", "ethics"))]
 PAGES += sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "guide").glob("*.md") if page.stem != "index")
-# They import a dozen libraries and export many networks. `make docs` runs them too.
-for page in ("docs/guide/tools.md", "docs/guide/export.md"):
+# They import a dozen libraries, train several networks or export them. `make docs` runs them too.
+for name in ("data", "evaluation", "export", "tools", "web"):
+    page = f"docs/guide/{name}.md"
     PAGES[PAGES.index(page)] = pytest.param(page, marks=pytest.mark.slow)
 
 
