@@ -212,7 +212,7 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"Expected an ONNX file, got one that onnxruntime can't read: {error}") from None
 
     def _session(self, n_threads):
-        """Return the session in which a call uses so many threads."""
+        """Return the session in which a call uses this number of threads."""
         if n_threads not in self._sessions:
             self._sessions[n_threads] = self._open(n_threads)
         return self._sessions[n_threads]

@@ -1,4 +1,4 @@
-"""Web pages that find the faces in photos and recognize their expressions, with a server or in the browser alone."""
+"""Web pages that find the faces in photos and recognize their expressions, with a server or only in the browser."""
 
 from collections.abc import Callable, Sequence
 from os import PathLike
