@@ -29,7 +29,7 @@ scores = evaluate_corruptions(load_model(), faces.data, y, severities=[1, 3, 5])
 scores[1:].groupby("corruption", sort=False).relative_loss.mean().map("{:.0%}".format)
 
 # %%
-# Of the five, noise harms the model that ships with ferkit most. To make a network of your own robust, train it with
+# Of the five, noise harms the model that ships with ferkit most. For a network of your own, try to train with
 # ``ImageAugmenter(blur=1.5, noise=1)``.
 HeatmapDisplay(scores, rows="corruption", columns="severity").plot()
 plt.show()
