@@ -83,7 +83,7 @@ def test_the_networks_are_loaded_once_and_with_the_first_picture(open_page, phot
     held = []
     page.route("**/model.onnx", lambda route: held.append(route))
     page.set_input_files("#file", photo)
-    expect(page.locator("#summary")).to_contain_text("Loading the networks (21 MB): ")
+    expect(page.locator("#summary")).to_contain_text("Loading the networks (18 MB): ")
     while not held:
         page.wait_for_timeout(100)
     held[0].continue_()
