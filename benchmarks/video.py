@@ -100,7 +100,7 @@ def measure_speed(path, n_frames):
                 model.predict_proba(batch)
         print(f"bare model, batches {name}: {n_faces / (perf_counter() - start):,.0f} faces/s")
     start = perf_counter()
-    n_rows = sum(len(table) for table in analyze_video(path, model, max_frames=n_frames))
+    n_rows = sum(len(table) for table in analyze_video(path, max_frames=n_frames))
     seconds = perf_counter() - start
     print(f"analyze_video: {n_frames / seconds:.1f} frames/s, {n_rows / seconds:,.0f} faces/s")
 

@@ -47,14 +47,15 @@ def test_a_missing_npm_is_named_with_two_ways_to_go_on(tmp_path, monkeypatch, ca
     message = " ".join(capsys.readouterr().err.split())
     assert "Expected npm" in message
     assert "https://nodejs.org" in message
-    assert "/onnxruntime-web-1.30.0.tgz and give its path as `runtime` (--runtime)" in message
+    assert "or run `npm pack onnxruntime-web@1.30.0` on another machine" in message
+    assert "give the path of its file as `runtime` (--runtime)" in message
     assert not (tmp_path / "page").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows runs no scripts without a suffix")
 def test_the_error_of_npm_is_shown(tmp_path, monkeypatch):
     install_npm(tmp_path, monkeypatch, "sys.exit('npm error code ENOTFOUND')")
-    with pytest.raises(OSError, match=r"check the network, or download .* npm says: npm error code ENOTFOUND"):
+    with pytest.raises(OSError, match=r"check the network, or run .* npm says: npm error code ENOTFOUND"):
         export_web(tmp_path / "page")
     assert not (tmp_path / "page").exists()
 

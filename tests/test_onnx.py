@@ -108,9 +108,8 @@ def test_it_is_a_classifier_of_scikit_learn(shipped, faces):
     np.testing.assert_allclose(both.fit(faces.data, y).predict_proba(faces.data), expected, atol=1e-6)
     report = ferkit.evaluate(shipped, faces.data, y)
     assert report.accuracy == shipped.score(faces.data, y)
-    dark = np.concatenate(
-        [np.zeros((4, 2304)), faces.data[:4]]
-    )  # the first batch could be taken for pixels from 0 to 1
+    # the first batch could be taken for pixels from 0 to 1
+    dark = np.concatenate([np.zeros((4, 2304)), faces.data[:4]])
     dark[:4, 0] = 1
     together = OnnxClassifier(shipped.content, batch_size=4).predict_proba(dark)
     np.testing.assert_allclose(together, shipped.predict_proba(dark), atol=1e-6)

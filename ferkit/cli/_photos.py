@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import ferkit
 
-from ._errors import as_bad_usage, check_model, check_written, read_predictor
+from ._errors import as_bad_usage, check_model, check_written, read_model, read_predictor
 from ._options import DropImages, FaceModel, Json, Threshold
 
 
@@ -93,7 +93,7 @@ def video(
         (timeline, "--timeline", [".png", ".svg"]),
     )
     step = int(every) if every.isdecimal() else every
-    table = ferkit.photos.analyze(file, read_predictor(model), threshold=threshold, every=step, verbose=1)
+    table = ferkit.photos.analyze(file, read_model(model), threshold=threshold, every=step, verbose=1)
     for track, faces in table.groupby("track"):
         shares = faces["emotion"].value_counts(normalize=True)
         emotions = ", ".join(f"{emotion} {share:.0%}" for emotion, share in shares.items())

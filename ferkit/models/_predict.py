@@ -19,9 +19,8 @@ def predict_files(
 ) -> tuple[list[dict[str, Any]], dict[str, Exception]]:
     """Return the image, its emotion and the probability of each for all files, and the errors of skipped ones."""
     first = model[0] if hasattr(model, "steps") else model
-    if not hasattr(first, "image_shape_") or not hasattr(
-        first, "n_features_in_"
-    ):  # a PixelParser has no n_features_in_
+    # a PixelParser has no n_features_in_
+    if not hasattr(first, "image_shape_") or not hasattr(first, "n_features_in_"):
         kind = type(first).__name__
         raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
     names = [*dict.fromkeys(map(str, paths))]

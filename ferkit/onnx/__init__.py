@@ -250,7 +250,9 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
         return self._to_pictures(match_range(check_images(self, X, reset=False)[0], BYTES))
 
     def _to_pictures(self, rows):
-        return to_stack(np.rint(rows).clip(0, 255).astype(np.uint8, copy=False), self.image_shape_)
+        if rows.dtype != np.uint8:
+            rows = np.rint(rows).clip(0, 255).astype(np.uint8)
+        return to_stack(rows, self.image_shape_)
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of uint8 images (n, height, width, channels) of any size, as they are."""

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 from .._images import resolve_shape
 from .._validation import check_proba
 from ..models import list_models
-from ..models._read import read_predictor
+from ..models._read import read_model, read_predictor
 from ._crops import cut, resize
 from ._detection import Detector, Faces, check_faces, check_options, resolve_detector
 from ._sources import Frame, count_frames, is_camera, is_video, list_photos, parse_every, read_photos, read_video
@@ -216,6 +216,8 @@ def analyze_video(
         verbose=verbose,
     )
     parse_every(every)
+    if isinstance(model, (str, PathLike)) and not is_camera(source):
+        model = read_model(model)  # PyTorch is faster with the faces of many frames, and uses a GPU
     classifier = Classifier(model, threshold)
     find = resolve_detector(detector, min_score, max_side)
     frames = _show_progress(read_video(source, every, max_frames), verbose, lambda: _count(source, every, max_frames))

@@ -36,8 +36,9 @@ RUNTIME_FILES = (
 )
 LOADED = ("onnxruntime.wasm", "yunet.onnx", "model.onnx")  # when the first picture is analyzed
 OF_SERVER = ("index.html", "server.js")  # index.html is a template
-TARBALL = f"https://registry.npmjs.org/{RUNTIME}/-/{RUNTIME}-{VERSION}.tgz"
-OTHER_WAY = f"or download {TARBALL} and give its path as `runtime` (--runtime)."
+OTHER_WAY = (
+    f"or run `npm pack {RUNTIME}@{VERSION}` on another machine and give the path of its file as `runtime` (--runtime)."
+)
 
 
 def write_page(directory: Path, model: Any, threshold: float, runtime: str | PathLike | None) -> None:
