@@ -8,6 +8,7 @@ from pathlib import Path
 from sphinx_gallery.sorting import ExplicitOrder
 
 from ferkit import __version__
+from ferkit._documentation import ADDRESS
 
 sys.path.insert(0, str(Path(__file__).parent))
 import make_inventories
@@ -67,6 +68,7 @@ numpydoc_xref_aliases = {
     "torch.nn.Module": "torch.nn.Module",
 }
 run_blocks = ["guide/*", "ethics"]
+notebooks = [*run_blocks, "tutorial"]
 intersphinx_mapping = {  # the build needs no network
     project: (address, f"inventories/{project}.inv") for project, (address, _) in make_inventories.PROJECTS.items()
 }
@@ -91,6 +93,7 @@ sphinx_gallery_conf = {
 
 REPOSITORY = "https://github.com/ferkit/ferkit"
 html_theme = "pydata_sphinx_theme"
+html_baseurl = ADDRESS
 html_title = f"ferkit {release}"
 html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]

@@ -37,6 +37,7 @@ __all__ = [
     "read_image",
     "read_photo",
     "read_stored_zip",
+    "show_progress",
     "write_atomically",
 ]
 
@@ -370,6 +371,18 @@ def read_stored_zip(content):
         if sum(info.file_size for info in infos) > len(content):
             raise ValueError("its members overlap")
         return {info.filename: archive.read(info) for info in infos}
+
+
+def show_progress(items, text, count):
+    """Return an iterator over the items that draws a progress bar. ``count`` is called for their number.
+
+    Only terminals show the bar. In a notebook, rich would warn that it needs ipywidgets.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(items, text, count(), console=console, transient=True) if console.is_interactive else items
 
 
 def write_atomically(path, data):

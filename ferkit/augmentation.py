@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval
 
+from ._documentation import DocumentedMixin
 from ._images import CHUNK, check_images, from_bytes, to_bytes, to_rows, to_tensor
 
 __all__ = ["ImageAugmenter"]
@@ -22,7 +23,7 @@ __all__ = ["ImageAugmenter"]
 Augmentation = Callable[[torch.Tensor], torch.Tensor]
 
 
-class ImageAugmenter(BaseSampler):
+class ImageAugmenter(DocumentedMixin, BaseSampler):
     """Change images at random.
 
     The same object works in two places. As a step of :class:`ferkit.Pipeline`, it is a sampler: it only acts in

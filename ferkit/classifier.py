@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from ._documentation import DocumentedMixin
 from ._held_out import check_validation_source, hold_back
 from ._images import Images, check_images, match_range, pixel_range
 from ._metrics import score_probabilities
@@ -50,7 +51,7 @@ _VERSIONS = {package: version(package) for package in ("ferkit", "torch", "sciki
 _FEW_STEPS = 50  # with 24 and 48, networks were no better than a linear SVM on pixels (docs/performance.md)
 
 
-class FERClassifier(ClassifierMixin, BaseEstimator):
+class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
     """Classify facial expressions with a neural network.
 
     The network standardizes images by the mean and standard deviation of the training pixels, resizes them to

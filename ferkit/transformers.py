@@ -26,6 +26,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from ._documentation import DocumentedMixin
 from ._images import (
     CHUNK,
     Images,
@@ -58,7 +59,7 @@ from .training import (
 __all__ = ["ImageNormalizer", "ImageResizer", "NetworkFeatures", "PixelParser"]
 
 
-class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class PixelParser(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Convert strings of pixel values to rows of uint8.
 
     Values are whole numbers from 0 to 255 in ASCII digits, separated by blanks. Every value is checked, and a bad row
@@ -185,7 +186,7 @@ class _Column:
         return np.asarray(self._column[rows], dtype=object).ravel().tolist()
 
 
-class _ImageTransformer(TransformerMixin, BaseEstimator):
+class _ImageTransformer(DocumentedMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # the output is always uint8 or float32

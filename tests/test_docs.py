@@ -1,9 +1,11 @@
 import doctest
 import importlib.util
 import inspect
+import json
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.utils import estimator_html_repr
 from typer.testing import CliRunner
 
 import ferkit.comparison
@@ -102,6 +105,19 @@ def test_public_names_are_in_the_reference_with_an_example(module):
         assert re.search(r"^Examples\n-+\n", inspect.getdoc(getattr(module, name)), re.M), f"{name} shows no example"
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        *(("FERClassifier", ()), ("ImageAugmenter", ()), ("ImageNormalizer", ()), ("ImageResizer", (48,))),
+        *(("NetworkFeatures", ("cnn",)), ("PixelParser", ())),
+    ],
+)
+def test_notebooks_link_estimators_to_their_page(name, given):
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Documentation"]
+    page = estimator_html_repr(getattr(ferkit, name)(*given))
+    assert f'href="{address}/generated/ferkit.{name}.html"' in page
+
+
 def test_pictures_of_readme_exist():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert pictures, "README shows no picture"
@@ -124,3 +140,22 @@ def test_the_page_on_scikit_learn_shows_the_real_output():
     failed, tried = doctest.testfile(page, module_relative=False, optionflags=options)
     assert tried > 30
     assert not failed
+
+
+@pytest.mark.parametrize("page", ["guide/data", "guide/photos", "guide/transfer", "tutorial"])
+def test_pages_download_as_notebooks(page):
+    spec = importlib.util.spec_from_file_location("run_blocks", ROOT / "docs" / "run_blocks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    source = (ROOT / "docs" / f"{page}.md").read_text()
+    cells = json.loads(module.to_notebook(page, source, "https://pages"))["cells"]
+    code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+    prose = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    blocks = re.findall(r"^```python\n(.*?)^```$", source, re.M | re.S)
+    assert code[-len(blocks) :] == [block.strip() for block in blocks]
+    assert all("fer2013.csv" in extra for extra in code[: -len(blocks)])
+    assert ":::" not in prose
+    assert "{code-block}" not in prose
+    links = re.findall(r"\]\(([^)]+)\)", prose)
+    assert links
+    assert all(link.startswith("https://") and ".md" not in link for link in links)

@@ -223,15 +223,17 @@ def test_errors(kagglehub, tmp_path):
         check(fetch_fer2013(data_home=tmp_path, errors="drop"))
 
 
-@pytest.mark.parametrize("verbose", [0, 1])
-def test_verbose(verbose, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("verbose", "terminal"), [(0, "xterm"), (1, "xterm"), (1, "dumb")])
+def test_terminals_show_a_progress_bar(verbose, terminal, tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
+    monkeypatch.setenv("TERM", terminal)
     shown = []
     monkeypatch.setattr("rich.progress.track", lambda images, *_, **__: shown.append(1) or images)
     for name, content in BY_HAND["zip of images"].items():
         (tmp_path / "fer2013").mkdir()
         (tmp_path / "fer2013" / name).write_bytes(content)
     check(fetch_fer2013(data_home=tmp_path, verbose=verbose))
-    assert len(shown) == verbose
+    assert len(shown) == (verbose and terminal == "xterm")
 
 
 @pytest.mark.parametrize(

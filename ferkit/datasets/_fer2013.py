@@ -78,7 +78,7 @@ def load_fer2013(
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of the Bunch.
     verbose : int, default=0
-        With 1, show a progress bar while images are decoded. Tables take about a second and show none.
+        With 1, show a progress bar in terminals while images are decoded. Tables take about a second and show none.
 
     Returns
     -------

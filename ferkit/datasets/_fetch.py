@@ -93,7 +93,7 @@ def fetch_fer2013(
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of the Bunch.
     verbose : int, default=0
-        With 1, show a progress bar while images are decoded. kagglehub shows its own for a download.
+        With 1, show a progress bar in terminals while images are decoded. kagglehub shows its own for a download.
 
     Returns
     -------

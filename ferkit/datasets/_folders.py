@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._files import FaceFile, decode_images
+from .._files import FaceFile, decode_images, show_progress
 from .._images import check_shape
 from .._vocabulary import USAGE_NAMES, USAGES
 from ._archives import DAMAGE, is_image, list_members
@@ -57,7 +57,7 @@ def load_folder(
     return_X_y : bool, default=False
         Whether to return ``(data, target)`` instead of the Bunch.
     verbose : int, default=0
-        With 1, show a progress bar while images are decoded.
+        With 1, show a progress bar in terminals while images are decoded.
 
     Returns
     -------
@@ -206,9 +206,7 @@ def decode_faces(members, names, boxes, shape, errors, verbose):
     first_bad = ""
     images = decode_images([members[name] for name in names], shape, boxes)
     if verbose:
-        from rich.progress import track
-
-        images = track(images, "Decoding", total=len(names), transient=True)
+        images = show_progress(images, "Decoding", lambda: len(names))
     for position, image in enumerate(images):
         if isinstance(image, Exception):
             problem = f"Image {names[position]} cannot be read ({image})"

@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from .._documentation import ADDRESS, DocumentedMixin
 from .._files import write_atomically
 from .._images import BYTES, Images, check_images, check_shape, match_range, to_stack
 
@@ -149,7 +150,7 @@ def _quantize(exported, X):
         return path.read_bytes()
 
 
-class OnnxClassifier(ClassifierMixin, BaseEstimator):
+class OnnxClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
     """Classifier that predicts with an ONNX file on the CPU, through onnxruntime.
 
     :func:`ferkit.load` returns it for a file that :func:`export` has written. It cannot be trained.
@@ -185,6 +186,8 @@ class OnnxClassifier(ClassifierMixin, BaseEstimator):
     >>> model.predict_proba(make_faces(5, random_state=0).images).shape
     (5, 7)
     """
+
+    _doc_link_template = f"{ADDRESS}/generated/ferkit.onnx.OnnxClassifier.html"
 
     def __init__(self, content: bytes, *, batch_size: int = 8, n_threads: int = 0) -> None:
         self.content = content

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from .._files import show_progress
 from .._images import resolve_shape
 from .._validation import check_proba
 from ..models import list_models
@@ -150,7 +151,9 @@ def analyze(
     skipped: list[tuple[Any, Exception]] = []
     if boxes is not None:
         find = _give(boxes, len(photos), skipped)
-    frames = _show_progress(read_photos(photos, names, errors, skipped), verbose, lambda: len(photos))
+    frames = read_photos(photos, names, errors, skipped)
+    if verbose:
+        frames = show_progress(frames, "Analyzing", lambda: len(photos))
     tables = [table for _, table in classifier.classify(frames, find, as_given=detector is None and boxes is None)]
     table = pd.concat(tables or [classifier.to_table([], [], [])], ignore_index=True)
     table.attrs["skipped"] = {name: str(error) for name, error in skipped}
@@ -220,7 +223,9 @@ def analyze_video(
         model = read_model(model)  # PyTorch is faster with the faces of many frames, and uses a GPU
     classifier = Classifier(model, threshold)
     find = resolve_detector(detector, min_score, max_side)
-    frames = _show_progress(read_video(source, every, max_frames), verbose, lambda: _count(source, every, max_frames))
+    frames = read_video(source, every, max_frames)
+    if verbose:
+        frames = show_progress(frames, "Analyzing", lambda: _count(source, every, max_frames))
     batches = classifier.classify(
         frames,
         find,
@@ -406,16 +411,3 @@ def _count(source, every, max_frames):
         n_frames = -(-n_frames // every)
         return n_frames if max_frames is None else min(n_frames, max_frames)
     return max_frames
-
-
-def _show_progress(frames, verbose, count):
-    """Return the frames with a progress bar in terminals."""
-    if not verbose:
-        return frames
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    if not console.is_interactive:
-        return frames
-    return track(frames, "Analyzing", count(), console=console, transient=True)
