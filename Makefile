@@ -1,4 +1,4 @@
-.PHONY: help demo test test-all test-min test-browser survive coverage lint soak fuzz mutate bench bench-all docs dist clean
+.PHONY: help demo test test-all test-min test-browser survive coverage lint soak fuzz mutate bench bench-all docs dist release-check clean
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ BIN := .venv/bin
 PYTEST = SCIPY_ARRAY_API=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.core ## train on drawn faces and write the figures to demo/
 	$(BIN)/ferkit demo --out demo --force
@@ -68,6 +68,11 @@ dist: .venv/.dist ## build wheel and sdist in dist/, and try the wheel in a fres
 	outside=$$(mktemp -d) && trap "rm -rf $$outside" EXIT && $(PYTHON) -m venv $$outside/venv && \
 	$$outside/venv/bin/pip install --quiet dist/*.whl && cp tests/smoke.py $$outside && \
 	cd $$outside && venv/bin/python -I smoke.py && venv/bin/ferkit --version && venv/bin/ferkit --help
+
+# Environments are made by uv, which downloads each package only once.
+release-check: .venv/.dist ## try the wheel in dist/ with every extra, in fresh environments on the oldest and the newest Python
+	$(BIN)/pip install --quiet uv
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/extras.py dist/*.whl $(ARGS)
 
 clean: ## remove the environments and everything that was built
 	rm -rf .venv .venv-min demo dist screenshots mutants docs/_build docs/auto_examples docs/generated .coverage*
