@@ -47,6 +47,8 @@ def test_citation_and_archive_describe_the_package():
 
 
 def test_the_conda_recipe_asks_for_the_same_packages():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    assert RECIPE["requirements"]["host"] == ["python ${{ python_min }}.*", "pip", *map(to_conda, build)]
     python = "python >=${{ python_min }}"
     assert f">={RECIPE['context']['python_min']}" == PROJECT["requires-python"]
     needed = [to_conda(requirement) for requirement in PROJECT["dependencies"]]
