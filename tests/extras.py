@@ -82,20 +82,25 @@ assert "photo.png" in run_command("photo", "photo.png", "--out", "annotated")
 import io
 import json
 import threading
+import traceback
 import urllib.request
 import uuid
 
 from ferkit.serving import create_app, serve
 
 def ask(address):
-    body = io.BytesIO()
-    photo.save(body, "png")
-    edge = uuid.uuid4().hex
-    head = f'--{edge}\\r\\nContent-Disposition: form-data; name="file"; filename="photo.png"\\r\\n\\r\\n'
-    body = head.encode() + body.getvalue() + f"\\r\\n--{edge}--\\r\\n".encode()
-    headers = {"Content-Type": f"multipart/form-data; boundary={edge}"}
-    answer = urllib.request.urlopen(urllib.request.Request(f"{address}/analyze", body, headers))
-    assert len(json.load(answer)["faces"]) == 2
+    try:
+        body = io.BytesIO()
+        photo.save(body, "png")
+        edge = uuid.uuid4().hex
+        head = f'--{edge}\\r\\nContent-Disposition: form-data; name="image"; filename="photo.png"\\r\\n\\r\\n'
+        body = head.encode() + body.getvalue() + f"\\r\\n--{edge}--\\r\\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+        answer = urllib.request.urlopen(urllib.request.Request(f"{address}/analyze", body, headers))
+        assert len(json.load(answer)["faces"]) == 2
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
     os._exit(0)  # the server has no other end than Ctrl-C
 
 serve(create_app(), port=0, started=lambda address: threading.Thread(target=ask, args=[address]).start())
@@ -158,7 +163,7 @@ def try_extra(wheel, extra, python, folder):
     variables.pop("VIRTUAL_ENV", None)
     failed = []
     for name, command in steps.items():
-        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=1800)
         if done.returncode:
             failed.append(name)
             print(f"{extra or '(none)'}, {name}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}", file=sys.stderr)
