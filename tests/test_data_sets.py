@@ -448,7 +448,7 @@ def test_folders_without_images_in_folders_of_labels_are_refused(tmp_path):
         ValueError, match=r"^Expected images in folders of labels, such as train/glad/1.png, got .*/1.png"
     ):
         load_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"^Expected Test faces in .*data, got only Training \(3\)"):
+    with pytest.raises(ValueError, match=r"^Expected Test faces in .*train, got only Training \(3\)"):
         load_folder(write_folder(tmp_path / "data") / "train", usage="Test")
 
 
