@@ -69,8 +69,8 @@ dist: .venv/.dist ## build wheel and sdist in dist/, and try the wheel in a fres
 	$$outside/venv/bin/pip install --quiet dist/*.whl && cp tests/smoke.py $$outside && \
 	cd $$outside && venv/bin/python -I smoke.py && venv/bin/ferkit --version && venv/bin/ferkit --help
 
-# Environments are made by uv, which downloads each package only once.
-release-check: .venv/.dist ## try the wheel in dist/ with every extra, in fresh environments on the oldest and the newest Python
+# uv makes the environments, and downloads each package only once.
+release-check: .venv/.dist ## try the wheel in dist/ with every extra by itself, on the oldest and the newest Python
 	$(BIN)/pip install --quiet uv
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/extras.py dist/*.whl $(ARGS)
 

@@ -1,7 +1,8 @@
-"""Install the wheel in fresh environments, one per extra, and try what each extra is for: `make release-check`.
+"""Install the wheel with each extra by itself, and try what the extra is for: `make release-check`.
 
-Each environment also runs `tests/smoke.py`. Nothing is uploaded or downloaded except packages: calls that would need
-the Hugging Face Hub or Kaggle only have to fail because of the network.
+The environment contains only the packages of one extra: `uv pip install --exact` removes those of the last one. Each
+extra also runs `tests/smoke.py`. Nothing but packages is downloaded: calls that would need the Hugging Face Hub or
+Kaggle only have to fail because of the network.
 """
 
 import argparse
@@ -145,31 +146,26 @@ def run_command(*arguments):
 
 
 def try_extra(wheel, extra, python, folder):
-    """Try one extra in a fresh environment, and return what failed and the size of the environment in MB."""
-    environment = folder / "environment"
-    executable = environment / "bin" / "python"
+    """Try one extra in an environment of its packages, and return what failed and the size of the environment in MB."""
     package = f"{wheel}[{extra}]" if extra else str(wheel)
     smoke = Path(__file__).with_name("smoke.py").read_text(encoding="utf-8")
-    # "all" has each trial in a process of its own, because some end it
-    trials = [trial for name, trial in TRIALS.items() if name in extra.split(",")]
+    trials = [trial for name, trial in TRIALS.items() if name in extra.split(",") and trial]  # one process each
     steps = {
-        "venv": ["uv", "venv", "--quiet", "--python", python, str(environment)],
-        "install": ["uv", "pip", "install", "--quiet", "--python", str(executable), package],
-        "check": ["uv", "pip", "check", "--quiet", "--python", str(executable)],
-        "smoke.py": [str(executable), "-I", "-c", smoke],
-        **{f"call {i}": [str(executable), "-I", "-c", START + trial] for i, trial in enumerate(trials, 1) if trial},
+        "install": ["uv", "pip", "install", "--quiet", "--exact", "--python", str(python), package],
+        "check": ["uv", "pip", "check", "--quiet", "--python", str(python)],
+        "smoke.py": [str(python), "-I", "-c", smoke],
+        **{f"call {i}": [str(python), "-I", "-c", START + trial] for i, trial in enumerate(trials, 1)},
     }
-    variables = {**os.environ, "MPLBACKEND": "agg"}
-    variables.pop("VIRTUAL_ENV", None)
     failed = []
     for name, command in steps.items():
+        variables = {**os.environ, "MPLBACKEND": "agg"}
         done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=1800)
         if done.returncode:
             failed.append(name)
             print(f"{extra or '(none)'}, {name}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}", file=sys.stderr)
-            if name in ("venv", "install"):
+            if name == "install":
                 break
-    size = sum(path.lstat().st_size for path in environment.rglob("*") if path.is_file())
+    size = sum(path.lstat().st_size for path in python.parent.parent.rglob("*") if path.is_file())
     return failed, size / 1e6
 
 
@@ -179,15 +175,18 @@ def main():
     parser.add_argument("--python", nargs="+", default=["3.11", "3.14"], help="versions or paths of interpreters")
     parser.add_argument("--extra", nargs="+", default=[*TRIALS, "all"], help="default: none, each, and all together")
     options = parser.parse_args()
-    print(f"{'extra':12} {'Python':12} {'':28} {'MB':>6}")
+    print(f"{'extra':12} {'Python':12} {'':28} {'MB':>6}", flush=True)
     any_failed = False
-    for python in options.python:
-        for extra in options.extra:
-            together = ",".join(filter(None, TRIALS)) if extra == "all" else extra
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                failed, size = try_extra(options.wheel.resolve(), together, python, Path(folder))
-            any_failed |= bool(failed)
-            print(f"{extra or '(none)':12} {python:12} {', '.join(failed) or 'ok':28} {size:6,.0f}", flush=True)
+    for version in options.python:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as environment:
+            subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", version, environment], check=True)
+            for extra in options.extra:
+                together = ",".join(filter(None, TRIALS)) if extra == "all" else extra
+                with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                    python = Path(environment, "bin", "python")
+                    failed, size = try_extra(options.wheel.resolve(), together, python, folder)
+                any_failed |= bool(failed)
+                print(f"{extra or '(none)':12} {version:12} {', '.join(failed) or 'ok':28} {size:6,.0f}", flush=True)
     sys.exit(any_failed)
 
 

@@ -18,8 +18,10 @@ y, y_test = train.target_names[train.target], test.target_names[test.target]
 
 # %%
 # The figure shows each change separately and all of them together.
-# Rotations and shifts fill the corners with the mirrored edge of the image.
-augmenter = ImageAugmenter(rotation=20, translation=0.15, shear=15, brightness=0.6, contrast=0.6, erasing=1.0)
+# Where a rotation or a shift leaves an area empty, the image is continued by its mirror image. After a shift upwards,
+# you therefore see a second chin or neck at the bottom. The mirrored area has the brightness and the texture of the
+# image, which a black one would not have.
+augmenter = ImageAugmenter(rotation=20, shear=15, brightness=0.6, contrast=0.6, erasing=1.0)
 face = train.images[33]  # it looks to one side, so that a flip shows
 AugmentationDisplay.from_estimator(augmenter, face)
 
