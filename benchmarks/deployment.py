@@ -125,8 +125,8 @@ def main():
         rounds_of_many = max(3, rounds // 20)
         many, _ = alternate({name: partial(predict, X[:256]) for name, predict in sides.items()}, rounds_of_many)
         for name, accuracy in accuracies.items():
-            latency, throughput = 1000 * median(one[name]), 256 / median(many[name])
-            print(f"| {name} | {accuracy:.2%} | {n_threads} | {latency:.2f} ms | {throughput:,.0f} |", flush=True)
+            cells = f"{1000 * median(one[name]):.2f} ms | {256 / median(many[name]):,.0f}"
+            print(f"| {name} | {100 * accuracy:.2f} % | {n_threads} | {cells} |", flush=True)
     for name, reason in failed.items():
         print(f"| {name} | {reason} | | | |")
     operations = summarize(model.network_.backbone, (1, 48, 48)).flops

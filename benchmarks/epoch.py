@@ -163,13 +163,13 @@ def main():
     plain, total, seconds = count_time(data, target, device)
     print("| | share of an epoch |\n| --- | ---: |")
     for kind, spent in seconds.items():
-        print(f"| {kind} | {spent / total:.1%} |")
+        print(f"| {kind} | {100 * spent / total:.1f} % |")
     peak, flops = multiply_per_second(precision, device), 3 * summarize(CNN(7), (1, 48, 48)).flops
     reached = flops * n_faces / plain
     print(
         f"\n{n_faces / plain:,.0f} images per second. Arithmetic: {flops / 1e6:.0f} million operations per image, "
-        f"{reached / 1e9:,.0f} billion per second; {reached / peak:.0%} of the {peak / 1e9:,.0f} billion of a product."
-        "\n"
+        f"{reached / 1e9:,.0f} billion per second; {100 * reached / peak:.0f} % of the "
+        f"{peak / 1e9:,.0f} billion of a product.\n"
     )
 
     attempts = {

@@ -88,7 +88,7 @@ def main():
     for side, (n_models, n_cores, _) in sides.items():
         rates = [n_models * n / each for each in seconds[side]]
         efficiency = median(rates) * median(alone) / n / n_cores
-        print(f"| {side} | {median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} | {efficiency:.0%} |")
+        print(f"| {side} | {median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} | {100 * efficiency:.0f} % |")
 
 
 if __name__ == "__main__":
