@@ -712,7 +712,8 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         rows, net = match_range(rows, self.pixel_range_), self._current_net()
         images = ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False)
         probability = net.predict_proba(images).astype(np.float64)  # the sums of a network in float32 are off by 1e-7
-        return probability / probability.sum(axis=1, keepdims=True)
+        probability /= probability.sum(axis=1, keepdims=True)
+        return probability
 
     def predict_log_proba(self, X: Images) -> np.ndarray:
         """Return the logarithm of the probability of each class.
