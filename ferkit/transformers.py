@@ -44,6 +44,7 @@ from .classifier import FERClassifier
 from .models import list_models, load_model
 from .training import (
     Batches,
+    ClassifierNet,
     FERNet,
     ImageSet,
     build_net,
@@ -600,9 +601,10 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         rows, shape = check_images(self, X, reset=True, lazy=True)
         self.pixel_range_ = pixel_range(rows)
         classifier = FERClassifier(augment=None, **self.get_params(deep=False))
-        settings = resolve_settings({**classifier.get_params(deep=False), "pixel_range": self.pixel_range_})
+        params = classifier.get_params(deep=False)
+        settings = resolve_settings({**params, "pixel_range": self.pixel_range_, "net": ClassifierNet})
         with seeded(0, resolve_device(self.device)):  # building a network draws weights, though these are replaced
-            return build_net(settings, rows, shape, n_classes=2), rows
+            return build_net(settings, rows, shape, n_outputs=2), rows
 
     def transform(self, X: Images) -> np.ndarray:
         """Compute the features.
