@@ -169,9 +169,9 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
 
     def _encode(self, names, y):
         if y.shape[1:] != np.shape(self.target_mean_):
+            expected = f"{self._n_outputs} target{'s' * (self._n_outputs > 1)}"
             raise ValueError(
-                f"Expected y_val of shape (n_val, *{np.shape(self.target_mean_)}) as y, got {y.shape}: use the same "
-                "targets in both."
+                f"Expected {expected} in y_val as in y, got shape {y.shape}: use the same targets in both."
             )
         standardized = (y - self.target_mean_) / self.target_scale_
         return standardized.reshape(len(y), -1).astype(np.float32)

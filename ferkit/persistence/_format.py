@@ -585,6 +585,8 @@ def _check_attributes(value):
     for name in ("image_shape_", "size", "_size"):
         if np.prod(np.abs(attributes.get(name, 1)), dtype=float) > 3 * _LARGEST**2:
             raise ValueError(f"it has images of the size {attributes[name]}")
+    if np.shape(attributes.get("target_scale_")) != np.shape(attributes.get("target_mean_")):
+        raise ValueError("its targets have scales of another shape than their means")
     for name in ("stack_method", "stack_method_"):
         methods = attributes.get(name, [])
         if not {*np.ravel(methods).tolist()} <= {"auto", "predict", "predict_proba", "decision_function"}:

@@ -231,12 +231,8 @@ def _loss_params(settings, net_params, n_outputs):
 
 
 def _callbacks(settings, epochs, steps, width, valid, score, checkpoint):
-    callbacks = []
-    scores = [
-        f"{prefix}_{name}"
-        for prefix in ("train", "valid")[: 1 + (valid is not None)]
-        for name in settings.net.score_names
-    ]
+    callbacks, sets = [], ["train"] if valid is None else ["train", "valid"]
+    scores = [f"{prefix}_{name}" for prefix in sets for name in settings.net.score_names]
     if score is not None:
         scores.append("valid_score")
         callbacks.append(("valid_score", record_score(score)))

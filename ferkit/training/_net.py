@@ -93,14 +93,12 @@ class FERNet(NeuralNet):
 
     @property
     def _default_callbacks(self):
-        names = [(prefix, score) for prefix in ("train", "valid") for score in self.score_names]
-        return [
-            ("epoch_timer", EpochTimer()),
-            *(
-                (f"{prefix}_{score}", PassthroughScoring(f"{prefix}_{score}", score == "loss", prefix == "train"))
-                for prefix, score in names
-            ),
+        scores = [
+            PassthroughScoring(f"{prefix}_{name}", lower_is_better=name == "loss", on_train=prefix == "train")
+            for prefix in ("train", "valid")
+            for name in self.score_names
         ]
+        return [("epoch_timer", EpochTimer()), *((score.name, score) for score in scores)]
 
     def check_data(self, X, y=None):
         """Accept the data, which the estimator has checked."""
