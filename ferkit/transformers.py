@@ -140,7 +140,7 @@ class PixelParser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             the first such row.
         """
         check_is_fitted(self)
-        return parse_pixels(_strings(X), self._n_features_out)[0]
+        return parse_pixels(_strings(X), self._n_features_out, image_shape=self.image_shape_)[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -498,10 +498,13 @@ def test_ctrl_c_in_the_first_epoch_stops_everything(compared, csv, tmp_path, qui
     assert names & {"cnn_small", "timm_resnet10t"} == {"timm_resnet10t"}, "the other has settings not asked for"
 
 
-def test_compare_continues_after_an_interruption(csv, tmp_path, quick):
+def test_compare_continues_after_an_interruption(csv, tmp_path, quick, capsys):
     arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--input-size", 24, "--epochs", 2, "--out", tmp_path)
     with ctrl_c("cnn", after=1):
         assert run(*arguments) == 1
+    printed = capsys.readouterr().out
+    assert "Training was interrupted. To continue: repeat this command" in printed
+    assert "--resume" not in printed, "which would not continue a fold"
     assert (tmp_path / "comparison.md").is_file()
     before = (tmp_path / "cnn_small-24" / "model.ferkit").stat().st_mtime_ns
     assert run(*arguments) == 0
