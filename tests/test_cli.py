@@ -513,6 +513,20 @@ def test_compare_continues_after_an_interruption(csv, tmp_path, quick, capsys):
     assert [(run["epochs"]) for run in runs] == [2, 2]
 
 
+def test_an_interrupted_fold_is_only_continued_by_the_same_comparison(csv, tmp_path, quick, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    arguments = ("compare", csv, "--backbones", "cnn_small", *TRAIN[2:], "--folds", 2, "--out", tmp_path)
+    with ctrl_c("cnn_small", after=1):
+        assert run(*arguments, "--epochs", 2) == 1
+    printed = capsys.readouterr()
+    assert run(*arguments, "--epochs", 3) == 2
+    refused = capsys.readouterr().err
+    assert "already contains an unfinished training" in refused
+    assert "--resume" not in printed.out + refused
+    assert run(*arguments, "--epochs", 2) == 0
+    assert capsys.readouterr().out.count("epoch 1/2") == 1, "the first fold continues from its checkpoint"
+
+
 @pytest.fixture
 def moments():
     """Function that copies a folder before each later change: opening, renaming or removing a file in it."""

@@ -79,7 +79,7 @@ def compare(
                 skipped += [folder] if run.is_finished else []
                 continue
         if not ferkit.runs.can_resume(folder, model, name):
-            check_overwrite(folder, options.force)
+            check_overwrite(folder, options.force, resumes=folds is None)
     try:
         for folder, (model, part) in trainings.items():
             if folder in skipped:

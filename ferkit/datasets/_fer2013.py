@@ -138,7 +138,7 @@ def load_fer2013(
     if not path.exists():
         raise FileNotFoundError(
             f"Found nothing at {path.absolute()}: expected fer2013.csv, an archive of it, or a folder that contains it "
-            "or images as train/<emotion>/<file>."
+            "or images as train/<emotion>/<file>. ferkit.datasets.fetch_fer2013() downloads it from Kaggle."
         )
     unread: dict[str, Exception] = {}  # name to error, for files that may contain faces
     try:
