@@ -285,7 +285,7 @@ class NetworkEstimator(BaseEstimator):
                     f"Expected at least {_FEW_STEPS} training steps for a network to learn, got {steps}: increase "
                     "max_epochs, or decrease batch_size.",
                     ConvergenceWarning,
-                    stacklevel=3,
+                    stacklevel=4,  # the caller of fit, which scikit-learn wraps
                 )
             self._train(net, rows, target, weight, seed)
         return self._keep(net.end_schedule(), checkpoint.explain() if checkpoint else "")
