@@ -209,15 +209,18 @@ def _check_dimensions(rows):
         )
 
 
+_NO_NUMBERS = ("could not convert string", "float() argument", "setting an array element")
+
+
 def _raise_without_data(error, X):
     """Raise an error of scikit-learn or NumPy without the data in its message."""
     message = str(error)
-    if hasattr(X, "columns") and ("could not convert string" in message or "float() argument" in message):
+    if hasattr(X, "columns") and any(reason in message for reason in _NO_NUMBERS):
         raise ValueError(
             f"Expected columns of pixels, got other values in the columns {short_repr(list(X.columns))}: pass the one "
             f"that holds the images, such as X[{X.columns[0]!r}]."
         ) from None
-    if "could not convert string" in message:
+    if _NO_NUMBERS[0] in message:
         raise ValueError(_STRINGS) from None
     if len(message) > 400:
         raise type(error)(message.splitlines()[0][:300]) from None

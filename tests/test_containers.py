@@ -1,6 +1,7 @@
 """Images in the containers of other libraries, encoded images, and images of another shape at predict."""
 
 import inspect
+import re
 from io import BytesIO
 
 import numpy as np
@@ -163,8 +164,13 @@ def test_torch_data_sets_say_what_to_pass(tmp_path, model, tiny, faces):
     folder = ImageFolder(tmp_path)
     tensors = TensorDataset(torch.from_numpy(faces.images[:12]), torch.from_numpy(faces.target[:12] % 2))
     subset = torch.utils.data.Subset(tensors, range(12))
-    for given in (folder, tensors, subset, DataLoader(tensors, batch_size=5)):
-        with pytest.raises(ValueError, match="run `X, y = ") as raised:
+    for given, source in (
+        (folder, "zip(*[(path, dataset.classes[code]) for path, code in dataset.samples])"),
+        (tensors, "dataset.tensors"),
+        (subset, "zip(*[dataset[row] for row in range(len(dataset))])"),
+        (DataLoader(tensors, batch_size=5), "map(torch.cat, zip(*loader))"),
+    ):
+        with pytest.raises(ValueError, match=f"holds labels: run `X, y = {re.escape(source)}`, and pass X") as raised:
             model.predict(given)
         scope = {"dataset": given, "loader": given, "torch": torch}
         exec(str(raised.value).split("`")[1], scope)  # the line is there to be pasted
@@ -324,6 +330,19 @@ def bad_inputs():
         "not finite": np.full((20, 48, 48), np.nan),
         "too many columns": pd.DataFrame(rng.random((5, 3000))),
     }.items()
+
+
+def test_text_where_pixels_belong_is_named_by_its_columns(model, faces):
+    strings = [" ".join(map(str, row)) for row in faces.data[:3]]
+    frame = pd.DataFrame({"pixels": strings, "Usage": "Training"})
+    named = r"got other values in the columns \['{}', '{}'\]: pass the one that holds the images, such as X\['{}'\]\."
+    with pytest.raises(ValueError, match=named.format("pixels", "Usage", "pixels")):
+        model.predict(frame)
+    frame = pd.DataFrame({"image": list(faces.images[:3]), "label": 0})
+    with pytest.raises(ValueError, match=named.format("image", "label", "image")):
+        model.predict(frame)
+    with pytest.raises(ValueError, match=r"Expected images, got strings\. If they .* put a PixelParser"):
+        model.predict(np.array([strings, strings] * 1152).T)
 
 
 @pytest.mark.parametrize("X", [pytest.param(X, id=name) for name, X in bad_inputs()])

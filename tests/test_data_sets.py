@@ -1,8 +1,11 @@
 """Small files in the layout of each data set. The faces are drawn."""
 
 import pickle
+import shutil
 import tarfile
+import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +137,10 @@ SETS = {  # loader, writer, names of the faces, their usages, their groups
         *(["Training"] * 3 + ["Validation"] * 3, None),
     ),
     "ckplus": (load_ckplus, write_ckplus, ["disgust", "surprise"], ["Training"] * 2, ["S005", "S010"]),
+    "ckplus, landmarks": (
+        *(load_ckplus, partial(write_ckplus, landmarks=True), ["disgust", "surprise"]),
+        *(["Training"] * 2, ["S005", "S010"]),
+    ),
     "jaffe": (load_jaffe, write_jaffe, ["angry", "neutral", "surprise"], ["Training"] * 3, ["KA", "KA", "YM"]),
     "expw": (load_expw, write_expw, ["surprise", "neutral", "angry"], ["Training"] * 3, None),
     "folder": (
@@ -149,9 +156,11 @@ def layout(request, tmp_path):
     return load, write_files(tmp_path / "data"), labels, usage, groups
 
 
-def test_each_set_gives_the_bunch_of_fer2013(layout):
+def test_each_set_gives_the_bunch_of_fer2013(layout, capsys):
     load, folder, labels, usage, groups = layout
-    faces = load(folder)
+    with warnings.catch_warnings(action="error"):
+        faces = load(folder)
+    assert capsys.readouterr() == ("", "")
     assert faces.data.shape == (len(labels), 2304)
     assert faces.data.dtype == np.uint8
     assert faces.images.shape == (len(labels), 48, 48)
@@ -231,6 +240,40 @@ def test_the_edge_is_repeated_where_a_box_leaves_the_photo(tmp_path):
     assert np.array_equal(image[:, 24:], np.tile(image[:, 23:24], 8))
 
 
+NAMES = {  # in the order of the codes of each set
+    "rafdb": "surprise fear disgust happiness sadness anger neutral",
+    "affectnet, tables": "neutral happy sad surprise fear disgust anger contempt",
+    "ckplus": "neutral anger contempt disgust fear happy sadness surprise",
+    "jaffe": "angry disgust fear happy neutral sad surprise",
+    "expw": "angry disgust fear happy sad surprise neutral",
+    "folder": "Bored glad",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_target_names_have_the_order_of_the_set(name, tmp_path):
+    load, write_files, _, _, _ = SETS[name]
+    assert load(write_files(tmp_path)).target_names.tolist() == NAMES[name].split()
+
+
+@pytest.mark.parametrize("name", ["affectnet, tables", "affectnet, arrays"])
+def test_usage_selects_splits_of_affectnet(name, tmp_path):
+    load, write_files, labels, _, _ = SETS[name]
+    faces = load(write_files(tmp_path), usage="Validation")
+    assert faces.usage.tolist() == ["Validation"] * 3
+    assert names_of(faces) == labels[3:]
+
+
+def test_affectnet_without_folders_of_splits_is_training_and_labels_may_be_floats(tmp_path):
+    for number, label in enumerate((3.0, "6.0", 0)):
+        draw(tmp_path / f"images/{number}.jpg", number)
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        np.save(tmp_path / f"annotations/{number}_exp.npy", label)
+    faces = load_affectnet(tmp_path)
+    assert names_of(faces) == ["surprise", "anger", "neutral"]
+    assert set(faces.usage) == {"Training"}
+
+
 @pytest.mark.parametrize("usage", ["Test", ["Test", "Training"]])
 def test_usage_selects_splits(usage, tmp_path):
     faces = load_rafdb(write_rafdb(tmp_path), usage=usage)
@@ -258,15 +301,18 @@ def test_groups_keep_people_apart(tmp_path, tiny):
 
 
 def test_rafdb_is_also_read_from_folders_of_codes(tmp_path):
-    for place, number in (("train/5/train_00001", 0), ("train/4/train_00002", 1), ("test/7/test_0001", 2)):
-        draw(tmp_path / f"DATASET/{place}_aligned.jpg", number)
-    faces = load_rafdb(tmp_path)
-    assert dict(zip(faces.origin, names_of(faces), strict=True)) == {
-        f"{tmp_path.name}/DATASET/train/5/train_00001_aligned.jpg": "sadness",
-        f"{tmp_path.name}/DATASET/train/4/train_00002_aligned.jpg": "happiness",
-        f"{tmp_path.name}/DATASET/test/7/test_0001_aligned.jpg": "neutral",
+    labels = {
+        "test/7/test_1_aligned.jpg": "neutral",
+        "train/5/train_2_aligned.jpg": "sadness",
+        "train/4/train_10_aligned.jpg": "happiness",
     }
-    assert sorted(faces.usage) == ["Test", "Training", "Training"]
+    for place in labels:
+        draw(tmp_path / "DATASET" / place)
+    draw(tmp_path / "DATASET/train/5/train_3.jpg")  # not aligned
+    faces = load_rafdb(tmp_path)
+    assert names_of(faces) == list(labels.values())
+    assert faces.origin.tolist() == [f"{tmp_path.name}/DATASET/{place}" for place in labels]
+    assert faces.usage.tolist() == ["Test", "Training", "Training"]
 
 
 PAGES = {
@@ -290,9 +336,9 @@ def test_a_set_that_is_missing_says_where_to_request_it(load, tmp_path):
 
 def spoil_row(file, row, text):
     def spoil(folder):
-        lines = (folder / file).read_text().splitlines()
-        lines[row] = text
-        (folder / file).write_text("\n".join(lines) + "\n")
+        lines = (folder / file).read_bytes().splitlines()
+        lines[row] = text if isinstance(text, bytes) else text.encode()
+        (folder / file).write_bytes(b"\n".join(lines) + b"\n")
 
     return spoil
 
@@ -301,8 +347,12 @@ def spoil_image(file):
     return lambda folder: (folder / file).write_bytes(b"no image")
 
 
-def spoil_array(folder):
-    np.save(folder / "train_set/annotations/2_exp.npy", np.array([1, 2]))
+def spoil_array(label):
+    return lambda folder: np.save(folder / "train_set/annotations/2_exp.npy", label)
+
+
+def remove_frames(folder):
+    shutil.rmtree(folder / "cohn-kanade-images/S010/002")
 
 
 LIST = "basic/EmoLabel/list_patition_label.txt"
@@ -310,6 +360,10 @@ TABLE = "Manually_Annotated_file_lists/training.csv"
 DAMAGES = {
     "rafdb, label": ("rafdb", spoil_row(LIST, 1, "train_00002.jpg 8"), "Row 1 of .* has label '8', expected 1 to 7"),
     "rafdb, image": ("rafdb", spoil_row(LIST, 0, "train_9.jpg 1"), "Row 0 of .* names train_9_aligned.jpg, which is"),
+    "rafdb, encoding": (
+        *("rafdb", spoil_row(LIST, 1, b"train_\xff.jpg 1")),
+        "Row 1 of .* names train_\ufffd_aligned.jpg, which is missing",
+    ),
     "rafdb, pixels": ("rafdb", spoil_image("basic/Image/aligned/test_0001_aligned.jpg"), "Image .*test_0001_aligned"),
     "affectnet, label": (
         *("affectnet, tables", spoil_row(TABLE, 1, "689/0d9.jpg,0,0,9,9,1;2,11,0,0")),
@@ -331,12 +385,29 @@ DAMAGES = {
         *("affectnet, tables", spoil_row(TABLE, 2, "689/1d9.jpg,1,0,40,40,1;2,1,high,0")),
         "Row 1 of .*training.csv has the valence 'high', expected a number",
     ),
-    "affectnet, array": ("affectnet, arrays", spoil_array, "2_exp.npy has label 'in no readable form'"),
+    "affectnet, array": (
+        "affectnet, arrays",
+        spoil_array(np.array([1, 2])),
+        "2_exp.npy has label 'in no readable form'",
+    ),
+    "affectnet, pickle": (
+        *("affectnet, arrays", spoil_array(np.array([{"happy": 1}], dtype=object))),
+        "2_exp.npy has label 'in no readable form'",
+    ),
+    "ckplus, images": ("ckplus", remove_frames, "S010_002_00000004_emotion.txt labels a sequence whose images are"),
+    "ckplus, landmarks": (
+        *("ckplus, landmarks", spoil_row("Landmarks/S005/001/S005_001_00000004_landmarks.txt", 1, "9.0 left")),
+        "S005_001_00000004_landmarks.txt holds no lines of two numbers",
+    ),
     "ckplus, label": (
         *("ckplus", spoil_row("Emotion/S010/002/S010_002_00000004_emotion.txt", 0, "happy")),
         "S010_002_00000004_emotion.txt has label 'in no readable form'",
     ),
     "expw, row": ("expw", spoil_row("label/label.lst", 1, "shock_1.jpg 1 0 0 3"), "Row 1 of .* has 5 values, expected"),
+    "expw, box": (
+        *("expw", spoil_row("label/label.lst", 1, "shock_1.jpg 1 0 left 24 24 30 6")),
+        r"Row 1 of .*label.lst has the box \['0', 'left', '24', '24'\], expected four numbers",
+    ),
     "expw, image": ("expw", spoil_row("label/label.lst", 2, "no.jpg 0 1 1 9 9 50 3"), "Row 2 of .* names no.jpg"),
     "jaffe, pixels": ("jaffe", spoil_image("jaffedbase/KA.NE2.27.tiff"), "Image .*KA.NE2.27.tiff cannot be read"),
     "folder, pixels": ("folder", spoil_image("train/glad/1.png"), "Image .*train/glad/1.png cannot be read"),
@@ -352,14 +423,22 @@ def test_bad_entries_are_named_or_left_out(name, spoil, message, tmp_path):
     with pytest.raises(ValueError, match=f'{message}.*errors="drop"'):
         load(folder)
     left_out = f"Left out 1 of the {len(labels)} faces in .*, the first: .*{message}"
-    with pytest.warns(UserWarning, match=left_out) as warned:
+    with pytest.warns(UserWarning, match=left_out):
         faces = load(folder, errors="drop")
-    assert warned[0].filename == __file__
     rest = [np.delete(np.arange(len(labels)), bad) for bad in range(len(labels))]
     assert any(
         np.array_equal(faces.data, before.data[kept]) and names_of(faces) == [labels[row] for row in kept]
         for kept in rest
     )
+
+
+@pytest.mark.parametrize(("name", "spoil", "message"), DAMAGES.values(), ids=DAMAGES)
+def test_warnings_point_to_the_call(name, spoil, message, tmp_path):
+    load, write_files, _, _, _ = SETS[name]
+    spoil(write_files(tmp_path / "data"))
+    with pytest.warns(UserWarning, match=message) as warned:
+        load(tmp_path / "data", errors="drop")
+    assert warned[0].filename == __file__
 
 
 def test_parameters_are_checked(tmp_path):
@@ -370,6 +449,43 @@ def test_parameters_are_checked(tmp_path):
         load_folder(folder, usage="train")
     with pytest.raises(ValueError, match="image_shape must be"):
         load_folder(folder, image_shape=(48,))
+
+
+def test_folders_without_images_in_folders_of_labels_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^Expected images in folders such as train/glad/1.jpg in .*, got no files\.$"
+    ):
+        load_folder(tmp_path)
+    for number in range(7):
+        write(tmp_path / f"notes{number}.txt", "")
+    with pytest.raises(ValueError, match=r"got .*/notes0.txt, .*notes4.txt, …\.$"):
+        load_folder(tmp_path)
+    draw(tmp_path / "train/1.png")
+    with pytest.raises(
+        ValueError, match=r"^Expected images in folders of labels, such as train/glad/1.png, got .*/1.png"
+    ):
+        load_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"^Expected Test faces in .*train, got only Training \(3\)"):
+        load_folder(write_folder(tmp_path / "data") / "train", usage="Test")
+
+
+def test_folders_of_bad_images_are_refused(tmp_path):
+    (tmp_path / "glad").mkdir()
+    (tmp_path / "glad/1.png").write_bytes(b"no image")
+    with pytest.raises(
+        ValueError, match=r"^Expected faces in .*, got none that can be loaded, the first: Image .*1.png"
+    ):
+        load_folder(tmp_path, errors="drop")
+
+
+def test_damaged_archives_are_named(tmp_path):
+    folder = write_folder(tmp_path / "data")
+    with tarfile.open(tmp_path / "packed.tar.gz", "w:gz") as packed:
+        packed.add(folder, "data")
+    content = (tmp_path / "packed.tar.gz").read_bytes()
+    (tmp_path / "packed.tar.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"packed.tar.gz"):
+        load_folder(tmp_path / "packed.tar.gz")
 
 
 def test_a_relative_path_gives_files_that_exist(tmp_path, monkeypatch):

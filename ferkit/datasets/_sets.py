@@ -144,7 +144,7 @@ def _list_rafdb(members):
     for where, (file, label) in entries:
         stem, suffix = posixpath.splitext(file.replace("_aligned", ""))
         usage = "Training" if file.startswith("train") else "Test"
-        yield _match(where, aligned, f"{stem}_aligned{suffix or '.jpg'}", label, "rafdb", usage=usage)
+        yield _match(where, aligned, f"{stem}_aligned{suffix}", label, "rafdb", usage=usage)
 
 
 def load_affectnet(
