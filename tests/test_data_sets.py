@@ -20,6 +20,7 @@ from ferkit.datasets import (
     load_affectnet,
     load_ckplus,
     load_expw,
+    load_fer2013,
     load_ferplus,
     load_folder,
     load_jaffe,
@@ -217,6 +218,12 @@ def test_whole_images_are_resized_and_faces_in_photos_are_cut_out(tmp_path):
     assert np.array_equal(faces.images[1], DRAWN[1][:40, 1:41])
     folder = write_ckplus(tmp_path / "ckplus", landmarks=True)
     assert np.array_equal(load_ckplus(folder, image_shape=(32, 32)).images[0], DRAWN[8][6:38, 8:40])
+
+
+def test_all_sets_have_the_same_attributes(layout, tmp_path):
+    load, folder, *_ = layout
+    make_faces(10, as_frame=True, random_state=0).frame.to_csv(tmp_path / "fer2013.csv", index=False)
+    assert {*load(folder)} == {*load_fer2013(tmp_path / "fer2013.csv")}
 
 
 def test_valence_and_arousal_of_affectnet_are_traits(tmp_path):

@@ -94,6 +94,7 @@ def load_fer2013(
         - usage : ndarray of shape (n,), the split of each face
         - origin : ndarray of shape (n,), where each face comes from: its 0-based row in the table, or the name of its
           file
+        - groups, traits : None, because FER2013 does not say who is on the images
         - DESCR : str
 
         Rows of a table keep their order. Images are sorted by usage, then by the numbers and letters in their file

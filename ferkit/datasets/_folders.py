@@ -198,8 +198,10 @@ def load_images(path, list_faces, about, *, usage, image_shape, errors, return_X
         target_names=names,
     )
     bunch.origin = np.array([face.name for face in faces])
-    bunch.groups = np.array([face.group for face in faces]) if faces[0].group else None
-    bunch.traits = pd.DataFrame([face.traits for face in faces]) if faces[0].traits else None
+    if faces[0].group:
+        bunch.groups = np.array([face.group for face in faces])
+    if faces[0].traits:
+        bunch.traits = pd.DataFrame([face.traits for face in faces])
     return bunch
 
 
