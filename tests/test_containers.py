@@ -288,7 +288,29 @@ def test_one_image_says_how_to_pass_it(shape, model, color_model):
             model.predict(alone)
 
 
+@pytest.mark.parametrize("scale", [np.uint8(1), np.float32(1 / 255)])
+def test_large_arrays_are_shrunk_as_pillow_does(scale, model):
+    noise = np.random.default_rng(0).integers(0, 256, (5, 150, 150), dtype=np.uint8)
+    expected = model.predict_proba([Image.fromarray(image) for image in noise])
+    np.testing.assert_allclose(model.predict_proba(noise * scale), expected, atol=0.01)
+
+
+def test_a_tensor_that_needs_a_gradient_is_accepted(model, faces):
+    expected = model.predict_proba(faces.images[:3].astype(np.float32))
+    tensor = torch.from_numpy(faces.images[:3]).float().requires_grad_()
+    np.testing.assert_array_equal(model.predict_proba(tensor), expected)
+
+
 # errors
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [((2, 48, 48, 4), r"X\[..., :3\], without the alpha channel"), ((2, 48, 48, 5), "one of these")],
+)
+def test_the_remedy_fits_the_number_of_channels(shape, remedy, tiny):
+    with pytest.raises(ValueError, match=rf"got an array of shape .*, {shape[-1]}\): pass {remedy}\.$"):
+        tiny().fit(np.zeros(shape, np.uint8), [0, 1])
 
 
 def bad_inputs():

@@ -249,9 +249,11 @@ def test_values_come_back_with_their_types(tmp_path):
     assert again["columns"].flags.f_contiguous
 
 
-def test_a_random_state_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize("position", [0, 1, 10, 624])
+def test_a_random_state_goes_on_where_it_was(position, tmp_path):
     random_state = np.random.RandomState(0)
-    random_state.normal(size=5)
+    name, key, *_ = random_state.get_state()
+    random_state.set_state((name, key, position, 1, 0.5))
     ferkit.save(small(random_state=random_state), tmp_path / "m.ferkit")
     again = ferkit.load(tmp_path / "m.ferkit").random_state
     assert again.normal(size=3).tolist() == random_state.normal(size=3).tolist()

@@ -140,6 +140,10 @@ def test_a_bad_row_is_named_with_its_content(row, message):
         PixelParser().fit_transform([GOOD, row, GOOD, "also bad"])
 
 
+def test_leading_zeros_are_accepted():
+    assert parse(["007 00 000255 0", "1 2 3 4"], 4).tolist() == [[7, 0, 255, 0], [1, 2, 3, 4]]
+
+
 @pytest.mark.parametrize("bad", [[0], [16, 17], [99], [0, 50, 51, 99], list(range(99))])
 def test_positions_hold_across_chunks(bad, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (100, 2304), dtype=np.uint8)
