@@ -78,5 +78,6 @@ def test_defaults_learn_a_few_hundred_rows():
 
 
 @pytest.mark.slow
-def test_defaults_pass_all_checks():
-    check_estimator(FERClassifier(image_shape=LINE, augment=None), expected_failed_checks=EXCUSED)
+@pytest.mark.parametrize("kind", [FERClassifier, FERRegressor])
+def test_defaults_pass_all_checks(kind):
+    check_estimator(kind(image_shape=LINE, augment=None), expected_failed_checks=EXCUSED)
