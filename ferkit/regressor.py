@@ -147,6 +147,26 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         """
         return self._to_scale(self._predict(X))
 
+    def score(self, X: Images, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return R², the share of the variance of the targets that is predicted.
+
+        Parameters
+        ----------
+        X : array-like
+            Images in any form that :meth:`FERClassifier.predict` accepts.
+        y : array-like of shape (n,) or (n, n_targets)
+            Numbers.
+        sample_weight : array-like of shape (n,), default=None
+            Weight of each image.
+
+        Returns
+        -------
+        float
+            1 if all predictions are exact, 0 if they are as good as the mean. With several targets, the mean of their
+            values.
+        """
+        return super().score(X, y, sample_weight)
+
     def _to_scale(self, outputs):
         """Return outputs of the net with the shape and scale of ``y``."""
         return outputs.reshape(-1, *np.shape(self.target_mean_)) * self.target_scale_ + self.target_mean_
