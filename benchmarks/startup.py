@@ -3,9 +3,12 @@
 Each command runs in fresh processes, and all commands take turns. For `ferkit serve`, the time ends with its answer to
 a photo. ``model.ferkit`` is a copy of the shipped model, which the commands otherwise read from its ONNX file. Memory
 is the largest resident size. The last column lists how long the imports of libraries took, in one more process under
-`python -X importtime`; a library is counted with those that it imports first.
+`python -X importtime`; a library is counted with those that it imports first. A command that fails has a row with the
+reason.
 
     python benchmarks/startup.py [--quick]
+
+This takes about three minutes.
 
 It needs `pip install "ferkit[serve,onnx]"`.
 """
@@ -17,7 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from time import perf_counter
 from urllib.request import Request, urlopen
 
@@ -31,12 +34,14 @@ from ferkit.datasets import make_faces
 LIBRARIES = ("numpy", "sklearn", "pandas", "imblearn", "skorch", "torch", "torch._dynamo", "torchvision", "matplotlib",
              "onnxruntime", "cv2", "fastapi")  # fmt: skip
 
+TIMEOUT = 60  # seconds
+
 # Run a command and print its seconds and its peak memory. A process starts with the peak of its parent, so the parent
 # must be small.
-LAUNCHER = """
+LAUNCHER = f"""
 import json, os, resource, subprocess, sys, time
 start = time.perf_counter()
-subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True, timeout={TIMEOUT})
 seconds = time.perf_counter() - start
 print(json.dumps([seconds, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))
 """
@@ -46,7 +51,9 @@ def measure(command):
     """Return the seconds and the peak memory in bytes of a command."""
     if "serve" in command:
         return measure_server(command)
-    done = subprocess.run([sys.executable, "-c", LAUNCHER, *command], stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([sys.executable, "-c", LAUNCHER, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
     return json.loads(done.stdout)
 
 
@@ -55,9 +62,11 @@ def measure_server(command):
     start = perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
-            url = re.match(r"\S+", server.stdout.readline())[0]
+            url = server.stdout.readline().split(" ")[0]
+            if not url.startswith("http"):
+                raise RuntimeError("the server did not start")
             form = {"Content-Type": "multipart/form-data; boundary=x"}
-            with urlopen(Request(f"{url}/analyze", photo + b"\r\n--x--\r\n", form)) as answer:
+            with urlopen(Request(f"{url}/analyze", photo + b"\r\n--x--\r\n", form), timeout=TIMEOUT) as answer:
                 assert len(json.load(answer)["faces"]) == 2
             seconds = perf_counter() - start
             status = Path(f"/proc/{server.pid}/status").read_text()
@@ -68,19 +77,22 @@ def measure_server(command):
 
 def list_imports(command):
     """Return the libraries that a command imports, with their seconds."""
-    with subprocess.Popen(
-        [command[0], "-X", "importtime", *command[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        if "serve" in command:
-            process.stdout.readline()
-            process.terminate()
-        _, text = process.communicate()
+    with TemporaryFile("w+") as log:  # a pipe that nobody reads would fill up before a server has started
+        with subprocess.Popen(
+            [command[0], "-X", "importtime", *command[1:]], stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process:
+            if "serve" in command:
+                process.stdout.readline()
+                process.terminate()
+            process.communicate(timeout=TIMEOUT)
+        log.seek(0)
+        text = log.read()
     times = {name: int(micro) / 1e6 for micro, name in re.findall(r"\|\s*(\d+) \|\s+(\S+)", text)}
     return ", ".join(f"{name} {times[name]:.2f}" for name in LIBRARIES if name in times)
 
 
 def main():
-    rounds = 1 if parse_arguments(__doc__).quick else 8
+    rounds = 1 if parse_arguments(__doc__).quick else 6
     with TemporaryDirectory() as folder:
         face, photo, model = (Path(folder, name) for name in ("face.png", "photo.jpg", "model.ferkit"))
         Image.fromarray(make_faces(1, size=200, random_state=0).images[0]).save(face)
@@ -100,16 +112,21 @@ def main():
             "`ferkit serve model.ferkit`": [*command, "serve", model, "--port", "0"],
         }
         commands = {name: [*map(str, each)] for name, each in commands.items()}
-        measured = {name: [] for name in commands}
+        measured, failed = {name: [] for name in commands}, {}
         for _ in range(rounds):
-            for name, each in commands.items():
-                measured[name].append(measure(each))
+            for name in [name for name in commands if name not in failed]:
+                try:
+                    measured[name].append(measure(commands[name]))
+                except Exception as error:  # the other rows are still worth having
+                    failed[name] = f"{type(error).__name__}: {error}"
         print("| | seconds | range | peak memory | imports, in seconds |")
         print("| --- | ---: | ---: | ---: | --- |")
         for name, each in commands.items():
-            seconds, memory = zip(
-                *measured[name][rounds > 1 :], strict=True
-            )  # the first round reads files from the disk
+            if name in failed:
+                print(f"| {name} | {failed[name]} | | | |")
+                continue
+            # the first round reads files from the disk
+            seconds, memory = zip(*measured[name][rounds > 1 :], strict=True)
             print(
                 f"| {name} | {median(seconds):.2f} | {min(seconds):.2f} to {max(seconds):.2f} | "
                 f"{median(memory) / MB:,.0f} MB | {list_imports(each)} |"

@@ -234,8 +234,9 @@ def decode_images(open_files, shape, boxes=None):
     files = list(zip(open_files, [None] * len(open_files) if boxes is None else boxes, strict=True))
     blocks = (files[start : start + BLOCK] for start in range(0, len(files), BLOCK))
     n_jobs = -1 if open_files and _is_large(open_files[0]) else 1
+    # a backend of the caller's, such as Dask's, would wait for workers that wait for this fit
     yield from chain.from_iterable(
-        Parallel(n_jobs, prefer="threads", return_as="generator")(
+        Parallel(n_jobs, backend="threading", return_as="generator")(
             delayed(_try_images)(block, shape) for block in blocks
         )
     )

@@ -512,7 +512,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
             If the pixels are on another scale than the training images and cannot be converted with certainty.
         """
         probability = self._predict(X)
-        return probability / probability.sum(axis=1, keepdims=True)  # the sums of a network in float32 are off by 1e-7
+        probability /= probability.sum(axis=1, keepdims=True)  # the sums of a network in float32 are off by 1e-7
+        return probability
 
     def predict_log_proba(self, X: Images) -> np.ndarray:
         """Return the logarithm of the probability of each class.

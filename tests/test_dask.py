@@ -9,6 +9,7 @@ from itertools import chain
 import joblib
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from ferkit import FERClassifier
@@ -54,6 +55,19 @@ def compare_searches(client, faces):
 @pytest.mark.parametrize("client", [False], indirect=True, ids=["threads"])
 def test_a_search_on_a_cluster_equals_a_serial_one(client):
     compare_searches(client, make_faces(150, random_state=0))
+
+
+@pytest.mark.timeout(120)  # they waited forever
+@pytest.mark.parametrize("client", [False], indirect=True, ids=["threads"])
+def test_fits_on_image_files_do_not_wait_for_each_other(client, tmp_path):
+    faces = make_faces(24, random_state=0)
+    paths = [tmp_path / f"{number}.png" for number in range(24)]
+    for path, image in zip(paths, faces.images, strict=True):
+        Image.fromarray(image).save(path)
+    y = np.arange(24) % 2
+    with joblib.parallel_backend("dask"):
+        found = search(list(StratifiedKFold(2).split(paths, y)), n_jobs=-1).fit(paths, y)
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
 
 
 @pytest.mark.slow

@@ -249,6 +249,19 @@ def test_values_come_back_with_their_types(tmp_path):
     assert again["columns"].flags.f_contiguous
 
 
+def test_paths_stay_paths(tmp_path):
+    ferkit.save(small(weights=tmp_path / "w.safetensors"), tmp_path / "m.ferkit")
+    assert ferkit.load(tmp_path / "m.ferkit").weights == tmp_path / "w.safetensors"
+
+
+def test_an_object_that_occurs_twice_is_one_object_again(data, tmp_path):
+    X, y = data
+    voting = MODELS["voting"]().fit(X, y)
+    ferkit.save(voting, tmp_path / "m.ferkit")
+    again = ferkit.load(tmp_path / "m.ferkit")
+    assert again.named_estimators_["a"] is again.estimators_[0]
+
+
 @pytest.mark.parametrize("position", [0, 1, 10, 624])
 def test_a_random_state_goes_on_where_it_was(position, tmp_path):
     random_state = np.random.RandomState(0)
