@@ -70,7 +70,10 @@ PROJECTS = {
     "skorch": (
         "https://skorch.readthedocs.io/en/stable/",
         {f"skorch.{name}": ("py:class", "callbacks.html") for name in SKORCH.split()}
-        | {"skorch.classifier.NeuralNetClassifier": ("py:class", "classifier.html")},
+        | {
+            "skorch.classifier.NeuralNetClassifier": ("py:class", "classifier.html"),
+            "skorch.regressor.NeuralNetRegressor": ("py:class", "regressor.html"),
+        },
     ),
     "torch": (
         "https://docs.pytorch.org/docs/stable/",

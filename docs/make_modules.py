@@ -20,6 +20,8 @@ CONTAINS = {
     "onnx": "ONNX files",
     "recipes": "named settings",
     "classifier": "FERClassifier",
+    "regressor": "FERRegressor",
+    "_estimator": "what classifier and regressor share",
     "training": "how a network is trained",
     "transformers": "PixelParser, ImageResizer, ImageNormalizer, NetworkFeatures",
     "augmentation": "ImageAugmenter",
@@ -34,7 +36,7 @@ CONTAINS = {
     "_held_out": "validation images",
     "_targets": "labels, soft targets",
     "_validation": "checks",
-    "_vocabulary": "names of emotions and splits",
+    "_vocabulary": "emotions, splits",
 }
 
 
@@ -49,7 +51,8 @@ def main():
         for column, name in enumerate(layer):
             left, width = column / len(layer), 1 / len(layer) - 0.01
             ax.barh(-row, width, 0.8, left, color="#E3EEF5" if name.startswith("_") else "#BBD9EA", align="center")
-            text = f"$\\bf{{{name.replace('_', chr(92) + '_')}}}$  {CONTAINS[name]}"
+            gap = "  " if len(layer) < 4 else "\n"
+            text = f"$\\bf{{{name.replace('_', chr(92) + '_')}}}${gap}{CONTAINS[name]}"
             ax.text(left + width / 2, -row, text, ha="center", va="center", fontsize=10 if len(layer) < 3 else 8.5)
     ax.annotate("", (-0.02, -len(layers) + 0.7), (-0.02, 0.3), arrowprops={"arrowstyle": "->"})
     ax.text(-0.035, -(len(layers) - 1) / 2, "may import", rotation=90, ha="center", va="center")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from . import persistence as persistence
     from . import photos as photos
     from . import recipes as recipes
+    from . import regressor as regressor
     from . import report as report
     from . import runs as runs
     from . import serving as serving
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from .models import load_model
     from .onnx import export
     from .persistence import load, read_card, save
+    from .regressor import FERRegressor
     from .report import evaluate
     from .transformers import ImageNormalizer, ImageResizer, NetworkFeatures, PixelParser
 
 __version__ = "0.2.0"
 __all__ = [
     "FERClassifier",
+    "FERRegressor",
     "ImageAugmenter",
     "ImageNormalizer",
     "ImageResizer",
@@ -47,6 +50,7 @@ __all__ = [
 
 _HOMES = {
     "FERClassifier": "ferkit.classifier",
+    "FERRegressor": "ferkit.regressor",
     "ImageAugmenter": "ferkit.augmentation",
     "ImageNormalizer": "ferkit.transformers",
     "ImageResizer": "ferkit.transformers",
@@ -63,7 +67,7 @@ _HOMES = {
 _MODULES = (
     "augmentation", "backbones", "classifier", "comparison", "datasets", "display", "hub", "models", "onnx",
     "persistence",
-    "photos", "recipes", "report", "runs", "serving", "training", "transformers",
+    "photos", "recipes", "regressor", "report", "runs", "serving", "training", "transformers",
 )  # fmt: skip
 
 

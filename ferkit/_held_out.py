@@ -28,14 +28,17 @@ def check_validation_source(model, X_val, y_val, sample_weight_val):
         )
 
 
-def hold_back(rows, y, validation_fraction, seed):
-    """Return the positions of the rows to train on and of those to validate on. Copies of one image stay together."""
-    y = y if y.ndim == 1 else y.argmax(axis=1)
+def hold_back(rows, strata, validation_fraction, seed):
+    """Return the positions of the rows to train on and of those to validate on. Copies of one image stay together.
+
+    Both have the same shares of the classes in ``strata``, unless it is None.
+    """
     group = number_rows(rows if isinstance(rows, np.ndarray) else rows.identities())
     first = np.unique(group, return_index=True)[1]
+    strata = None if strata is None else strata[first]
     try:
         parts = train_test_split(
-            np.arange(len(first)), test_size=validation_fraction, stratify=y[first], random_state=seed
+            np.arange(len(first)), test_size=validation_fraction, stratify=strata, random_state=seed
         )
     except ValueError as error:
         raise ValueError(f"validation_fraction={validation_fraction} can't be held back: {error}") from error

@@ -2,11 +2,18 @@
 
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import check_scoring
 
-__all__ = ["bin_confidence", "calibration_error", "rank_confusions", "score_probabilities", "wilson_interval"]
+__all__ = [
+    "bin_confidence",
+    "calibration_error",
+    "rank_confusions",
+    "score_predictions",
+    "score_probabilities",
+    "wilson_interval",
+]
 
 
 def wilson_interval(n_right, n, level=0.95):
@@ -42,27 +49,48 @@ def rank_confusions(values, n):
 
 def score_probabilities(scoring, images, y, sample_weight, classes, y_proba):
     """Return the score of probabilities by a scikit-learn scorer, which asks a classifier for them."""
-    classifier = _Known(images, y_proba, classes)
+    return _score(scoring, _KnownClassifier(images, y_proba, classes), y, sample_weight)
+
+
+def score_predictions(scoring, images, y, sample_weight, y_pred):
+    """Return the score of predicted numbers by a scikit-learn scorer, which asks a regressor for them."""
+    return _score(scoring, _KnownRegressor(images, y_pred), y, sample_weight)
+
+
+def _score(scoring, estimator, y, sample_weight):
     weight = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return check_scoring(classifier, scoring)(classifier, images, y, **weight)
+    return check_scoring(estimator, scoring)(estimator, estimator.images, y, **weight)
 
 
-class _Known(ClassifierMixin, BaseEstimator):
-    """A classifier that knows the probabilities of some images."""
-
-    def __init__(self, images, y_proba, classes):
-        self.images, self.y_proba, self.classes_ = images, y_proba, classes
+class _Known(BaseEstimator):
+    """An estimator that knows the predictions of some images."""
 
     def fit(self, X, y):
         """Do nothing; scikit-learn takes no estimator without it."""
         return self
 
-    def predict_proba(self, X):
+    def _recall(self, X):
         if X is not self.images:
             raise ValueError(
                 "Expected `scoring` to predict the images it is called with, got others: pass X unchanged."
             )
-        return self.y_proba
+        return self.known
+
+
+class _KnownClassifier(ClassifierMixin, _Known):
+    def __init__(self, images, known, classes):
+        self.images, self.known, self.classes_ = images, known, classes
+
+    def predict_proba(self, X):
+        return self._recall(X)
 
     def predict(self, X):
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return self.classes_[self._recall(X).argmax(axis=1)]
+
+
+class _KnownRegressor(RegressorMixin, _Known):
+    def __init__(self, images, known):
+        self.images, self.known = images, known
+
+    def predict(self, X):
+        return self._recall(X)

@@ -14,7 +14,7 @@ _CHUNK = 40_000  # values scanned at a time; their text (150 kB) and all masks f
 _HEAD = 100  # number of rows that decide how many pixels a row has
 
 
-def parse_pixels(rows, n_pixels, *, errors="raise"):
+def parse_pixels(rows, n_pixels, *, image_shape=None, errors="raise"):
     """Parse strings of blank-separated pixel values.
 
     A value is written in ASCII digits, from 0 to 255. Values are separated by ASCII blanks; leading and trailing blanks
@@ -26,6 +26,8 @@ def parse_pixels(rows, n_pixels, *, errors="raise"):
         The strings. Or another sized object whose slices are such lists.
     n_pixels : int
         Number of values in each row.
+    image_shape : tuple of int, default=None
+        Shape of the images, for errors. By default, they are square.
     errors : {"raise", "drop"}, default="raise"
         What to do with a row that is not a string of `n_pixels` such values: raise an error, or leave it out.
 
@@ -61,7 +63,7 @@ def parse_pixels(rows, n_pixels, *, errors="raise"):
             continue
         for position, row in enumerate(chunk, start):
             try:
-                pixels[done] = _parse_row(row, n_pixels)
+                pixels[done] = _parse_row(row, n_pixels, image_shape)
                 done += 1
             except ValueError as fault:
                 if errors == "raise":
@@ -70,7 +72,7 @@ def parse_pixels(rows, n_pixels, *, errors="raise"):
     return pixels[:done], faults
 
 
-def _parse_row(row, n_pixels):
+def _parse_row(row, n_pixels, image_shape=None):
     """Return the values of a row as a list. Only this function defines what is valid, and it describes what is not."""
     if not isinstance(row, (str, bytes)):
         raise ValueError(f"is {short_repr(row)}, not a string of pixel values")
@@ -85,7 +87,9 @@ def _parse_row(row, n_pixels):
         shown = token if token.isascii() and token.isdigit() and len(token) < 20 else short_repr(token)
         raise ValueError(f"holds {shown}, expected whole numbers from 0 to 255")
     if len(values) != n_pixels:
-        expected = f"{n_pixels:,}{_square(n_pixels)}" if n_pixels else "k² (gray) or 3k² (RGB), or image_shape"
+        expected = (
+            f"{n_pixels:,}{_describe(n_pixels, image_shape)}" if n_pixels else "k² (gray) or 3k² (RGB), or image_shape"
+        )
         raise ValueError(f"holds {len(values):,} pixel value{'s' * (len(values) > 1)}, expected {expected}")
     return values
 
@@ -155,9 +159,9 @@ def _fits(n_pixels, image_shape):
         return False
 
 
-def _square(n_pixels):
-    """Describe the square image with `n_pixels` values: " (48×48)", " (48×48×3)", or "" if there is none."""
-    if not _fits(n_pixels, None):
+def _describe(n_pixels, image_shape):
+    """Describe the image with `n_pixels` values: " (48×48)", " (48×48×3)", or "" if there is none of this shape."""
+    if not _fits(n_pixels, image_shape):
         return ""
-    side, _, channels = resolve_shape(n_pixels)
-    return " (" + "×".join(map(str, (side, side, channels)[: 2 + (channels > 1)])) + ")"
+    height, width, channels = resolve_shape(n_pixels, image_shape)
+    return " (" + "×".join(map(str, (height, width, channels)[: 2 + (channels > 1)])) + ")"

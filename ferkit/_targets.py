@@ -93,7 +93,7 @@ def keep_weighted(rows, y, sample_weight):
     return rows.take(np.flatnonzero(used), axis=0), y[used], sample_weight[used]
 
 
-def weigh_rows(y, classes, class_weight=None, sample_weight=None):
+def weigh_rows(y, classes=None, class_weight=None, sample_weight=None):
     """Return sample and class weights as one weight per row, float32, or None."""
     if class_weight is None and sample_weight is None:
         return None

@@ -1,57 +1,28 @@
-"""FERClassifier: parameters, validation, fit, partial_fit and predict."""
+"""FERClassifier: parameters, fit, partial_fit and predict."""
 
-import warnings
-from copy import copy, deepcopy
-from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
-from numbers import Integral, Real
-from os import PathLike
-from threading import Lock
-from typing import Any, Self
+from numbers import Real
+from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import get_scorer_names
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length
 
-from ._documentation import DocumentedMixin
-from ._held_out import check_validation_source, hold_back
+from ._estimator import NetworkEstimator
 from ._images import Images, check_images, match_range, pixel_range
 from ._metrics import score_probabilities
 from ._targets import check_soft_targets, encode_labels, is_soft, keep_weighted, match_labels, most_probable, weigh_rows
 from ._validation import check_labels
-from .augmentation import ImageAugmenter, resolve_augment
-from .backbones._registry import OPTIMIZERS
-from .training import (
-    DIVERGED,
-    SCHEDULES,
-    ImageSet,
-    Processes,
-    build_net,
-    describe_history,
-    open_checkpoint,
-    resolve_batch_size,
-    resolve_device,
-    resolve_precision,
-    resolve_settings,
-    seeded,
-)
+from .training import DIVERGED, ClassifierNet, build_net, resolve_device, seeded
 
 __all__ = ["FERClassifier"]
 
-_APPLYING = Lock()  # not an attribute, because estimators are pickled
-_VERSIONS = {package: version(package) for package in ("ferkit", "torch", "scikit-learn")}
-_FEW_STEPS = 50  # with 24 and 48, networks were no better than a linear SVM on pixels (docs/performance.md)
 
-
-class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
+class FERClassifier(ClassifierMixin, NetworkEstimator):
     """Classify facial expressions with a neural network.
 
     The network standardizes images by the mean and standard deviation of the training pixels, resizes them to
@@ -260,44 +231,13 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
     (3, 7)
     """
 
+    classes_: np.ndarray
+    _net = ClassifierNet
     _parameter_constraints = {  # noqa: RUF012
-        "backbone": [str, callable],
-        "backbone_params": [dict, None],
-        "input_size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
-        "head": [tuple, list],
-        "dropout": [Interval(Real, 0, 1, closed="left"), None],
-        "weights": [str, PathLike, None],
-        "frozen_epochs": [StrOptions({"all"}), Interval(Integral, 0, None, closed="left")],
-        "cache_features": ["boolean"],
-        "frozen_layers": [Interval(Integral, 0, None, closed="left"), list, tuple, None],
-        "backbone_lr_scale": [Interval(Real, 0, None, closed="left")],
-        "layer_decay": [Interval(Real, 0, 1, closed="right")],
-        "image_shape": [tuple, list, None],
-        "augment": [StrOptions({"auto"}), callable, list, tuple, None],
+        **NetworkEstimator._parameter_constraints,
         "mixup": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "micro_batch_size": [Interval(Integral, 2, None, closed="left"), None],
-        "optimizer": [StrOptions({"auto", *OPTIMIZERS})],
-        "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "lr_schedule": [StrOptions({*SCHEDULES}), dict, callable, None],
-        "early_stopping": ["boolean", Interval(Integral, 1, None, closed="left")],
-        "keep_best": ["boolean"],
-        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable],
-        "callbacks": [list, None],
-        "net_params": [dict, None],
-        "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
-        "tta": [StrOptions({"auto", "flip", "ten_crop"}), Interval(Integral, 1, None, closed="left"), callable, None],
-        "device": [str],
-        "precision": [StrOptions({"auto", "float32", "bfloat16", "float16"})],
-        "random_state": ["random_state"],
-        "checkpoint": [str, PathLike, None],
-        "checkpoint_every": [Interval(Integral, 1, None, closed="left"), timedelta],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -341,90 +281,45 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         checkpoint_every=1,
         verbose=0,
     ):
-        self.backbone = backbone
-        self.backbone_params = backbone_params
-        self.input_size = input_size
-        self.head = head
-        self.dropout = dropout
-        self.weights = weights
-        self.frozen_epochs = frozen_epochs
-        self.cache_features = cache_features
-        self.frozen_layers = frozen_layers
-        self.backbone_lr_scale = backbone_lr_scale
-        self.layer_decay = layer_decay
-        self.image_shape = image_shape
-        self.augment = augment
+        super().__init__(
+            backbone,
+            backbone_params=backbone_params,
+            input_size=input_size,
+            head=head,
+            dropout=dropout,
+            weights=weights,
+            frozen_epochs=frozen_epochs,
+            cache_features=cache_features,
+            frozen_layers=frozen_layers,
+            backbone_lr_scale=backbone_lr_scale,
+            layer_decay=layer_decay,
+            image_shape=image_shape,
+            augment=augment,
+            validation_fraction=validation_fraction,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            optimizer=optimizer,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            early_stopping=early_stopping,
+            keep_best=keep_best,
+            scoring=scoring,
+            callbacks=callbacks,
+            net_params=net_params,
+            weight_decay=weight_decay,
+            ema_decay=ema_decay,
+            tta=tta,
+            device=device,
+            precision=precision,
+            random_state=random_state,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            verbose=verbose,
+        )
         self.mixup = mixup
         self.class_weight = class_weight
-        self.validation_fraction = validation_fraction
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.micro_batch_size = micro_batch_size
-        self.optimizer = optimizer
-        self.lr = lr
-        self.lr_schedule = lr_schedule
-        self.early_stopping = early_stopping
-        self.keep_best = keep_best
-        self.scoring = scoring
-        self.callbacks = callbacks
-        self.net_params = net_params
-        self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
-        self.ema_decay = ema_decay
-        self.tta = tta
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.checkpoint = checkpoint
-        self.checkpoint_every = checkpoint_every
-        self.verbose = verbose
-
-    # torchvision's transforms have a `get_params` that is not scikit-learn's, which therefore must not call it
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        params = super().get_params(deep=False)
-        if deep:
-            for name, value in list(params.items()):
-                if isinstance(value, BaseEstimator):
-                    params |= {f"{name}__{key}": part for key, part in value.get_params().items()}
-        return params
-
-    def __sklearn_clone__(self) -> Self:
-        plain = copy(self)
-        if not isinstance(self.augment, ImageAugmenter):
-            plain.augment = None
-        other = super(FERClassifier, plain).__sklearn_clone__()
-        if plain.augment is None:
-            other.augment = deepcopy(self.augment)
-        return other
-
-    def set_params(self, **params: Any) -> Self:
-        augment = params.get("augment", self.augment)
-        nested = next((name for name in params if name.startswith("augment__")), None)
-        if nested and not isinstance(augment, ImageAugmenter):
-            raise ValueError(
-                f"Expected augment to be an ImageAugmenter to set {nested}, got augment={augment!r}: pass "
-                "FERClassifier(augment=ImageAugmenter())."
-            )
-        return super().set_params(**params)
-
-    # a joblib file is only as durable as the private attributes of these packages
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_versions": _VERSIONS}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        versions = state.pop("_versions", _VERSIONS)
-        if versions != _VERSIONS:
-            warnings.warn(
-                f"Expected a pickle written with {_VERSIONS}, got one written with {versions}, which may predict "
-                "wrongly: load it with those versions and save it by ferkit.save, whose files do not depend on them.",
-                stacklevel=2,
-            )
-        super().__setstate__(state)
-
-    # fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -476,49 +371,7 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         KeyboardInterrupt
             After Ctrl-C.
         """
-        for fitted in ("net_", "history_", "best_epoch_"):
-            self.__dict__.pop(fitted, None)  # a fit that fails must not keep parts of an earlier one
-        check_validation_source(self, X_val, y_val, sample_weight_val)
-        rows, self.classes_, target, sample_weight = self._check_training_data(X, y, sample_weight, reset=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"Expected at least two classes in y, got one class: {self.classes_[0]}.")
-        self.pixel_range_ = pixel_range(rows)
-        held_back = None if X_val is None else self._check_validation_data(X_val, y_val, sample_weight_val)
-        seed, device = self._draw_seed(), resolve_device(self.device)
-        weight = weigh_rows(target, self.classes_, self.class_weight, sample_weight)
-        if weight is not None:
-            weight /= weight.mean()
-        checkpoint = self._open_checkpoint(seed, device, rows, target, sample_weight, held_back or (None, None, None))
-        if checkpoint:
-            seed = checkpoint.head["seed"]
-        if self.validation_fraction:
-            train, valid = hold_back(rows, target, self.validation_fraction, seed)
-            held_back = rows.take(valid, axis=0), target[valid], None
-            rows, target = rows.take(train, axis=0), target[train]
-            weight = None if weight is None else weight[train]
-        valid, score = self._build_validation(*held_back, device=device) if held_back else (None, None)
-        settings = self._resolve_settings()
-        with seeded(seed, device):
-            net = build_net(
-                settings,
-                rows,
-                self.image_shape_,
-                len(self.classes_),
-                weight=weight,
-                valid=valid,
-                score=score,
-                checkpoint=checkpoint,
-            )
-            steps = net.max_epochs * -(-len(rows) // resolve_batch_size(net.batch_size, len(rows)))
-            if steps < _FEW_STEPS:
-                warnings.warn(
-                    f"Expected at least {_FEW_STEPS} training steps for a network to learn, got {steps}: increase "
-                    "max_epochs, or decrease batch_size.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
-            self._train(net, rows, target, weight, seed)
-        return self._keep(net.end_schedule(), checkpoint.explain() if checkpoint else "")
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
@@ -569,7 +422,7 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         else:
             rows = match_range(rows, self.pixel_range_)
         target = np.searchsorted(self.classes_, names)[target]
-        weight = weigh_rows(target, self.classes_, self.class_weight, sample_weight)
+        weight = self._weigh(target, sample_weight)
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
             if first:
@@ -607,86 +460,37 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
             classes, y = encode_labels(y)
         return rows, classes, y, sample_weight
 
-    def _check_validation_data(self, X, y, sample_weight):
-        """Return validation images, their targets as positions in or shares of ``classes_``, and weights or None."""
-        try:
-            rows, names, target, weight = self._check_training_data(X, y, sample_weight, reset=False)
-        except ValueError as error:
-            raise ValueError(
-                f"The validation data are not usable: {error} In a pipeline, X_val must be transformed like X, for "
-                "instance by pipeline[:-1].transform(X_val)."
-            ) from error
-        if weight is not None:
-            weight = (weight / weight.mean()).astype(np.float32)
-        return match_range(rows, self.pixel_range_), match_labels(names, target, self.classes_), weight
+    def _learn_targets(self, names, y, sample_weight):
+        if len(names) < 2:
+            raise ValueError(f"Expected at least two classes in y, got one class: {names[0]}.")
+        self.classes_ = names
+        return y
 
-    def _build_validation(self, rows, y, weight, *, device):
-        """Return validation images as a set, and the function that scores their probabilities, or None."""
-        score = None
-        if self.scoring not in ("accuracy", "loss"):
-            labels = self.classes_[y if y.ndim == 1 else y.argmax(axis=1)]
-            score = partial(score_probabilities, self.scoring, rows, labels, weight, self.classes_)
-        return ImageSet.from_rows(rows, self.image_shape_, y, weight, device=device), score
+    def _encode(self, names, y):
+        return match_labels(names, y, self.classes_)
 
-    def _draw_seed(self):
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        return Processes().agree(seed) if self.device == "accelerate" else seed
+    def _describe_targets(self):
+        return {"classes": self.classes_.tolist()}
 
-    def _open_checkpoint(self, seed, device, rows, y, weight, held_back):
-        """Return the checkpoint of this training, or None."""
-        if self.checkpoint is None:
-            return None
-        names = ("X", "y", "sample_weight", "X_val", "y_val", "sample_weight_val")
-        data = dict(zip(names, (rows, y, weight, *held_back), strict=True))
-        return open_checkpoint(self.get_params(deep=False), self.classes_, data, seed=seed, device=device)
+    def _weigh(self, y, sample_weight):
+        return weigh_rows(y, self.classes_, self.class_weight, sample_weight)
+
+    def _strata(self, y):
+        return y if y.ndim == 1 else y.argmax(axis=1)
+
+    def _scorer(self, rows, y, weight):
+        return partial(score_probabilities, self.scoring, rows, self.classes_[self._strata(y)], weight, self.classes_)
 
     def _resolve_settings(self, **changes):
-        """Resolve "auto" in all parameters, and note the values in fitted attributes."""
-        self.augment_ = resolve_augment(self.augment, self.pixel_range_)
-        resolved = {"augment": self.augment_, "pixel_range": self.pixel_range_}
-        settings = resolve_settings({**self.get_params(deep=False), **resolved, **changes})
-        self.optimizer_, self.lr_, self.mixup_ = settings.optimizer, settings.lr, settings.mixup
+        settings = super()._resolve_settings(**changes)
+        self.mixup_ = settings.mixup
         return settings
 
-    def _train(self, net, rows, y, weight, seed):
-        images = ImageSet.from_rows(rows, self.image_shape_, y, weight, device=net.device)
-        net.train_on(images, seed, Processes() if self.device == "accelerate" else None)
-        self.batch_size_ = resolve_batch_size(net.batch_size, len(rows))
-
-    def _keep(self, net, advice=""):
-        """Store a trained net. Until this call, the estimator is unchanged."""
-        self.history_, self.best_epoch_ = describe_history(net), net.best_epoch_
-        self._applied = self._prediction_params()
-        self.net_ = net
-        epochs = f"{len(self.history_)} of {net.max_epochs}"
-        kept = f"The estimator keeps the weights of epoch {self.best_epoch_ or len(self.history_)}."
-        if net.stopped_by_ is KeyboardInterrupt:
-            raise KeyboardInterrupt(f"Training was interrupted after epoch {epochs}. {kept} {advice}".rstrip())
-        if net.stopped_by_:
-            raise ValueError(f"{DIVERGED} This was after epoch {epochs}. {kept}")
-        return self
+    @property
+    def _n_outputs(self):
+        return len(self.classes_)
 
     # predicting
-
-    def _prediction_params(self):
-        return {name: getattr(self, name) for name in ("tta", "precision", "batch_size", "device")}
-
-    def _current_net(self):
-        """Return the net, updated with the present values of the parameters that act at predict."""
-        if self._prediction_params() != self._applied:
-            with _APPLYING:  # threads that predict at the same time wait until all values are set
-                params = self._prediction_params()
-                if params != self._applied:
-                    self._apply_params(params)
-        return self.net_
-
-    def _apply_params(self, params):
-        self._validate_params()
-        if params["device"] != self._applied["device"]:
-            self.net_.move_to(resolve_device(self.device))
-        for name in params.keys() - {"device", *(self.net_params or {})}:
-            setattr(self.net_, name, params[name])
-        self._applied = params
 
     def predict_proba(self, X: Images) -> np.ndarray:
         """Return the probability of each class.
@@ -707,12 +511,8 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         UserWarning
             If the pixels are on another scale than the training images and cannot be converted with certainty.
         """
-        check_is_fitted(self)
-        rows, _ = check_images(self, X, reset=False, lazy=True)
-        rows, net = match_range(rows, self.pixel_range_), self._current_net()
-        images = ImageSet.from_rows(rows, self.image_shape_, device=net.device, resident=False)
-        probability = net.predict_proba(images).astype(np.float64)  # the sums of a network in float32 are off by 1e-7
-        probability /= probability.sum(axis=1, keepdims=True)
+        probability = self._predict(X)
+        probability /= probability.sum(axis=1, keepdims=True)  # the sums of a network in float32 are off by 1e-7
         return probability
 
     def predict_log_proba(self, X: Images) -> np.ndarray:
@@ -769,19 +569,3 @@ class FERClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         if is_soft(y):
             y = check_labels(most_probable(y), self.classes_)
         return super().score(X, y, sample_weight)
-
-    @property
-    def network_(self) -> torch.nn.Module:
-        return self.net_.module_
-
-    @property
-    def device_(self) -> str:
-        return self._current_net().device
-
-    @property
-    def precision_(self) -> str:
-        net = self._current_net()
-        return str(resolve_precision(net.precision, net.device)).removeprefix("torch.")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "net_")

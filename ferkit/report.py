@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, norm
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.metrics import (
     classification_report,
     confusion_matrix,
@@ -89,6 +89,8 @@ def evaluate(
     >>> report.confused_pairs[0]["true"], report.confused_pairs[0]["predicted"]
     ('neutral', 'disgust')
     """
+    if is_regressor(model):
+        raise TypeError(f"Expected a classifier, got the regressor {type(model).__name__}: call model.score(X, y).")
     in_training = None if X_train is None else _find_in_training(X, X_train)
     classes, last = getattr(model, "classes_", None), model[-1] if hasattr(model, "steps") else model
     y_proba, start = None, perf_counter()

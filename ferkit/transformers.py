@@ -45,6 +45,7 @@ from .classifier import FERClassifier
 from .models import list_models, load_model
 from .training import (
     Batches,
+    ClassifierNet,
     FERNet,
     ImageSet,
     build_net,
@@ -140,7 +141,7 @@ class PixelParser(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
             the first such row.
         """
         check_is_fitted(self)
-        return parse_pixels(_strings(X), self._n_features_out)[0]
+        return parse_pixels(_strings(X), self._n_features_out, image_shape=self.image_shape_)[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -601,9 +602,10 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         rows, shape = check_images(self, X, reset=True, lazy=True)
         self.pixel_range_ = pixel_range(rows)
         classifier = FERClassifier(augment=None, **self.get_params(deep=False))
-        settings = resolve_settings({**classifier.get_params(deep=False), "pixel_range": self.pixel_range_})
+        params = classifier.get_params(deep=False)
+        settings = resolve_settings({**params, "pixel_range": self.pixel_range_, "net": ClassifierNet})
         with seeded(0, resolve_device(self.device)):  # building a network draws weights, though these are replaced
-            return build_net(settings, rows, shape, n_classes=2), rows
+            return build_net(settings, rows, shape, n_outputs=2), rows
 
     def transform(self, X: Images) -> np.ndarray:
         """Compute the features.

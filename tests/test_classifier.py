@@ -517,8 +517,11 @@ def test_the_batch_size_follows_the_number_of_images(n, expected, faces):
 
 def test_a_fit_of_few_steps_warns(faces):
     model = FERClassifier("cnn_small", backbone_params={"widths": (1,)}, augment=None, batch_size=35, max_epochs=24)
-    with pytest.warns(ConvergenceWarning, match="at least 50 training steps for a network to learn, got 48: increase"):
+    with pytest.warns(
+        ConvergenceWarning, match="at least 50 training steps for a network to learn, got 48: increase"
+    ) as warned:
         model.fit(faces.data[:70], faces.target[:70])
+    assert warned[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.set_params(batch_size="auto").fit(faces.data[:70], faces.target[:70])

@@ -498,16 +498,33 @@ def test_ctrl_c_in_the_first_epoch_stops_everything(compared, csv, tmp_path, qui
     assert names & {"cnn_small", "timm_resnet10t"} == {"timm_resnet10t"}, "the other has settings not asked for"
 
 
-def test_compare_continues_after_an_interruption(csv, tmp_path, quick):
+def test_compare_continues_after_an_interruption(csv, tmp_path, quick, capsys):
     arguments = ("compare", csv, "--backbones", "cnn_small,cnn", "--input-size", 24, "--epochs", 2, "--out", tmp_path)
     with ctrl_c("cnn", after=1):
         assert run(*arguments) == 1
+    printed = capsys.readouterr().out
+    assert "Training was interrupted. To continue: repeat this command" in printed
+    assert "--resume" not in printed, "which would not continue a fold"
     assert (tmp_path / "comparison.md").is_file()
     before = (tmp_path / "cnn_small-24" / "model.ferkit").stat().st_mtime_ns
     assert run(*arguments) == 0
     assert (tmp_path / "cnn_small-24" / "model.ferkit").stat().st_mtime_ns == before
     runs = json.loads((tmp_path / "comparison.json").read_text())
     assert [(run["epochs"]) for run in runs] == [2, 2]
+
+
+def test_an_interrupted_fold_is_only_continued_by_the_same_comparison(csv, tmp_path, quick, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    arguments = ("compare", csv, "--backbones", "cnn_small", *TRAIN[2:], "--folds", 2, "--out", tmp_path)
+    with ctrl_c("cnn_small", after=1):
+        assert run(*arguments, "--epochs", 2) == 1
+    printed = capsys.readouterr()
+    assert run(*arguments, "--epochs", 3) == 2
+    refused = capsys.readouterr().err
+    assert "already contains an unfinished training" in refused
+    assert "--resume" not in printed.out + refused
+    assert run(*arguments, "--epochs", 2) == 0
+    assert capsys.readouterr().out.count("epoch 1/2") == 1, "the first fold continues from its checkpoint"
 
 
 @pytest.fixture

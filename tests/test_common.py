@@ -10,7 +10,7 @@ from sklearn.datasets import make_blobs
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, NetworkFeatures
+from ferkit import FERClassifier, FERRegressor, ImageAugmenter, ImageNormalizer, ImageResizer, NetworkFeatures
 from ferkit.backbones import CNN
 
 LINE = (1, -1)
@@ -41,6 +41,13 @@ CLASSIFIER = FERClassifier(
     max_epochs=15,
     random_state=0,
 )
+REGRESSOR = FERRegressor(
+    backbone_params={"widths": (16, 32)},
+    image_shape=LINE,
+    augment=None,
+    max_epochs=15,
+    random_state=0,
+)
 EXCUSED = {"check_sample_weight_equivalence_on_dense_data": "as for scikit-learn's own SGD: batches differ"}
 
 
@@ -51,6 +58,11 @@ def test_transformers(estimator, check):
 
 @parametrize_with_checks([CLASSIFIER], expected_failed_checks=lambda estimator: EXCUSED)
 def test_classifier(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks([REGRESSOR], expected_failed_checks=lambda estimator: EXCUSED)
+def test_regressor(estimator, check):
     check(estimator)
 
 
@@ -66,5 +78,6 @@ def test_defaults_learn_a_few_hundred_rows():
 
 
 @pytest.mark.slow
-def test_defaults_pass_all_checks():
-    check_estimator(FERClassifier(image_shape=LINE, augment=None), expected_failed_checks=EXCUSED)
+@pytest.mark.parametrize("kind", [FERClassifier, FERRegressor])
+def test_defaults_pass_all_checks(kind):
+    check_estimator(kind(image_shape=LINE, augment=None), expected_failed_checks=EXCUSED)

@@ -20,6 +20,7 @@ from ferkit.datasets import (
     load_affectnet,
     load_ckplus,
     load_expw,
+    load_fer2013,
     load_ferplus,
     load_folder,
     load_jaffe,
@@ -83,7 +84,8 @@ def write_affectnet_arrays(folder):
             draw(folder / part / f"images/{number}.jpg", number)
             (folder / part / "annotations").mkdir(exist_ok=True)
             np.save(folder / part / f"annotations/{number}_exp.npy", label)
-            np.save(folder / part / f"annotations/{number}_aro.npy", np.array("0.1"))
+            np.save(folder / part / f"annotations/{number}_val.npy", np.array("-0.5"))
+            np.save(folder / part / f"annotations/{number}_aro.npy", 0.1)
     return folder
 
 
@@ -216,6 +218,24 @@ def test_whole_images_are_resized_and_faces_in_photos_are_cut_out(tmp_path):
     assert np.array_equal(faces.images[1], DRAWN[1][:40, 1:41])
     folder = write_ckplus(tmp_path / "ckplus", landmarks=True)
     assert np.array_equal(load_ckplus(folder, image_shape=(32, 32)).images[0], DRAWN[8][6:38, 8:40])
+
+
+def test_all_sets_have_the_same_attributes(layout, tmp_path):
+    load, folder, *_ = layout
+    make_faces(10, as_frame=True, random_state=0).frame.to_csv(tmp_path / "fer2013.csv", index=False)
+    assert {*load(folder)} == {*load_fer2013(tmp_path / "fer2013.csv")}
+
+
+def test_valence_and_arousal_of_affectnet_are_traits(tmp_path):
+    faces = load_affectnet(write_affectnet_tables(tmp_path / "tables"))
+    assert faces.traits.to_dict("list") == {"valence": [0.2] * 6, "arousal": [-0.3] * 6}
+    folder = write_affectnet_arrays(tmp_path / "arrays")
+    (folder / "val_set/annotations/1_aro.npy").unlink()
+    np.save(folder / "val_set/annotations/2_val.npy", -2)  # which AffectNet gives where nothing is known
+    faces = load_affectnet(folder, usage="Validation")
+    expected = {"valence": [-0.5, np.nan, -0.5], "arousal": [np.nan, 0.1, 0.1]}
+    assert all(np.array_equal(faces.traits[name], values, equal_nan=True) for name, values in expected.items())
+    assert load_jaffe(write_jaffe(tmp_path / "jaffe")).traits is None
 
 
 def test_the_edge_is_repeated_where_a_box_leaves_the_photo(tmp_path):
@@ -367,6 +387,10 @@ DAMAGES = {
     "affectnet, short row": (
         *("affectnet, tables", spoil_row(TABLE, 4, "689/3d9.jpg,1")),
         "Row 3 of .*training.csv has label ''",
+    ),
+    "affectnet, valence": (
+        *("affectnet, tables", spoil_row(TABLE, 2, "689/1d9.jpg,1,0,40,40,1;2,1,high,0")),
+        "Row 1 of .*training.csv has the valence 'high', expected a number",
     ),
     "affectnet, array": (
         "affectnet, arrays",

@@ -632,7 +632,7 @@ def test_data_without_faces_is_refused(case, errors, tmp_path):
 
 
 def test_a_missing_path_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Found nothing at .*no\.csv: expected fer2013\.csv, an archive"):
+    with pytest.raises(FileNotFoundError, match=r"Found nothing at .*no\.csv: expected fer2013\.csv.*fetch_fer2013"):
         load_fer2013(tmp_path / "no.csv")
 
 

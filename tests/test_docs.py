@@ -108,8 +108,8 @@ def test_public_names_are_in_the_reference_with_an_example(module):
 @pytest.mark.parametrize(
     ("name", "given"),
     [
-        *(("FERClassifier", ()), ("ImageAugmenter", ()), ("ImageNormalizer", ()), ("ImageResizer", (48,))),
-        *(("NetworkFeatures", ("cnn",)), ("PixelParser", ())),
+        *(("FERClassifier", ()), ("FERRegressor", ()), ("ImageAugmenter", ()), ("ImageNormalizer", ())),
+        *(("ImageResizer", (48,)), ("NetworkFeatures", ("cnn",)), ("PixelParser", ())),
     ],
 )
 def test_notebooks_link_estimators_to_their_page(name, given):

@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.frozen import FrozenEstimator
 from sklearn.neighbors import KNeighborsClassifier
 
 import ferkit
@@ -178,6 +179,17 @@ def test_audit_checks_labels_with_copies_in_one_fold(frame, tmp_path, monkeypatc
     assert set(copies) <= set(written["name"]), "a network that has seen a copy would not doubt its label"
     assert set(written["suggested"]) == {"happy"}
     assert figure.exists()
+
+
+def test_audit_says_that_no_figure_is_drawn_without_a_suspect(frame, tmp_path, monkeypatch, capsys):
+    frame[0].iloc[:60].to_csv(tmp_path / "fer2013.csv", index=False)
+    faces = ferkit.datasets.load_fer2013(tmp_path / "fer2013.csv")
+    agrees = FrozenEstimator(KNeighborsClassifier(1).fit(faces.data, faces.target_names[faces.target]))
+    monkeypatch.setattr(ferkit.recipes, "make_classifier", lambda *_, **__: agrees)
+    figure = tmp_path / "suspects.png"
+    assert audit(tmp_path / "fer2013.csv", "--labels", "--figure", figure) == 0
+    assert f"No label is suspect, so {figure} is not drawn." in capsys.readouterr().err
+    assert not figure.exists()
 
 
 def test_audit_trains_networks_and_prints_json(frame, tmp_path, capsys):

@@ -203,6 +203,16 @@ def test_damaged_files_are_refused(damage, shipped, tmp_path):
         ferkit.load(tmp_path / "model.onnx")
 
 
+def test_another_content_is_another_model(shipped, fitted, faces):
+    model = clone(shipped)
+    model.predict(faces.data)
+    model.set_params(content=to_bytes(fitted))
+    assert model.classes_.tolist() == fitted.classes_.tolist()
+    np.testing.assert_allclose(
+        model.predict_proba(faces.data), OnnxClassifier(to_bytes(fitted)).predict_proba(faces.data)
+    )
+
+
 def test_commands_use_the_file_and_do_not_overwrite_it(path, tmp_path, capsys):
     Image.fromarray(make_faces(1, random_state=0).images[0]).save(tmp_path / "face.png")
     assert run("predict", path, tmp_path / "face.png") == 0

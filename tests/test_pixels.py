@@ -243,8 +243,17 @@ def test_only_rows_that_fit_the_given_shape_determine_the_number_of_pixels():
         parser.fit([spell(range(9))])
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((1, 2), "2"), ((4, 4), "16 (4×4)"), ((4, 4, 3), "48 (4×4×3)")])
-def test_the_shape_of_a_square_image_is_shown_with_its_number_of_pixels(shape, expected):
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 2), "2 (1×2)"),
+        ((4, 4), "16 (4×4)"),
+        ((4, 4, 3), "48 (4×4×3)"),
+        ((3, 4), "12 (3×4)"),
+        ((4, 3, 3), "36 (4×3×3)"),
+    ],
+)
+def test_the_shape_of_an_image_is_shown_with_its_number_of_pixels(shape, expected):
     message = f"Row 0 holds 4 pixel values, expected {expected}: drop it"
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         PixelParser(image_shape=shape).fit([]).transform([GOOD])

@@ -552,9 +552,9 @@ def test_learning_curve_shows_metrics_of_callbacks():
         {"epoch": n, "train_loss": 1 / n, "lr": 0.1, "train_f1": n / 9, "valid_f1": n / 8, "norm": n} for n in (1, 2)
     ]
     axes = HistoryDisplay(rows).plot().axes_
-    assert [ax.get_ylabel() for ax in axes] == ["loss", "accuracy", "f1", "norm"]
-    assert [line.get_ydata().tolist() for line in axes[2].lines] == [[1 / 9, 2 / 9], [1 / 8, 2 / 8]]
-    assert [line.get_ydata().tolist() for line in axes[3].lines] == [[1, 2]]
+    assert [ax.get_ylabel() for ax in axes] == ["loss", "f1", "norm"]
+    assert [line.get_ydata().tolist() for line in axes[1].lines] == [[1 / 9, 2 / 9], [1 / 8, 2 / 8]]
+    assert [line.get_ydata().tolist() for line in axes[2].lines] == [[1, 2]]
 
 
 def test_class_distribution_counts(faces):

@@ -60,7 +60,9 @@ def audit(
         if csv:
             with as_bad_usage("--csv"):
                 errors.to_frame().to_csv(csv, index=False)
-        if figure and len(errors.row):
+        if figure and not len(errors.row):
+            typer.echo(f"No label is suspect, so {figure} is not drawn.", err=True)
+        elif figure:
             from ..display._base import offscreen
 
             with offscreen(), as_bad_usage("--figure"):

@@ -48,10 +48,12 @@ def check_written(inputs, *outputs):
         taken.append(path)
 
 
-def check_overwrite(out_dir, force):
+def check_overwrite(out_dir, force, resumes=True):
+    """Refuse a directory with a training. ``resumes`` says whether `ferkit train` can continue it."""
     found = ferkit.runs.find_training(out_dir)
     if found and not force:
-        more = f" To continue the training: ferkit train --resume {out_dir}" if "unfinished" in found else ""
+        can_continue = resumes and "unfinished" in found
+        more = f" To continue the training: ferkit train --resume {out_dir}" if can_continue else ""
         raise typer.BadParameter(
             f"{out_dir} already contains {found}: choose another directory, or add --force.{more}", param_hint="--out"
         )

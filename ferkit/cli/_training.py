@@ -79,7 +79,7 @@ def compare(
                 skipped += [folder] if run.is_finished else []
                 continue
         if not ferkit.runs.can_resume(folder, model, name):
-            check_overwrite(folder, options.force)
+            check_overwrite(folder, options.force, resumes=folds is None)
     try:
         for folder, (model, part) in trainings.items():
             if folder in skipped:
@@ -87,7 +87,10 @@ def compare(
                 continue
             try:
                 # a copy, so that the trained weights do not stay in memory
-                _train(deepcopy(model), part, name, folder, resume=ferkit.runs.can_resume(folder, model, name))
+                _train(
+                    deepcopy(model), part, name, folder,
+                    resume=ferkit.runs.can_resume(folder, model, name), again="repeat this command",
+                )  # fmt: skip
             except Exception as error:  # such as a network too deep for the images; the others can still be trained
                 failed.append(folder)
                 print_error(error, f"{folder}: ")
@@ -146,8 +149,8 @@ def _resume(options, context, path):
     _train(model.set_params(verbose=1), faces, name, path, resume=True)
 
 
-def _train(model, faces, name, out_dir, resume=False):
-    """Train into a directory and print the result."""
+def _train(model, faces, name, out_dir, resume=False, again=None):
+    """Train into a directory and print the result. ``again`` says how to continue after Ctrl-C."""
     from .._files import make_directory
 
     train, test, tested_on = ferkit.runs.split_rows(faces)
@@ -158,7 +161,7 @@ def _train(model, faces, name, out_dir, resume=False):
         run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True, resume=resume)
     except KeyboardInterrupt:
         if ferkit.runs.find_training(out_dir) == "an unfinished training":
-            typer.echo(f"Training was interrupted. To continue: ferkit train --resume {out_dir}")
+            typer.echo(f"Training was interrupted. To continue: {again or f'ferkit train --resume {out_dir}'}")
         if not getattr(model, "history_", None) or not (out_dir / ferkit.runs.SETTINGS).exists():
             raise
         if (run := ferkit.runs.Run.read(out_dir)).is_finished:  # an earlier one, which is kept

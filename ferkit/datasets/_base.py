@@ -22,6 +22,8 @@ def make_bunch(data, target, usage, *, image_shape, descr, target_names=EMOTIONS
         target=target,
         target_names=np.array(target_names),
         usage=usage,
+        groups=None,
+        traits=None,
         DESCR=descr,
     )
 

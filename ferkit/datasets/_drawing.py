@@ -63,6 +63,16 @@ _EXPRESSIONS = {
     ),
     "neutral": ((0.0,) * len(_ACTIONS), (0.0,) * len(_ACTIONS)),
 }
+# Valence and arousal of the full expressions, from Russell and Mehrabian (1977)
+_AFFECTS = {
+    "angry": (-0.51, 0.59),
+    "disgust": (-0.60, 0.35),
+    "fear": (-0.64, 0.60),
+    "happy": (0.81, 0.51),
+    "sad": (-0.63, -0.27),
+    "surprise": (0.40, 0.67),
+    "neutral": (0.0, 0.0),
+}
 _TWITCH = np.array(  # standard deviation of each action between faces with the same expression
     (0.018, 0.012, 0.010, 0.006, 0.010, 0.006, 0.010, 0.05, 0.01, 0.02, 0.015, 0.004, 0.008, 0.2, 0.15, 0.1, 0.1, 0.006)
 )
@@ -156,7 +166,11 @@ def _draw_traits(target, rng):
         return intensity[:, None] * (restrained + uniform(0, 1)[:, None] * (opened - restrained))
 
     actions = expression(target, traits["intensity"])
-    actions += expression(rng.integers(len(EMOTIONS), size=len(target)), traits["blend"] * traits["intensity"])
+    second = rng.integers(len(EMOTIONS), size=len(target))
+    actions += expression(second, traits["blend"] * traits["intensity"])
+    affects = np.array([_AFFECTS[name] for name in EMOTIONS])
+    affect = traits["intensity"][:, None] * (affects[target] + traits["blend"][:, None] * affects[second])
+    traits |= zip(("valence", "arousal"), affect.T.clip(-1, 1), strict=True)
     actions += _TWITCH * rng.standard_normal(actions.shape).clip(-2.5, 2.5)
     traits |= zip(_ACTIONS, actions.T, strict=True)
     return Bunch(**{name: values.astype(np.float32)[:, None, None] for name, values in traits.items()})
@@ -361,15 +375,22 @@ def make_faces(
             rest.
         frame : DataFrame of shape (n_samples, 3)
             Only with ``as_frame=True``: ``emotion``, ``pixels`` (values separated by spaces) and ``Usage``.
-        traits : DataFrame of shape (n_samples, 5)
-            What else differs between the faces: ``skin`` (tone from dark, 0.42, to light, 0.82), ``age`` (wrinkles,
-            from 0 to 1), ``light`` (from 0.38, with dark shadows, to 0.68), ``glasses`` and ``beard``.
+        traits : DataFrame of shape (n_samples, 7)
+            What else differs between the faces: ``valence`` and ``arousal`` (from -1 to 1: those of the emotion [1]_
+            times the intensity of the expression, which is barely visible to full, plus those of the emotion that is
+            mixed in), ``skin`` (tone from dark, 0.42, to light, 0.82), ``age`` (wrinkles, from 0 to 1), ``light`` (from
+            0.38, with dark shadows, to 0.68), ``glasses`` and ``beard``.
         DESCR : str
             Description of the data set.
 
     See Also
     --------
     sample_faces : Takes faces of FER2013 instead, if they are available.
+
+    References
+    ----------
+    .. [1] J. A. Russell and A. Mehrabian, "Evidence for a three-factor theory of emotions", Journal of Research in
+       Personality 11 (1977), 273-294.
 
     Examples
     --------
@@ -398,7 +419,13 @@ def make_faces(
     usage = np.repeat(FER2013_USAGES, np.diff(bounds))
     descr = _DESCR.format(size=size, counts=", ".join(map("{} {}".format, counts, EMOTIONS)))
     bunch = make_bunch(images.reshape(n_samples, -1), target, usage, image_shape=(size, size), descr=descr)
-    shown = {"skin": traits.skin, "age": traits.age, "light": traits.ambient}
+    shown = {
+        "valence": traits.valence,
+        "arousal": traits.arousal,
+        "skin": traits.skin,
+        "age": traits.age,
+        "light": traits.ambient,
+    }
     shown |= {"glasses": traits.glasses > 0, "beard": (traits.beard > 0) & (traits.long == 0)}
     bunch.traits = pd.DataFrame({name: values.ravel() for name, values in shown.items()})
     if as_frame:

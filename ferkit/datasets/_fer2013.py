@@ -94,6 +94,7 @@ def load_fer2013(
         - usage : ndarray of shape (n,), the split of each face
         - origin : ndarray of shape (n,), where each face comes from: its 0-based row in the table, or the name of its
           file
+        - groups, traits : None, because FER2013 does not say who is on the images
         - DESCR : str
 
         Rows of a table keep their order. Images are sorted by usage, then by the numbers and letters in their file
@@ -138,7 +139,7 @@ def load_fer2013(
     if not path.exists():
         raise FileNotFoundError(
             f"Found nothing at {path.absolute()}: expected fer2013.csv, an archive of it, or a folder that contains it "
-            "or images as train/<emotion>/<file>."
+            "or images as train/<emotion>/<file>. ferkit.datasets.fetch_fer2013() downloads it from Kaggle."
         )
     unread: dict[str, Exception] = {}  # name to error, for files that may contain faces
     try:

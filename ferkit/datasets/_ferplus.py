@@ -100,6 +100,7 @@ def load_ferplus(
         - usage : ndarray of shape (n,), the split of each face
         - origin : ndarray of shape (n,), where `fer2013` has each face, see :func:`load_fer2013`; None if a Bunch does
           not say
+        - groups, traits : None
         - DESCR : str
 
         Faces keep their order.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .._files import FaceFile, decode_images, show_progress
 from .._images import check_shape
@@ -72,6 +73,7 @@ def load_folder(
         - usage : ndarray of shape (n,), the split of each face
         - origin : ndarray of shape (n,), the name of each file
         - groups : ndarray of shape (n,), the person on each image, for ``GroupKFold``; None if the set does not say
+        - traits : DataFrame with a row per face, such as its valence and arousal; None if the set has none
         - DESCR : str
 
         Images are sorted by usage, then by the numbers and letters in their file names, independent of the file system.
@@ -134,6 +136,7 @@ class Face(NamedTuple):
     usage: str = "Training"
     group: str | None = None
     box: tuple[float, ...] | None = None  # left, top, right, bottom
+    traits: dict[str, float] | None = None  # such as valence and arousal
     problem: str = ""  # why the face cannot be loaded
 
 
@@ -195,7 +198,10 @@ def load_images(path, list_faces, about, *, usage, image_shape, errors, return_X
         target_names=names,
     )
     bunch.origin = np.array([face.name for face in faces])
-    bunch.groups = np.array([face.group for face in faces]) if faces[0].group else None
+    if faces[0].group:
+        bunch.groups = np.array([face.group for face in faces])
+    if faces[0].traits:
+        bunch.traits = pd.DataFrame([face.traits for face in faces])
     return bunch
 
 

@@ -36,9 +36,10 @@ def harmonize(faces: Bunch, names: str | Sequence[str] = "fer2013", *, numbering
     -------
     faces : :class:`~sklearn.utils.Bunch`
         The faces whose emotion is among `names`, with ``data``, ``images``, ``target``, ``target_names``, ``DESCR``
-        and, if given, ``usage``, ``origin``, ``groups`` and ``votes``. ``dropped`` is a dict from each emotion without
-        a new name to its number of faces. For distributions, such as those of FER+, a face is left out if its most
-        probable emotion has no new name; otherwise, the shares of the remaining emotions are divided by their sum.
+        and, if given, ``usage``, ``origin``, ``groups``, ``votes`` and ``traits``. ``dropped`` is a dict from each
+        emotion without a new name to its number of faces. For distributions, such as those of FER+, a face is left out
+        if its most probable emotion has no new name; otherwise, the shares of the remaining emotions are divided by
+        their sum.
 
     Raises
     ------
@@ -92,6 +93,8 @@ def harmonize(faces: Bunch, names: str | Sequence[str] = "fer2013", *, numbering
     for field in PER_FACE:
         if faces.get(field) is not None:
             common[field] = faces[field][kept]
+    if faces.get("traits") is not None:
+        common.traits = faces.traits[kept].reset_index(drop=True)
     counts = np.bincount(most, minlength=len(given))
     common.dropped = {name: int(counts[code]) for code, name in enumerate(given) if new_code[code] < 0 and counts[code]}
     return common

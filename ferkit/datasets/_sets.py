@@ -180,7 +180,8 @@ def load_affectnet(
     -------
     faces : :class:`~sklearn.utils.Bunch`
         With the attributes that :func:`load_folder` describes. ``target_names`` are AffectNet's in its order: neutral,
-        happy, sad, surprise, fear, disgust, anger, contempt. ``groups`` is None.
+        happy, sad, surprise, fear, disgust, anger, contempt. ``groups`` is None. ``traits`` has the columns ``valence``
+        and ``arousal``, from -1 to 1, for :class:`ferkit.FERRegressor`. They are NaN where the files lack them.
 
     Raises
     ------
@@ -230,7 +231,7 @@ def _list_affectnet(members):
             yield from _read_affectnet(name, members[name], by_tail, usage)
     by_stem = {posixpath.splitext(name)[0]: name for name in images}
     labels = [name for name in members if name.endswith("_exp.npy")]
-    faces = [_read_expression(name, members[name], by_stem) for name in labels]
+    faces = [_read_expression(name, members, by_stem) for name in labels]
     yield from sorted(faces, key=lambda face: (USAGES.index(face.usage), sort_key(face.name)))
 
 
@@ -251,22 +252,48 @@ def _read_affectnet(table, open_file, images, usage):
         if not problem:
             left, top, width, height = box
             box = left, top, left + width, top + height
-        yield _match(where, images, file, label, "affectnet", usage=usage, box=box, problem=problem)
+        traits, unread = _read_affect(where, values)
+        yield _match(
+            where, images, file, label, "affectnet", usage=usage, box=box, traits=traits, problem=problem or unread
+        )
 
 
-def _read_expression(name, open_file, images):
+def _read_expression(name, members, images):
     """Return the face of an annotation such as train_set/annotations/0_exp.npy."""
     *folders, _, file = name.split("/")
     usages = [USAGE_NAMES.get(folder.lower().removesuffix("_set")) for folder in folders]
+    label = _read_array(members[name])
+    files = {"valence": name.replace("_exp.npy", "_val.npy"), "arousal": name.replace("_exp.npy", "_aro.npy")}
+    traits, problem = _read_affect(
+        name, {key: _read_array(members[file]) for key, file in files.items() if file in members}
+    )
+    image = "/".join([*folders, "images", file.removesuffix("_exp.npy")])
+    usage = next(filter(None, reversed(usages)), "Training")
+    return _match(
+        name, images, image, label.removesuffix(".0"), "affectnet", usage=usage, traits=traits, problem=problem
+    )
+
+
+def _read_array(open_file):
+    """Return the only value of a npy file as text."""
     with open_file() as opened:
         content = opened.read()
     try:
-        label = str(np.load(BytesIO(content), allow_pickle=False).item())
+        return str(np.load(BytesIO(content), allow_pickle=False).item())
     except (ValueError, EOFError):
-        label = "in no readable form"
-    image = "/".join([*folders, "images", file.removesuffix("_exp.npy")])
-    usage = next(filter(None, reversed(usages)), "Training")
-    return _match(name, images, image, label.removesuffix(".0"), "affectnet", usage=usage)
+        return "in no readable form"
+
+
+def _read_affect(where, values):
+    """Return (valence and arousal, why they cannot be read or ""). Missing ones, and AffectNet's -2, are NaN."""
+    traits = {}
+    for name in ("valence", "arousal"):
+        try:
+            number = float(values.get(name) or "nan")
+        except ValueError:
+            return None, f"{where} has the {name} {values[name]!r}, expected a number"
+        traits[name] = number if -1 <= number <= 1 else np.nan
+    return traits, ""
 
 
 def load_ckplus(

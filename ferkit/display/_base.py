@@ -148,10 +148,11 @@ def seen_images(estimator, X):
     return to_stack(rows, shape)
 
 
-def last_step(estimator):
+def last_step(estimator, kinds=(FERClassifier,)):
     """Return the fitted classifier itself, or the one at the end of a pipeline."""
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
-    if not isinstance(last, FERClassifier):
-        raise ValueError(f"Expected a FERClassifier or a pipeline that ends in one, got a {type(last).__name__}.")
+    if not isinstance(last, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"Expected a {names} or a pipeline that ends in one, got a {type(last).__name__}.")
     check_is_fitted(last)
     return last

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from ..classifier import FERClassifier
+from ..regressor import FERRegressor
 from ._base import COLORS, DASHES, last_step, new_axes
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ComparisonDisplay", "HistoryDisplay"]
 
 _SPLITS = {"train_": "training batches", "valid_": "validation", "": "callback"}
+_TRAINED = (FERClassifier, FERRegressor)
 _NO_SCORES = ("epoch", "lr", "seconds")
 
 
@@ -55,14 +58,14 @@ class HistoryDisplay:
         scores: Sequence[str] | None = None,
         ax: "Axes | Sequence[Axes] | None" = None,
     ) -> Self:
-        """Draw the training history of a :class:`ferkit.FERClassifier` or of a pipeline that ends in one.
+        """Draw the training history of a :class:`ferkit.FERClassifier` or :class:`ferkit.FERRegressor`.
 
         Parameters
         ----------
-        estimator : FERClassifier or Pipeline, or dict of these
-            Fitted estimator, or several by name.
+        estimator : FERClassifier, FERRegressor or Pipeline, or dict of these
+            Fitted estimator, or several by name. A pipeline must end in a classifier or regressor of ferkit.
         scores : list of str, default=None
-            Scores to draw. By default "loss", "accuracy" and all others in the histories, such as those of skorch's
+            Scores to draw. By default all in the histories: "loss", "accuracy" and others, such as those of skorch's
             EpochScoring.
         ax : matplotlib Axes or sequence of them, default=None
             Axes to draw in, one per score. By default, those of a new figure.
@@ -72,9 +75,9 @@ class HistoryDisplay:
         HistoryDisplay
         """
         if isinstance(estimator, Mapping):
-            history = {name: last_step(one).history_ for name, one in estimator.items()}
+            history = {name: last_step(one, _TRAINED).history_ for name, one in estimator.items()}
         else:
-            history = last_step(estimator).history_
+            history = last_step(estimator, _TRAINED).history_
         return cls(history).plot(ax, scores=scores)
 
     def plot(self, ax: "Axes | Sequence[Axes] | None" = None, *, scores: Sequence[str] | None = None) -> Self:
@@ -85,13 +88,13 @@ class HistoryDisplay:
         ax : matplotlib Axes or sequence of them, default=None
             Axes to draw in, one per score. By default, those of a new figure.
         scores : list of str, default=None
-            Scores to draw. By default "loss", "accuracy" and all others in the histories.
+            Scores to draw. By default all in the histories.
         """
         histories = self.history if isinstance(self.history, Mapping) else {"": self.history}
         if scores is None:
             keys = dict.fromkeys(key for rows in histories.values() for row in rows for key in row)
-            others = (key.removeprefix("train_").removeprefix("valid_") for key in keys if key not in _NO_SCORES)
-            scores = list(dict.fromkeys(["loss", "accuracy", *others]))
+            known = (key.removeprefix("train_").removeprefix("valid_") for key in keys if key not in _NO_SCORES)
+            scores = list(dict.fromkeys(known))
         if ax is None:
             axes = new_axes(1, len(scores), 4.5 * len(scores), 3.6)[1][0]
         else:

@@ -193,8 +193,17 @@ class OnnxClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         self.content = content
         self.batch_size = batch_size
         self.n_threads = n_threads
+        self._read_content()
+
+    def set_params(self, **params: Any) -> Self:
+        super().set_params(**params)
+        if "content" in params:
+            self._read_content()
+        return self
+
+    def _read_content(self):
         self._sessions: dict[int, Any] = {}
-        metadata = self._session(n_threads).get_modelmeta().custom_metadata_map
+        metadata = self._session(self.n_threads).get_modelmeta().custom_metadata_map
         try:
             self.classes_ = np.array(json.loads(metadata["classes"]))
             self.image_shape_ = check_shape(json.loads(metadata["image_shape"]))

@@ -28,6 +28,7 @@ from safetensors.torch import save as save_tensors
 from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 
+from .._estimator import NetworkEstimator
 from .._files import is_file, read_stored_zip
 from ..augmentation import resolve_augment
 from ..backbones._registry import is_backbone
@@ -49,7 +50,10 @@ _LONGEST_TEXT = 2**28  # bytes of all text arrays, which can be the square of wh
 # of these classes run no compiled code that relies on consistent arrays, as trees, libsvm, nearest neighbors and
 # OneHotEncoder do, and call no function that a file can choose.
 _CLASSES = {
-    "ferkit": ("FERClassifier", "ImageAugmenter", "ImageNormalizer", "ImageResizer", "NetworkFeatures", "PixelParser"),
+    "ferkit": (
+        "FERClassifier", "FERRegressor", "ImageAugmenter", "ImageNormalizer", "ImageResizer", "NetworkFeatures",
+        "PixelParser",
+    ),
     "imblearn.pipeline": ("Pipeline",),
     "imblearn.combine": ("SMOTEENN", "SMOTETomek"),
     "imblearn.over_sampling": (
@@ -227,7 +231,7 @@ class _Writer:
                 for attribute, part in vars(value).items()
                 if attribute not in entry["params"] and attribute not in _REBUILT
             }
-            if isinstance(value, FERClassifier) and hasattr(value, "net_"):
+            if isinstance(value, NetworkEstimator) and hasattr(value, "net_"):
                 entry["net"], state = describe_net(value.net_)
                 entry["net"] = self.encode(entry["net"], f"{place}.net_")
                 entry["weights"] = self._encode_weights(state, place)
@@ -334,12 +338,12 @@ def write_card(model, card):
     """Return the model card: the text, with a title and a table of what is known of the model."""
     last = model[-1] if hasattr(model, "steps") else model
     rows = {"versions": ", ".join(f"{package} {version(package)}" for package in _PACKAGES)}
-    if isinstance(last, FERClassifier) and hasattr(last, "net_"):
+    if isinstance(last, NetworkEstimator) and hasattr(last, "net_"):
         rows |= {
             "backbone": last.net_.module__build.name,
             "parameters": f"{sum(part.numel() for part in last.network_.parameters()):,}",
             "images": "×".join(map(str, last.image_shape_)),
-            "classes": ", ".join(map(str, last.classes_)),
+            **({"classes": ", ".join(map(str, last.classes_))} if isinstance(last, FERClassifier) else {}),
             "epochs": str(len(last.history_)),
         }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
@@ -509,18 +513,19 @@ class _Reader:
         _check_attributes(value)
         if name.startswith("ferkit."):
             value._validate_params()
-        if isinstance(value, FERClassifier):
+        if isinstance(value, NetworkEstimator):
             value.checkpoint = None  # a later fit must not write to a directory that a file names
         if "net" in entry:
             value.augment_ = resolve_augment(value.augment, value.pixel_range_)
             described = self.decode(entry["net"])
             self._check_network(described["module"], value)
-            if len(value.classes_) != described["module"]["arguments"]["num_classes"]:
-                raise ValueError("it has another number of classes than its network")
+            if value._n_outputs != described["module"]["arguments"]["num_classes"]:
+                raise ValueError("it has another number of classes or targets than its network")
             views = value.tta, described["settings"]["tta"]
             if any(isinstance(tta, (int, np.integer)) and tta > _MOST_VIEWS for tta in views):
                 raise ValueError(f"Expected at most {_MOST_VIEWS} views per image")
-            value.net_ = rebuild_net(described, self.weights.pop(entry["weights"]), value.augment_, value.history_)
+            weights = self.weights.pop(entry["weights"])
+            value.net_ = rebuild_net(value._net, described, weights, value.augment_, value.history_)
         elif "weights" in entry:
             self._check_network(value._described, value)
             value.network_ = rebuild_module(value._described, self.weights.pop(entry["weights"]), entry["head"])
@@ -580,6 +585,8 @@ def _check_attributes(value):
     for name in ("image_shape_", "size", "_size"):
         if np.prod(np.abs(attributes.get(name, 1)), dtype=float) > 3 * _LARGEST**2:
             raise ValueError(f"it has images of the size {attributes[name]}")
+    if np.shape(attributes.get("target_scale_")) != np.shape(attributes.get("target_mean_")):
+        raise ValueError("its targets have scales of another shape than their means")
     for name in ("stack_method", "stack_method_"):
         methods = attributes.get(name, [])
         if not {*np.ravel(methods).tolist()} <= {"auto", "predict", "predict_proba", "decision_function"}:

@@ -4,7 +4,7 @@ from ._build import build_net, resolve_settings
 from ._checkpoint import open_checkpoint
 from ._data import Batches, ImageSet, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
-from ._net import DIVERGED, FERNet
+from ._net import DIVERGED, ClassifierNet, FERNet, RegressorNet
 from ._rebuild import describe_history, describe_module, describe_net, rebuild_module, rebuild_net
 from ._schedules import SCHEDULES
 from ._transfer import remove_head
@@ -13,9 +13,11 @@ __all__ = [
     "DIVERGED",
     "SCHEDULES",
     "Batches",
+    "ClassifierNet",
     "FERNet",
     "ImageSet",
     "Processes",
+    "RegressorNet",
     "build_net",
     "describe_history",
     "describe_module",

@@ -1,4 +1,4 @@
-"""Build a net that is ready to train from the parameters of a classifier."""
+"""Build a net that is ready to train from the parameters of an estimator."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +18,7 @@ from ..backbones._registry import OPTIMIZERS
 from ._data import resolve_batch_size
 from ._devices import Processes, resolve_device
 from ._module import FERModule
-from ._net import FERNet
+from ._net import ClassifierNet
 from ._progress import ProgressBar
 from ._schedules import build_schedule
 from ._selection import KeepEpoch, keep_best, record_score
@@ -46,9 +46,10 @@ _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearit
 
 
 def resolve_settings(params):
-    """Return FERClassifier's parameters as a namespace in which "auto" and "all" are resolved.
+    """Return the parameters of an estimator as a namespace in which "auto" and "all" are resolved.
 
-    ``augment`` must be resolved already: training calls it and does not know what it is. ``pixel_range`` must be added.
+    ``augment`` must be resolved already: training calls it and does not know what it is. ``pixel_range``, and ``net``,
+    which is ClassifierNet or RegressorNet, must be added.
     """
     settings = SimpleNamespace(**params)
     check_views(settings.tta, settings.augment)
@@ -79,7 +80,7 @@ def resolve_settings(params):
     return settings
 
 
-def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None, score=None, checkpoint=None):
+def build_net(settings, rows, image_shape, n_outputs, *, weight=None, valid=None, score=None, checkpoint=None):
     """Build a net for these images, with its starting weights, optimizer, schedule and callbacks.
 
     Parameters
@@ -90,14 +91,14 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
         The training images. Their pixels give the mean and standard deviation.
     image_shape : tuple of int
         (height, width, channels).
-    n_classes : int
-        Number of classes.
+    n_outputs : int
+        Number of classes, or of targets of a regression.
     weight : ndarray, default=None
         Weight of each image.
     valid : ImageSet, default=None
         Images to score after every epoch.
     score : callable, default=None
-        Function from the probabilities of these images to a score, the higher the better, other than accuracy and loss.
+        Function from the predictions of these images to a score, the higher the better, other than accuracy and loss.
     checkpoint : Checkpoint, default=None
         Callback that saves the training and continues it.
 
@@ -121,24 +122,24 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     params = {
         "module": FERModule,
         "module__build": build,
-        "module__num_classes": n_classes,
+        "module__num_classes": n_outputs,
         "module__mean": mean,
         "module__std": std,
         "module__input_size": input_size,
         "module__dropout": settings.dropout,
         "module__frozen_layers": settings.frozen_layers,
-        "classes": np.arange(n_classes),
         "image_shape": image_shape,
         "train_split": valid and predefined_split(valid),
         "device": resolve_device(settings.device),
         **{name: vars(settings)[name] for name in _NET_SETTINGS},
         **_optimizer_params(settings, net_params),
+        **_loss_params(settings, net_params, n_outputs),
         **net_params,
     }
     steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
     callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score, checkpoint)
     with _explained(settings.backbone_name):
-        net = FERNet(**{"callbacks": callbacks, **params}).initialize()
+        net = settings.net(**{"callbacks": callbacks, **params}).initialize()
     network = net.module_.backbone
     if output is not None:
         net.module_.head = output
@@ -148,7 +149,7 @@ def build_net(settings, rows, image_shape, n_classes, *, weight=None, valid=None
     if settings.backbone_lr_scale != 1 or settings.layer_decay != 1:
         net.rate_scales = scale_rates(network, head, settings.backbone_lr_scale, settings.layer_decay)
         net.initialize_optimizer()
-    images = _check_network(net, settings.backbone_name, build, image_shape, n_classes)
+    images = _check_network(net, settings.backbone_name, build, image_shape, n_outputs)
     if settings.frozen_epochs:
         with torch.random.fork_rng([]), net.autocast():
             choose_head(net.module_, head, images, with_hidden=state is None)
@@ -208,25 +209,30 @@ def _check_net_params(net_params):
 
 
 def _optimizer_params(settings, net_params):
-    """Return skorch's parameters for the optimizer and the loss, except those that ``net_params`` sets."""
+    """Return skorch's parameters for the optimizer, except those that ``net_params`` sets."""
     params: dict[str, Any] = {}
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
         params |= {"optimizer": optimizer.build, "optimizer__weight_decay": settings.weight_decay}
         params |= {f"optimizer__{name}": value for name, value in optimizer.arguments.items()}
+    return params
+
+
+def _loss_params(settings, net_params, n_outputs):
+    """Return skorch's parameters for the classes and the loss, except those that ``net_params`` sets."""
+    params: dict[str, Any] = {}
     if "criterion" not in net_params:
-        params |= {
-            "criterion": torch.nn.CrossEntropyLoss,
-            "criterion__reduction": "none",
-            "criterion__label_smoothing": settings.label_smoothing,
-        }
+        params |= {"criterion": settings.net.default_criterion, "criterion__reduction": "none"}
+    if settings.net is ClassifierNet:
+        params["classes"] = np.arange(n_outputs)
+        if "criterion" not in net_params:
+            params["criterion__label_smoothing"] = settings.label_smoothing
     return params
 
 
 def _callbacks(settings, epochs, steps, width, valid, score, checkpoint):
-    callbacks, scores = [], ["train_loss", "train_accuracy"]
-    if valid is not None:
-        scores += ["valid_loss", "valid_accuracy"]
+    callbacks, sets = [], ["train"] if valid is None else ["train", "valid"]
+    scores = [f"{prefix}_{name}" for prefix in sets for name in settings.net.score_names]
     if score is not None:
         scores.append("valid_score")
         callbacks.append(("valid_score", record_score(score)))
@@ -256,10 +262,10 @@ def _callbacks(settings, epochs, steps, width, valid, score, checkpoint):
     return callbacks
 
 
-def _check_network(net, name, build, image_shape, n_classes):
-    """Check that the network accepts images of this size and returns logits. Return the two images of the check.
+def _check_network(net, name, build, image_shape, n_outputs):
+    """Check that the network accepts images of this size. Return the two images of the check.
 
-    Many networks are too deep for small faces.
+    Many networks are too deep for small faces. Others return another number of values per image than ``n_outputs``.
     """
     module, (height, width, channels) = net.module_, image_shape
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -282,9 +288,9 @@ def _check_network(net, name, build, image_shape, n_classes):
         for buffer_name, buffer in module.named_buffers():
             buffer.copy_(buffers[buffer_name])
     shape = tuple((logits[0] if isinstance(logits, tuple) else logits).shape)
-    if shape != (2, n_classes):
+    if shape != (2, n_outputs):
         raise ValueError(
-            f"Expected logits of shape {(2, n_classes)} for two images, got {shape} from the backbone {name!r}: it "
+            f"Expected logits of shape {(2, n_outputs)} for two images, got {shape} from the backbone {name!r}: it "
             "must use num_classes."
         )
     return images

@@ -184,16 +184,14 @@ class Checkpoint(Callback):
         self.pending, self.saved_at = None, time.monotonic()
 
 
-def open_checkpoint(params, classes, data, *, seed, device):
+def open_checkpoint(params, data, *, seed, device):
     """Return the Checkpoint of a training, with the state in its directory if there is one.
 
     Parameters
     ----------
     params : dict
-        FERClassifier's parameters. They must be the same when the training continues, except those that do not change
-        its result. Objects are compared by their text.
-    classes : ndarray
-        The labels, which must be the same.
+        The parameters of an estimator, and other settings such as its classes. They must be the same when the training
+        continues, except those that do not change its result. Objects are compared by their text.
     data : dict
         Images, labels and weights by name, which must be the same, as ndarrays, ImageFiles or None.
     seed : int
@@ -216,7 +214,6 @@ def open_checkpoint(params, classes, data, *, seed, device):
     settings = {name: value for name, value in params.items() if name not in _NOT_COMPARED}
     settings["device"] = torch.device(device).type
     settings["precision"] = str(resolve_precision(params["precision"], device)).removeprefix("torch.")
-    settings["classes"] = classes.tolist()
     directory, every = Path(params["checkpoint"]).expanduser(), params["checkpoint_every"]
     _check_directory(directory)
     path = directory / NAME

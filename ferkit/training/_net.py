@@ -13,7 +13,7 @@ from traceback import walk_tb
 import numpy as np
 import torch
 import torch.nn.functional as F
-from skorch import NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import unpack_data
 from skorch.utils import get_map_location, to_tensor
@@ -41,8 +41,10 @@ class Diverged(ValueError):
     """A loss or a weight is not finite."""
 
 
-class FERNet(NeuralNetClassifier):
+class FERNet(NeuralNet):
     """skorch's net with augmentation, mixup, soft losses, weight averaging and test-time views.
+
+    `ClassifierNet` and `RegressorNet` add what the outputs of the network mean.
 
     Whenever no training epoch is running, ``module_`` holds the averaged weights, which are the ones that predict.
     Callbacks that save or restore weights therefore see the right ones. Outside of training the module is in evaluation
@@ -91,13 +93,12 @@ class FERNet(NeuralNetClassifier):
 
     @property
     def _default_callbacks(self):
-        return [
-            ("epoch_timer", EpochTimer()),
-            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
-            ("train_accuracy", PassthroughScoring("train_accuracy", on_train=True, lower_is_better=False)),
-            ("valid_loss", PassthroughScoring("valid_loss")),
-            ("valid_accuracy", PassthroughScoring("valid_accuracy", lower_is_better=False)),
+        scores = [
+            PassthroughScoring(f"{prefix}_{name}", lower_is_better=name == "loss", on_train=prefix == "train")
+            for prefix in ("train", "valid")
+            for name in self.score_names
         ]
+        return [("epoch_timer", EpochTimer()), *((score.name, score) for score in scores)]
 
     def check_data(self, X, y=None):
         """Accept the data, which the estimator has checked."""
@@ -341,7 +342,7 @@ class FERNet(NeuralNetClassifier):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
-            scores.append(torch.stack([step["loss"].detach(), step["accuracy"]]))
+            scores.append(torch.stack([step[name].detach() for name in self.score_names]))
             self.history.record_batch(f"{prefix}_batch_size", len(step["y_pred"]))
             self.notify("on_batch_end", batch=batch, training=training, **step)
         if training and self.average_:
@@ -350,8 +351,8 @@ class FERNet(NeuralNetClassifier):
         scores = (self.processes.average(scores) if self.processes else scores).tolist()
         if not np.isfinite(scores).all():
             raise Diverged(DIVERGED)
-        for row, (loss, accuracy) in zip(self.history[-1]["batches"][-len(scores) :], scores, strict=True):
-            row[f"{prefix}_loss"], row[f"{prefix}_accuracy"] = loss, accuracy
+        for row, values in zip(self.history[-1]["batches"][-len(scores) :], scores, strict=True):
+            row.update({f"{prefix}_{name}": value for name, value in zip(self.score_names, values, strict=True)})
         self.history.record(f"{prefix}_batch_count", len(scores))
 
     def check_weights(self):
@@ -423,7 +424,7 @@ class FERNet(NeuralNetClassifier):
             loss += part_loss.detach()
             logits.append(outputs[0].detach())
         logits = torch.cat(logits)
-        return {"loss": loss, "y_pred": logits, "accuracy": _hits(logits, y if share >= 0.5 else y.flip(0)).mean()}
+        return {"loss": loss, "y_pred": logits, **self.score_batch(logits, y if share >= 0.5 else y.flip(0))}
 
     def _split_batch(self, n_images):
         """Return slices of equal size of at most ``micro_batch_size`` images, but of at least two for batch norm."""
@@ -435,6 +436,8 @@ class FERNet(NeuralNetClassifier):
 
         def mean_loss(y, weight):
             losses = self.criterion_(logits, y)
+            if losses.ndim == 2:  # of several targets
+                losses = losses.mean(1)
             if weight is None:
                 return losses.mean()
             if losses.shape != weight.shape:
@@ -448,17 +451,8 @@ class FERNet(NeuralNetClassifier):
 
     # validation and prediction
 
-    def validation_step(self, batch, **fit_params):
-        _, y, weight = _unpack(batch)
-        probabilities = self.evaluation_step(batch)
-        logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
-        losses = F.nll_loss(logs, y, reduction="none") if y.ndim == 1 else -(y * logs).sum(1)
-        scores = torch.stack([losses, _hits(probabilities, y)])
-        loss, accuracy = (scores if weight is None else scores * weight).mean(1)  # the mean of all weights is 1
-        return {"loss": loss, "y_pred": probabilities, "accuracy": accuracy}
-
     def evaluation_step(self, batch, training=False):
-        """Return probabilities, averaged over the test-time views."""
+        """Return predictions, averaged over the test-time views."""
         images, _, _ = _unpack(batch)
         images = to_tensor(images, device=self.device)
         is_features = images.ndim == 2
@@ -469,14 +463,14 @@ class FERNet(NeuralNetClassifier):
         with torch.inference_mode():
             for batch in join_views(views, resolve_batch_size(self.batch_size)):
                 parts += self._infer_in_parts(batch)
-        probabilities = torch.cat(parts)
-        return probabilities.unflatten(0, (-1, len(images))).mean(0)
+        predictions = torch.cat(parts)
+        return predictions.unflatten(0, (-1, len(images))).mean(0)
 
     def _infer_in_parts(self, images):
-        """Return a list of probabilities: of the whole batch, or of as few images at a time as the memory allows."""
+        """Return a list of predictions: of the whole batch, or of as few images at a time as the memory allows."""
         try:
             with self.autocast():  # not while views are made
-                return [_first(self.infer(images)).float().softmax(1)]
+                return [self.to_predictions(_first(self.infer(images)).float())]
         except torch.OutOfMemoryError:
             if len(images) == 1:
                 raise
@@ -484,7 +478,49 @@ class FERNet(NeuralNetClassifier):
         return [part for half in images.tensor_split(2) for part in self._infer_in_parts(half)]
 
     def _get_predict_nonlinearity(self):
-        return lambda probabilities: probabilities
+        return lambda predictions: predictions
+
+
+class ClassifierNet(FERNet, NeuralNetClassifier):
+    """A net whose outputs are logits and whose predictions are probabilities."""
+
+    default_criterion = torch.nn.CrossEntropyLoss
+    score_names = ("loss", "accuracy")
+
+    def to_predictions(self, outputs):
+        return outputs.softmax(1)
+
+    def score_batch(self, outputs, y):
+        """Return the scores of a training batch besides its loss."""
+        return {"accuracy": _hits(outputs, y).mean()}
+
+    def validation_step(self, batch, **fit_params):
+        _, y, weight = _unpack(batch)
+        probabilities = self.evaluation_step(batch)
+        logs = probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
+        losses = F.nll_loss(logs, y, reduction="none") if y.ndim == 1 else -(y * logs).sum(1)
+        scores = torch.stack([losses, _hits(probabilities, y)])
+        loss, accuracy = (scores if weight is None else scores * weight).mean(1)  # the mean of all weights is 1
+        return {"loss": loss, "y_pred": probabilities, "accuracy": accuracy}
+
+
+class RegressorNet(FERNet, NeuralNetRegressor):
+    """A net whose outputs are its predictions."""
+
+    default_criterion = torch.nn.MSELoss
+    score_names = ("loss",)
+
+    def to_predictions(self, outputs):
+        return outputs
+
+    def score_batch(self, outputs, y):
+        """Return the scores of a training batch besides its loss."""
+        return {}
+
+    def validation_step(self, batch, **fit_params):
+        _, y, weight = _unpack(batch)
+        predictions = self.evaluation_step(batch)
+        return {"loss": self._loss(predictions, [(1.0, y, weight)], slice(None)), "y_pred": predictions}
 
 
 def _is_early_stopping(interrupt):

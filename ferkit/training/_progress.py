@@ -73,9 +73,13 @@ class ProgressBar(Callback):
         if not self.is_shown_:
             return
         row = net.history[-1]
-        text = f"loss {row['train_loss']:.3f}, acc. {row['train_accuracy']:.1%}"
+        text = f"loss {row['train_loss']:.3f}"
+        if "train_accuracy" in row:
+            text += f", acc. {row['train_accuracy']:.1%}"
         if "valid_accuracy" in row:
             text += f", valid. {row['valid_accuracy']:.1%}"
+        elif "valid_loss" in row:
+            text += f", valid. {row['valid_loss']:.3f}"
         if self.bar_ is not None:
             self.bar_.update(self.task_, scores=text)
             return

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..backbones import resolve_backbone
 from ..backbones._registry import OPTIMIZERS
 from ._module import FERModule, load_state
-from ._net import FERNet
+from ._net import ClassifierNet, FERNet
 from ._transfer import NetworkBuilder
 
 _SETTINGS = (
@@ -49,7 +49,7 @@ def describe_net(net: FERNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "frozen": [name for name, part in module.named_parameters() if not part.requires_grad],
         "settings": {name: getattr(net, name) for name in _SETTINGS},
         "optimizer": names.get(net.optimizer, net.optimizer),
-        "criterion": None if net.criterion is nn.CrossEntropyLoss else net.criterion,
+        "criterion": None if net.criterion is net.default_criterion else net.criterion,
         "arguments": {
             name: value for name, value in vars(net).items() if name.startswith(("optimizer__", "criterion__"))
         },
@@ -57,8 +57,9 @@ def describe_net(net: FERNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def describe_history(net: FERNet) -> list[dict[str, Any]]:
-    """Return the history of a net as one dict of numbers per epoch: FERClassifier's ``history_``."""
-    keys = ("epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "lr", "dur")
+    """Return the history of a net as one dict of numbers per epoch: ``history_`` of an estimator."""
+    scores = [f"{prefix}_{name}" for prefix in ("train", "valid") for name in net.score_names]
+    keys = ("epoch", *scores, "lr", "dur")
     skorchs = {*keys, "train_batch_count", "valid_batch_count"}
     history = []
     for row in net.history:
@@ -105,7 +106,9 @@ def rebuild_module(described: dict[str, Any], tensors: dict[str, Tensor], withou
     return module
 
 
-def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: Any, history: list) -> FERNet:
+def rebuild_net(
+    kind: type[FERNet], described: dict[str, Any], tensors: dict[str, Tensor], augment: Any, history: list
+) -> FERNet:
     """Build a trained net from the output of `describe_net` and `describe_history`, as `rebuild_module` its module."""
     module = described["module"]
     optimizer = described["optimizer"]
@@ -115,16 +118,17 @@ def rebuild_net(described: dict[str, Any], tensors: dict[str, Tensor], augment: 
         raise ValueError(f"Expected the name of a precision, got {settings['precision']!r}.")
     if any(not name.startswith(("optimizer__", "criterion__")) for name in described["arguments"]):
         raise ValueError(f"Expected arguments of the optimizer and the loss, got {[*described['arguments']]}.")
-    net = FERNet(
+    classes = {"classes": np.arange(module["arguments"]["num_classes"])} if kind is ClassifierNet else {}
+    net = kind(
         FERModule,
         module__build=_builder(module),
         **{f"module__{name}": value for name, value in module["arguments"].items()},
         optimizer=OPTIMIZERS[optimizer].build if isinstance(optimizer, str) else optimizer,
-        criterion=described["criterion"] or nn.CrossEntropyLoss,
-        classes=np.arange(module["arguments"]["num_classes"]),
+        criterion=described["criterion"] or kind.default_criterion,
         augment=augment,
         train_split=None,
         callbacks=[],
+        **classes,
         **described["arguments"],
         **{**settings, "device": _find_device(settings["device"])},
     )

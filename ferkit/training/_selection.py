@@ -45,12 +45,12 @@ def keep_best(scoring, patience):
 
 
 def record_score(score):
-    """Build the callback that records ``valid_score``: what ``score`` returns for the validation probabilities."""
+    """Build the callback that records ``valid_score``: what ``score`` returns for the validation predictions."""
     return EpochScoring(partial(_score, score), lower_is_better=False, name="valid_score")
 
 
 def _score(score, net, images, y):
-    value = float(score(net.predict_proba(images)))  # skorch has kept the probabilities of this epoch
+    value = float(score(net.predict_proba(images)))  # skorch has kept the predictions of this epoch
     if not np.isfinite(value):
         raise ValueError(f"Expected a finite score of the validation images, got {value}: choose another `scoring`.")
     if net.processes:  # they must agree on the best epoch
