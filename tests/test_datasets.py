@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ferkit.datasets import load_fer2013
+from ferkit.datasets import load_fer2013, make_faces
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 USAGES = ("Training", "PublicTest", "PrivateTest", "Validation", "Test")
@@ -534,6 +534,14 @@ def test_unrelated_files_beside_good_data_are_skipped(case, good, tmp_path):
         warnings.simplefilter("error")
         faces = load_fer2013(write_beside(tmp_path / "fer", good, *UNRELATED[case]))
     assert len(faces.data) == N
+
+
+def test_rows_of_long_tables_are_numbered_through(tmp_path):
+    faces = make_faces(1100, as_frame=True, random_state=0)
+    faces.frame.to_csv(tmp_path / "fer2013.csv", index=False)
+    loaded = load_fer2013(tmp_path / "fer2013.csv")
+    assert loaded.origin.tolist() == [*range(1100)]
+    assert np.array_equal(loaded.data, faces.data)
 
 
 def test_warnings_point_to_the_call(tmp_path):
