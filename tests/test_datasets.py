@@ -121,6 +121,7 @@ LAYOUTS = {
     "zip of the challenge": ("challenge.zip", pack_zip(CHALLENGE)),
     "zip of the challenge, icml": ("challenge.zip", pack_zip(CHALLENGE | {"icml_face_data.csv": FULL})),
     "zip of images": ("archive.zip", pack_zip(images() | JUNK)),
+    "zip of a tar.gz of images": ("archive.zip", pack_zip({"faces.tar.gz": pack_tar(images())})),
     "zip of images, nested": ("archive.zip", pack_zip(images("a/b/{split}/{emotion}/{usage}_{i}.png"))),
     "zip of images, twice": ("archive.zip", pack_zip(images("a/{split}/{emotion}/{usage}_{i}.png")
                                                      | images("a/a/{split}/{emotion}/{usage}_{i}.png"))),
