@@ -42,6 +42,7 @@ for number, (ax, component) in enumerate(zip(axes.flat, pca.components_, strict=
     ax.set_title(f"{number + 1}: {pca.explained_variance_ratio_[number]:.0%}", fontsize=10)
     ax.axis("off")
 figure.suptitle("The first twelve eigenfaces, and the variance that they explain")
+plt.show()
 
 # %%
 # These are the confusion matrices of both models on unseen faces.

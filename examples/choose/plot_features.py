@@ -43,7 +43,7 @@ def describe(rows):
 models = {
     "HOG and SVM": make_pipeline(FunctionTransformer(describe), SVC(C=10)),
     "NetworkFeatures and SVM": make_pipeline(NetworkFeatures(expert), StandardScaler(), SVC(C=10)),
-    "FERClassifier": FERClassifier("cnn_small", augment=None, max_epochs=15, batch_size=32, random_state=0),
+    "FERClassifier": FERClassifier("cnn_small", augment=None, max_epochs=50, batch_size=32, random_state=0),
 }
 
 # %%
