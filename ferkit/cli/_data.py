@@ -53,6 +53,8 @@ def audit(
         typer.echo(f"{data}, {len(faces.data):,} faces\n\n{found}")
     results = found.to_dict()
     if labels:
+        if not as_json:
+            typer.echo(f"\nTraining {FOLDS} networks. Each checks the labels of faces that it was not trained on.")
         errors = _find_label_errors(faces, found.group, recipe, verbose=int(not as_json))
         if not as_json:
             typer.echo(f"\n{errors}")
