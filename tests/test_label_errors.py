@@ -176,6 +176,7 @@ def test_audit_checks_labels_with_copies_in_one_fold(frame, tmp_path, monkeypatc
     assert "exact duplicates" in printed
     assert "Training 3 networks." in printed
     assert "labels are suspect" in printed
+    assert f"All suspects are in {suspects}" in printed
     written = pd.read_csv(suspects)
     assert set(copies) <= set(written["name"]), "a network that has seen a copy would not doubt its label"
     assert set(written["suggested"]) == {"happy"}

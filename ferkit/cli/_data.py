@@ -62,6 +62,8 @@ def audit(
         if csv:
             with as_bad_usage("--csv"):
                 errors.to_frame().to_csv(csv, index=False)
+            if not as_json:
+                typer.echo(f"All suspects are in {csv}")
         if figure and not len(errors.row):
             typer.echo(f"No label is suspect, so {figure} is not drawn.", err=True)
         elif figure:
