@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ferkit.datasets import load_fer2013
+from ferkit.datasets import load_fer2013, make_faces
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 USAGES = ("Training", "PublicTest", "PrivateTest", "Validation", "Test")
@@ -121,6 +121,7 @@ LAYOUTS = {
     "zip of the challenge": ("challenge.zip", pack_zip(CHALLENGE)),
     "zip of the challenge, icml": ("challenge.zip", pack_zip(CHALLENGE | {"icml_face_data.csv": FULL})),
     "zip of images": ("archive.zip", pack_zip(images() | JUNK)),
+    "zip of a tar.gz of images": ("archive.zip", pack_zip({"faces.tar.gz": pack_tar(images())})),
     "zip of images, nested": ("archive.zip", pack_zip(images("a/b/{split}/{emotion}/{usage}_{i}.png"))),
     "zip of images, twice": ("archive.zip", pack_zip(images("a/{split}/{emotion}/{usage}_{i}.png")
                                                      | images("a/a/{split}/{emotion}/{usage}_{i}.png"))),
@@ -534,6 +535,14 @@ def test_unrelated_files_beside_good_data_are_skipped(case, good, tmp_path):
         warnings.simplefilter("error")
         faces = load_fer2013(write_beside(tmp_path / "fer", good, *UNRELATED[case]))
     assert len(faces.data) == N
+
+
+def test_rows_of_long_tables_are_numbered_through(tmp_path):
+    faces = make_faces(1100, as_frame=True, random_state=0)
+    faces.frame.to_csv(tmp_path / "fer2013.csv", index=False)
+    loaded = load_fer2013(tmp_path / "fer2013.csv")
+    assert loaded.origin.tolist() == [*range(1100)]
+    assert np.array_equal(loaded.data, faces.data)
 
 
 def test_warnings_point_to_the_call(tmp_path):

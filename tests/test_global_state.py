@@ -27,6 +27,7 @@ from PIL import Image
 import ferkit
 from ferkit import (
     FERClassifier,
+    FERRegressor,
     ImageAugmenter,
     ImageNormalizer,
     ImageResizer,
@@ -96,6 +97,7 @@ class Given:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))  # older versions of PyTorch set it at an export
         self.model, self.folder = model, folder
         self.faces = faces = datasets.make_faces(70, as_frame=True, random_state=1)
+        self.regressor = FERRegressor(**TINY).fit(faces.data, faces.traits["valence"])
         self.X, self.y, self.strings = faces.data, faces.target_names[faces.target], faces.frame["pixels"]
         self.table, self.votes, self.home = folder / "fer2013.csv", folder / "fer2013new.csv", folder / "home"
         faces.frame.to_csv(self.table, index=False)
@@ -217,6 +219,14 @@ CALLS = {
     "FERClassifier.predict_proba": lambda g: g.model.predict_proba(g.X / np.float32(255)),
     "FERClassifier.predict_log_proba": lambda g: g.model.predict_log_proba(g.faces.images),
     "FERClassifier.score": lambda g: g.model.score(g.X, g.y),
+    "FERRegressor": lambda g: FERRegressor(**TINY),
+    "FERRegressor.fit": lambda g: FERRegressor(validation_fraction=0.2, verbose=1, **TINY).fit(
+        g.X, g.faces.traits["valence"]
+    ),
+    "FERRegressor.predict": lambda g: g.regressor.predict(g.X),
+    "FERRegressor.score": lambda g: g.regressor.score(g.X, g.faces.traits["valence"]),
+    "FERRegressor.get_params": lambda g: g.regressor.get_params(),
+    "FERRegressor.set_params": lambda g: FERRegressor(**TINY).set_params(tta=2),
     "FERClassifier.get_params": lambda g: g.model.get_params(),
     "FERClassifier.set_params": lambda g: FERClassifier(**TINY).fit(g.X, g.y).set_params(tta=2).predict(g.X),
     "ImageAugmenter": lambda g: ImageAugmenter(blur=1, noise=1)(g.images, generator=torch.Generator()),

@@ -442,6 +442,11 @@ def set_in(written, path, value):
     written[path[-1]] = value
 
 
+def set_shape(written, *shape):
+    fitted = written["objects"][0]["fitted"]
+    fitted["image_shape_"], fitted["n_features_in_"] = {"tuple": shape}, math.prod(shape)
+
+
 def test_truncated_files_are_refused(content, load_bytes):
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -540,6 +545,10 @@ HOSTILE = {
     "another shape": lambda c: edit(
         c, lambda w: set_in(w, ["objects", 0, "fitted", "image_shape_"], {"tuple": [24, 48, 1]})
     ),
+    "a huge image with as many features": lambda c: edit(c, lambda w: set_shape(w, 10**5, 10**5, 1)),
+    "an image without pixels": lambda c: edit(c, lambda w: set_shape(w, 0, 48, 1)),
+    "two channels": lambda c: edit(c, lambda w: set_shape(w, 48, 24, 2)),
+    "an image of two dimensions": lambda c: edit(c, lambda w: set_shape(w, 48, 48)),
     "a huge network": lambda c: edit(c, lambda w: set_in(w, PARAMS, {"dict": [["widths", [10**6, 10**6]]]})),
     "a network without end": lambda c: edit(
         c, lambda w: set_in(w, PARAMS, {"dict": [["in_channels", 1], ["widths", [2, 2]], ["depth", 10**9]]})
