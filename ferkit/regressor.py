@@ -59,7 +59,7 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
     target_mean_, target_scale_ : float, or ndarray of shape (n_targets,)
         Mean and standard deviation of the training targets. The network learns ``(y - target_mean_) / target_scale_``.
     target_names_ : list of str or None
-        Columns of ``y`` if it is a data frame. They are the columns of the predictions.
+        Columns of ``y`` if it is a data frame whose columns are strings. They are the columns of the predictions.
     history_ : list of dict
         One dict per epoch, as in :class:`FERClassifier`, without accuracies. The losses are mean squared errors of the
         standardized targets: 1 is as good as the mean of the training targets, 0 is perfect.
@@ -177,7 +177,8 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         if y is None:
             raise ValueError("FERRegressor requires y to be passed, but the target y is None.")
         rows, _ = check_images(self, X, reset=reset, lazy=True)
-        names = [*y.columns] if hasattr(y, "columns") else None
+        columns = [*getattr(y, "columns", [])]
+        names = columns if columns and all(isinstance(name, str) for name in columns) else None
         y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(rows, y)
         if n_missing := np.isnan(y).reshape(len(y), -1).any(axis=1).sum():

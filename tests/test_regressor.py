@@ -4,6 +4,7 @@ import pickle
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import mean_absolute_error, r2_score
@@ -180,6 +181,7 @@ def test_columns_of_validation_targets_must_be_those_of_the_training(small, face
     with pytest.raises(ValueError, match=r"Expected the columns \['valence', 'arousal'\] in y_val"):
         small().fit(faces.data[TRAIN], y[TRAIN], X_val=faces.data[VALID], y_val=swapped[VALID])
     assert model.fit(faces.data, y.to_numpy()).target_names_ is None
+    assert model.fit(faces.data, y.set_axis(pd.to_datetime(["2026", "2027"]), axis=1)).target_names_ is None
 
 
 @pytest.mark.parametrize("scoring", ["f1_macro", "roc_auc_ovr"])
