@@ -58,6 +58,8 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
     ----------
     target_mean_, target_scale_ : float, or ndarray of shape (n_targets,)
         Mean and standard deviation of the training targets. The network learns ``(y - target_mean_) / target_scale_``.
+    target_names_ : list of str or None
+        Columns of ``y`` if it is a data frame whose columns are strings. They are the columns of the predictions.
     history_ : list of dict
         One dict per epoch, as in :class:`FERClassifier`, without accuracies. The losses are mean squared errors of the
         standardized targets: 1 is as good as the mean of the training targets, 0 is perfect.
@@ -111,13 +113,13 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         X : array-like
             Images in any form that :meth:`FERClassifier.fit` accepts.
         y : array-like of shape (n,) or (n, n_targets)
-            Numbers, on any scale.
+            Numbers, on any scale, without NaN.
         sample_weight : array-like of shape (n,), default=None
             Weight of each image in the loss. Images of weight 0 are left out.
         X_val : array-like, default=None
             Images to score after every epoch. They replace ``validation_fraction``.
         y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
-            Numbers of ``X_val``.
+            Numbers of ``X_val``. If both are data frames, it must have the columns of ``y``.
         sample_weight_val : array-like of shape (n_val,), default=None
             Weight of each image in the validation loss.
 
@@ -175,13 +177,21 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         if y is None:
             raise ValueError("FERRegressor requires y to be passed, but the target y is None.")
         rows, _ = check_images(self, X, reset=reset, lazy=True)
-        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        columns = [*getattr(y, "columns", [])]
+        names = columns if columns and all(isinstance(name, str) for name in columns) else None
+        y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(rows, y)
+        if n_missing := np.isnan(y).reshape(len(y), -1).any(axis=1).sum():
+            raise ValueError(
+                f"Input y contains NaN in {n_missing} of {len(y)} rows: train on X[known] and y[known], "
+                f"where known = ~np.isnan(y){'.any(axis=1)' if y.ndim > 1 else ''}."
+            )
         if sample_weight is not None:
             rows, y, sample_weight = keep_weighted(rows, y, sample_weight)
-        return rows, None, y, sample_weight
+        return rows, names, y, sample_weight
 
     def _learn_targets(self, names, y, sample_weight):
+        self.target_names_ = names
         self.target_mean_ = np.average(y, axis=0, weights=sample_weight)
         scale = np.sqrt(np.average((y - self.target_mean_) ** 2, axis=0, weights=sample_weight))
         self.target_scale_ = np.where(scale > 0, scale, 1.0)[()]
@@ -193,6 +203,10 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
             raise ValueError(
                 f"Expected {expected} in y_val as in y, got shape {y.shape}: use the same targets in both."
             )
+        if names and self.target_names_ and names != self.target_names_:
+            raise ValueError(
+                f"Expected the columns {self.target_names_} in y_val as in y, got {names}: pass y_val[y.columns]."
+            )
         standardized = (y - self.target_mean_) / self.target_scale_
         return standardized.reshape(len(y), -1).astype(np.float32)
 
@@ -200,8 +214,17 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         return {"target_mean": self.target_mean_.tolist(), "target_scale": self.target_scale_.tolist()}
 
     def _scorer(self, rows, y, weight):
+        y = self._to_scale(y)
+        if isinstance(self.scoring, str):
+            try:
+                score_predictions(self.scoring, rows, y, weight, y)
+            except (AttributeError, ValueError) as error:
+                raise ValueError(
+                    f'Expected a scorer of regressors in scoring, got {self.scoring!r}: pass such as "r2", or "loss".'
+                ) from error
+
         def score(outputs):
-            return score_predictions(self.scoring, rows, self._to_scale(y), weight, self._to_scale(outputs))
+            return score_predictions(self.scoring, rows, y, weight, self._to_scale(outputs))
 
         return score
 

@@ -357,6 +357,13 @@ def test_command_is_installed():
         assert command in shown.stdout
 
 
+def test_a_warning_is_printed_without_the_code_that_gave_it(csv, tmp_path):
+    command = [sys.executable, "-m", "ferkit", "train", csv, *map(str, TRAIN), "--out", tmp_path]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert shown.startswith("ferkit: Warning: Expected at least 50 training steps")
+    assert len(shown.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_demo(tmp_path, capsys):
     assert run("demo", "--out", tmp_path / "demo") == 0
@@ -439,7 +446,9 @@ def test_compare_trains_each_network_with_several_seeds(csv, tmp_path, quick, ca
     seeds = [Run.read(tmp_path / name) for name in ("cnn_small-24", "cnn_small-24-seed4")]
     assert [each.seed for each in seeds] == [3, 4]
     assert row["accuracies"] == [each.scores["accuracy"] for each in seeds]
-    assert "cover the sampling of the test images and the seeds" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "cover the sampling of the test images and the seeds" in shown
+    assert "Training cnn_small with seed 4" in shown
 
 
 def test_compare_cross_validates_with_copies_in_one_fold(tmp_path, quick, capsys):
@@ -594,7 +603,7 @@ def test_compare_trains_the_other_networks_if_one_fails(csv, tmp_path, quick, ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("compare", "--backbones", "cnn,resnet_18"), "did you mean"),
+        (("compare", "--backbones", "cnn,resnet_18"), "Invalid value for --backbones: Expected the name of a backbone"),
         (("train", "--set", "optimizer"), "NAME=VALUE"),
         (("train", "--set", "depth=3"), "Invalid parameter"),
         (("compare", "--set", "backbone=cnn"), "other than the backbone"),

@@ -174,7 +174,9 @@ def test_audit_checks_labels_with_copies_in_one_fold(frame, tmp_path, monkeypatc
     assert audit(tmp_path / "fer2013.csv", "--labels", "--csv", suspects, "--figure", figure) == 0
     printed = capsys.readouterr().out
     assert "exact duplicates" in printed
+    assert "Training 3 networks." in printed
     assert "labels are suspect" in printed
+    assert f"All suspects are in {suspects}" in printed
     written = pd.read_csv(suspects)
     assert set(copies) <= set(written["name"]), "a network that has seen a copy would not doubt its label"
     assert set(written["suggested"]) == {"happy"}

@@ -1,4 +1,5 @@
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -54,6 +55,17 @@ def test_the_shipped_model_predicts_the_same(shipped):
     assert_same(ferkit.load_model(), shipped, faces.data, faces.images, faces.images / 255, list(faces.images[:3]))
     large = [Image.fromarray(face).resize((91, 80)).convert("RGB") for face in faces.images[:5]]
     assert_same(ferkit.load_model(), shipped, large, np.stack([np.asarray(image) for image in large]))
+
+
+@pytest.mark.parametrize("n", [1, 20])
+def test_files_are_predicted_the_same_in_any_number(n, shipped, tmp_path):
+    faces = make_faces(n, random_state=0)
+    paths = [tmp_path / f"{number}.png" for number in range(n)]
+    for path, face in zip(paths, faces.images, strict=True):
+        Image.fromarray(face).save(path)
+    expected = shipped.predict_proba(faces.images)
+    for files in (paths, [str(path) for path in paths], [path.read_bytes() for path in paths]):
+        np.testing.assert_array_equal(shipped.predict_proba(files), expected)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +231,12 @@ def test_commands_use_the_file_and_do_not_overwrite_it(path, tmp_path, capsys):
     assert "face.png: " in capsys.readouterr().out
     assert run("export", path) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_a_command_names_the_missing_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert run("export", tmp_path / "model.onnx") == 1
+    assert capsys.readouterr().err == 'ferkit: ONNX files need onnxscript: pip install "ferkit[onnx]"\n'
 
 
 def test_equal_models_give_equal_files(fitted):

@@ -1,8 +1,10 @@
 """Valence and arousal: targets, validation, searches and files of a regressor."""
 
 import pickle
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import mean_absolute_error, r2_score
@@ -13,6 +15,7 @@ import ferkit
 from ferkit import FERRegressor, ImageAugmenter, ImageNormalizer, Pipeline, PixelParser
 from ferkit.datasets import harmonize, make_faces
 from ferkit.display import HistoryDisplay
+from ferkit.runs import train_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 TRAIN, VALID = slice(0, 140), slice(140, 210)
@@ -104,8 +107,20 @@ def test_parameters_of_classes_do_not_exist(name, small):
 def test_text_and_missing_targets_are_refused(small, faces, affect):
     with pytest.raises(ValueError, match="could not convert string to float"):
         small().fit(faces.data, faces.target_names[faces.target])
-    with pytest.raises(ValueError, match="Input y contains NaN"):
-        small().fit(faces.data, np.where(affect > 0.5, np.nan, affect))
+    with pytest.raises(ValueError, match="Input y contains infinity"):
+        small().fit(faces.data, np.where(affect > 0.5, np.inf, affect))
+
+
+@pytest.mark.parametrize("columns", [0, [0, 1]], ids=["one target", "two targets"])
+def test_the_error_about_missing_targets_says_how_to_leave_them_out(columns, small, faces, affect):
+    y = affect[:, columns].copy()
+    y[3:6] = np.nan
+    with pytest.raises(ValueError, match="Input y contains NaN in 3 of 210 rows") as raised:
+        small().fit(faces.data, y)
+    code = re.search(r"known = (.+)\.$", str(raised.value))[1]
+    known = eval(code, {"np": np, "y": y})
+    assert known.sum() == 207
+    assert np.isfinite(small().fit(faces.data[known], y[known]).predict(faces.data)).all()
 
 
 # training
@@ -158,6 +173,24 @@ def test_validation_targets_must_be_those_of_the_training(small, faces, affect):
         small().fit(faces.data[TRAIN], affect[TRAIN], X_val=faces.data[VALID], y_val=affect[VALID, 0])
 
 
+def test_columns_of_validation_targets_must_be_those_of_the_training(small, faces):
+    y = faces.traits[["valence", "arousal"]]
+    model = small().fit(faces.data[TRAIN], y[TRAIN], X_val=faces.data[VALID], y_val=y[VALID])
+    assert model.target_names_ == ["valence", "arousal"]
+    swapped = y[["arousal", "valence"]]
+    with pytest.raises(ValueError, match=r"Expected the columns \['valence', 'arousal'\] in y_val"):
+        small().fit(faces.data[TRAIN], y[TRAIN], X_val=faces.data[VALID], y_val=swapped[VALID])
+    assert model.fit(faces.data, y.to_numpy()).target_names_ is None
+    assert model.fit(faces.data, y.set_axis(pd.to_datetime(["2026", "2027"]), axis=1)).target_names_ is None
+
+
+@pytest.mark.parametrize("scoring", ["f1_macro", "roc_auc_ovr"])
+def test_a_scorer_of_classifiers_is_refused_before_the_training(scoring, small, faces, affect):
+    model = small(scoring=scoring, keep_best=True, validation_fraction=0.2, backbone="no such network")
+    with pytest.raises(ValueError, match=f"Expected a scorer of regressors in scoring, got '{scoring}'"):
+        model.fit(faces.data, affect)
+
+
 def test_a_loss_of_ones_own_gets_outputs_and_standardized_targets(small, faces, affect):
     from torch.nn import HuberLoss
 
@@ -203,12 +236,14 @@ def test_a_pipeline_and_a_search_take_a_regressor(small, faces, affect):
 
 @pytest.mark.parametrize("columns", [0, [0], [0, 1]], ids=str)
 def test_a_file_predicts_the_same(columns, small, faces, affect, tmp_path):
-    model = small(validation_fraction=0.2).fit(faces.data, affect[:, columns])
+    y = faces.traits[["valence", "arousal"]].iloc[:, columns]
+    model = small(validation_fraction=0.2).fit(faces.data, y)
     expected = model.predict(faces.data)
     ferkit.save(model, tmp_path / "model.ferkit")
     loaded = ferkit.load(tmp_path / "model.ferkit")
     assert np.array_equal(loaded.predict(faces.data), expected)
     assert loaded.history_ == model.history_
+    assert loaded.target_names_ == model.target_names_
     assert "# FERRegressor" in ferkit.read_card(tmp_path / "model.ferkit")
     assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(faces.data), expected)
     assert not hasattr(clone(model), "net_")
@@ -251,3 +286,6 @@ def test_classification_is_left_to_classifiers(small, faces, affect, tmp_path):
         ferkit.evaluate(model, faces.data, affect)
     with pytest.raises(TypeError, match="Expected a FERClassifier, got a FERRegressor"):
         ferkit.export(model, tmp_path / "model.onnx")
+    with pytest.raises(TypeError, match=r"Expected a classifier, got the regressor FERRegressor: call model\.fit"):
+        train_run(small(), faces, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

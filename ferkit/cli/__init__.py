@@ -4,6 +4,7 @@ The modules import names of ferkit when they are used, because ``--help`` and ``
 """
 
 import sys
+import warnings
 from importlib.metadata import version
 from typing import Annotated
 
@@ -32,13 +33,23 @@ def main(argv: list[str] | None = None) -> None:
     """Run the ``ferkit`` command and raise ``SystemExit``: 0 for success, 1 for a failed run, 2 for bad usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    format_warning = warnings.formatwarning
+    if not debug:
+        warnings.formatwarning = _format_warning
     try:
         app([argument for argument in arguments if argument != "--debug"])
     except Exception as error:
         if debug:
             raise
         print_error(error)
+    finally:
+        warnings.formatwarning = format_warning
     raise SystemExit(1)
+
+
+def _format_warning(message, *where):
+    """Return a warning without the line of code that gave it, which only developers need."""
+    return f"ferkit: Warning: {message}\n"
 
 
 def _print_version(asked: bool) -> None:

@@ -53,6 +53,8 @@ def audit(
         typer.echo(f"{data}, {len(faces.data):,} faces\n\n{found}")
     results = found.to_dict()
     if labels:
+        if not as_json:
+            typer.echo(f"\nTraining {FOLDS} networks. Each checks the labels of faces that it was not trained on.")
         errors = _find_label_errors(faces, found.group, recipe, verbose=int(not as_json))
         if not as_json:
             typer.echo(f"\n{errors}")
@@ -60,6 +62,8 @@ def audit(
         if csv:
             with as_bad_usage("--csv"):
                 errors.to_frame().to_csv(csv, index=False)
+            if not as_json:
+                typer.echo(f"All suspects are in {csv}")
         if figure and not len(errors.row):
             typer.echo(f"No label is suspect, so {figure} is not drawn.", err=True)
         elif figure:

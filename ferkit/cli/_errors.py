@@ -10,7 +10,7 @@ import ferkit
 
 
 def print_error(error, where=""):
-    if isinstance(error, (ValueError, TypeError, OSError)):
+    if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
         text = _name_options(error)
     else:
         text = f"{type(error).__name__}: {error}".splitlines()[0] + " (add --debug for the traceback)"

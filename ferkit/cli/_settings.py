@@ -66,9 +66,9 @@ class Training:
     drop_errors: Drop = False
     force: Force = False
 
-    def build(self, backbone: str) -> "ferkit.FERClassifier":
-        """Return the classifier that the options describe."""
-        with as_bad_usage("--backbone"):
+    def build(self, backbone: str, option: str = "--backbone") -> "ferkit.FERClassifier":
+        """Return the classifier that the options describe. ``option`` is the one that names the backbone."""
+        with as_bad_usage(option):
             ferkit.backbones.resolve_backbone(backbone)
         with as_bad_usage("--device"):
             ferkit.training.resolve_device(self.device)

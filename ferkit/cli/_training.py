@@ -65,7 +65,7 @@ def compare(
     """Train several networks with the same settings and compare them. Finished trainings are skipped."""
     names = [name.strip() for name in backbones.split(",") if name.strip()]
     suffix = f"-{options.input_size}" if options.input_size else ""
-    networks = {name.replace("/", "_") + suffix: options.build(name) for name in names}
+    networks = {name.replace("/", "_") + suffix: options.build(name, "--backbones") for name in names}
     if not networks:
         raise typer.BadParameter("Expected the name of at least one network, got none.", param_hint="--backbones")
     faces, name = load_or_draw(options.data, options.drop_errors)
@@ -156,7 +156,10 @@ def _train(model, faces, name, out_dir, resume=False, again=None):
     train, test, tested_on = ferkit.runs.split_rows(faces)
     with as_bad_usage("--out"):
         make_directory(out_dir)
-    typer.echo(f"Training {model.backbone} on {len(train):,} images, testing on {len(test):,} ({tested_on}).")
+    typer.echo(
+        f"Training {model.backbone} with seed {model.random_state} on {len(train):,} images, testing on {len(test):,} "
+        f"({tested_on})."
+    )
     try:
         run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True, resume=resume)
     except KeyboardInterrupt:

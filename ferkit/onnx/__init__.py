@@ -248,7 +248,7 @@ class OnnxClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         rows, _ = check_images(self, X, reset=False, lazy=True)
         rows = match_range(rows, BYTES)  # before they are cut into batches, whose range could differ
         if len(rows) <= self.batch_size:
-            return self.run(self._to_pictures(rows)).astype(float)
+            return self.run(self._to_pictures(rows[:])).astype(float)  # decodes files
         parts: list[np.ndarray] = []
         predict = partial(_run, self._session(1))
         with ThreadPoolExecutor(self.n_threads or cpu_count()) as pool:

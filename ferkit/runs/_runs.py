@@ -16,7 +16,7 @@ from typing import Any, Self
 import joblib
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
@@ -245,6 +245,8 @@ def train_run(
     >>> run.settings["tested_on"], run.scores["n"]
     ('PublicTest', 7)
     """
+    if is_regressor(model):
+        raise TypeError(f"Expected a classifier, got the regressor {type(model).__name__}: call model.fit(X, y).")
     path = Path(path)
     train, test, tested_on = split_rows(faces)
     unfinished = path / UNFINISHED
