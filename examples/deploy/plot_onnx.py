@@ -49,6 +49,7 @@ ax.bar_label(bars, fmt="{:.1f} ms", padding=4)
 ax.invert_yaxis()
 ax.margins(x=0.15)
 ax.set(xlabel="milliseconds for one face")
+plt.show()
 
 # %%
 # The model has learned from photographs. It recognizes some of the drawn faces.
