@@ -48,8 +48,9 @@ MINUTES ?= 1
 fuzz: .venv/.test ## compare what ferkit reads from damaged and hostile files with slow references, MINUTES=1 or INPUTS=… each
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py $(TARGETS) $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES)) $(ARGS)
 
+# One child: with several, a change that reads from a wrong file takes a message meant for another, and mutmut waits forever.
 mutate: .venv/.mutate ## change the code of loaders and parsers in many small ways and list the changes that no test notices
-	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m mutmut run $(ARGS)
+	OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1 $(BIN)/python -m mutmut run --max-children 1 $(ARGS)
 	$(BIN)/python -m mutmut results
 
 bench: .venv/.core ## measure speed: loading, training, prediction, grid search
