@@ -31,7 +31,7 @@ from pathlib import Path
 
 from ferkit.datasets import make_faces
 
-if not Path("fer2013.csv").exists():  # drawn faces stand in for it
+if not Path("fer2013.csv").exists():  # draw faces in its place
     make_faces(400, as_frame=True, random_state=0).frame.to_csv("fer2013.csv", index=False)
 """
 
