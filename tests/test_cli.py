@@ -359,7 +359,7 @@ def test_command_is_installed():
 
 def test_a_warning_is_printed_without_the_code_that_gave_it(csv, tmp_path):
     spoiled = tmp_path / "spoiled.csv"
-    spoiled.write_text(Path(csv).read_text() + "0,not pixels,Training\n")
+    spoiled.write_text(csv.read_text() + "0,not pixels,Training\n")
     command = [sys.executable, "-m", "ferkit", "audit", spoiled, "--drop-errors"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     assert shown.startswith("ferkit: Warning: Left out 1 of")
