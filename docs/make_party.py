@@ -42,6 +42,5 @@ def draw_party():
 
 
 if __name__ == "__main__":
-    photo = draw_party()
-    photo.save(IMAGES / "party.jpg", quality=88)
-    PhotoDisplay.from_image(photo).figure_.savefig(IMAGES / "party.png", dpi=110)
+    draw_party().save(IMAGES / "party.jpg", quality=88)
+    PhotoDisplay.from_image(Image.open(IMAGES / "party.jpg")).figure_.savefig(IMAGES / "party.png", dpi=110)
