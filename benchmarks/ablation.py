@@ -3,28 +3,35 @@
 Each model is trained on Training. Every result is written to ``--out`` at once, and results that the file has are not
 computed again, so the script can be stopped and continued. "without copies" leaves out the PublicTest faces that are
 exact copies of Training faces. The difference is to the recipe with the same seed, with Student's 95 % interval.
-Without ``--data``, faces are drawn.
+``--jobs`` trains several models at the same time. ``--weights`` names the ImageNet weights that `benchmarks/lite0.py`
+writes. Without ``--data``, faces are drawn.
 
-    python benchmarks/ablation.py [--data fer2013.csv] [--ferplus fer2013new.csv] [--out ablation.jsonl] [--quick]
+    python benchmarks/ablation.py [--data fer2013.csv] [--ferplus fer2013new.csv] [--weights lite0.safetensors]
+        [--out ablation.jsonl] [--device cuda] [--jobs 4] [--quick]
 """
 
 import json
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
-from time import process_time
 
 import numpy as np
+import torch
 from _common import parse_arguments
+from joblib import Parallel, delayed
 from scipy.stats import t
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from torch import nn
+from torch.optim.swa_utils import update_bn
 from torchvision.ops import SqueezeExcitation
+from torchvision.transforms.v2.functional import center_crop, resize
 
-from ferkit import ImageAugmenter
+from ferkit import FERClassifier, ImageAugmenter
 from ferkit.backbones import CNN
 from ferkit.backbones._cnn import ConvBlock
 from ferkit.datasets import load_fer2013, load_ferplus, make_faces
 from ferkit.recipes import make_classifier
+from ferkit.training import ClassifierNet
 
 RECIPE = "fast"
 WIDTHS = (48, 96, 192, 256)
@@ -69,6 +76,81 @@ class SqueezeExcited(Residual):
     excite = True
 
 
+class CutMixNet(ClassifierNet):
+    """Pastes a box of another image into each image (Yun et al., ICCV 2019) instead of mixing all pixels."""
+
+    def mix(self, images):
+        height, width = images.shape[2:]
+        side = (1 - self.mixup_rng_.beta(self.mixup, self.mixup)) ** 0.5
+        center = self.mixup_rng_.random(2)
+        top, bottom = (round(height * min(max(center[0] + half, 0), 1)) for half in (-side / 2, side / 2))
+        left, right = (round(width * min(max(center[1] + half, 0), 1)) for half in (-side / 2, side / 2))
+        mixed = images.clone()
+        mixed[:, :, top:bottom, left:right] = images.flip(0)[:, :, top:bottom, left:right]
+        return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+
+
+class CutMixClassifier(FERClassifier):
+    _net = CutMixNet
+
+
+class Muon(torch.optim.Optimizer):
+    """PyTorch's Muon for the kernels of convolutions, as matrices, and AdamW for all other parameters."""
+
+    def __init__(self, params, weight_decay, lr=1e-3):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        kernels = [kernel for group in self.param_groups for kernel in group["params"] if kernel.ndim == 4]
+        self.kernels = [(kernel, self.flatten(kernel.detach())) for kernel in kernels]
+        others = [
+            {**group, "params": [part for part in group["params"] if part.ndim != 4]} for group in self.param_groups
+        ]
+        matrices = [matrix for _, matrix in self.kernels]
+        self.parts = [
+            torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others),
+        ]
+
+    @staticmethod
+    def flatten(kernel):
+        return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)  # no copy, because kernels are stored channels last
+
+    def step(self, closure):
+        loss = closure()
+        for kernel, matrix in self.kernels:
+            matrix.grad = self.flatten(kernel.grad.contiguous(memory_format=torch.channels_last))
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = self.param_groups[0]["lr"]  # which the schedule changes
+            part.step()
+        return loss
+
+
+class SAM(torch.optim.AdamW):
+    """AdamW with the gradient at the worst point nearby (Foret et al., ICLR 2021), for a new draw of augmentation."""
+
+    def step(self, closure):
+        closure()
+        weights = [part for group in self.param_groups for part in group["params"]]
+        gradients = [weight.grad for weight in weights]
+        norm = torch.stack(torch._foreach_norm(gradients)).norm()
+        steps = torch._foreach_mul(gradients, 0.05 / norm)
+        with torch.no_grad():
+            torch._foreach_add_(weights, steps)
+        loss = closure()
+        with torch.no_grad():
+            torch._foreach_sub_(weights, steps)
+        super().step()
+        return loss
+
+
+def at_three_scales(images):
+    """Return views of 100, 92 and 83 % of the images, and their mirror images."""
+    views = [resize(center_crop(images, side), images.shape[2:]) for side in (48, 44, 40)]
+    return [*views, *(view.flip(3) for view in views)]
+
+
+DECAY = {"optimizer__weight_decay": 0.05}  # as in ferkit's AdamW
+IMAGENET = {"backbone": "timm/tf_efficientnet_lite0", "input_size": 96, "frozen_epochs": 1, "lr": 1e-3}
 INGREDIENTS = {
     "the recipe": {},
     "images shrunk to 32×32": {"input_size": 32},
@@ -77,21 +159,35 @@ INGREDIENTS = {
     "random crops of 4 pixels": {"augment": ImageAugmenter(crop=4, translation=0)},
     "random erasing": {"augment": ImageAugmenter(erasing=0.5)},
     "mixup 0.2": {"mixup": 0.2},
+    "CutMix": {"estimator": CutMixClassifier, "mixup": 1.0},
     "no label smoothing": {"label_smoothing": 0.0},
     "last weights instead of their average": {"ema_decay": None},
     "cosine schedule": {"lr_schedule": "cosine"},
     "SGD with momentum": {"optimizer": "sgd"},
     "Adam": {"optimizer": "adam"},
-    "twice the learning rate": {"lr": 2e-3},
+    "Muon": {"net_params": {"optimizer": Muon, **DECAY}},
+    "sharpness-aware minimization, twice the computation": {"net_params": {"optimizer": SAM, **DECAY}},
+    "twice the learning rate": {"lr": 2e-2},
+    "half the learning rate": {"lr": 5e-3},
     "no weight decay": {"weight_decay": 0.0},
     "no dropout": {"dropout": 0.0},
     "batches of 128": {"batch_size": 128},
     "shortcuts": {"backbone": Residual},
     "shortcuts, squeeze-and-excitation": {"backbone": SqueezeExcited},
     "labels of FER+ as distributions": {"ferplus": True},
+    "distillation: labels blended with predictions out-of-fold, three times more trainings": {"distill": True},
     "stem with stride 1": {"backbone": FullResolution},
+    "EfficientNet-Lite0 at 96×96, from scratch": {**IMAGENET, "frozen_epochs": 0},
+    "EfficientNet-Lite0 at 96×96, from ImageNet weights": {**IMAGENET, "weights": "imagenet"},
 }
-VIEWS = {"one view": None, "ten crops": "ten_crop", "8 random views": 8}  # of the recipe, at test time
+VIEWS = {  # of the recipe, at test time
+    "one view": None,
+    "ten crops": "ten_crop",
+    "8 random views": 8,
+    "three scales": at_three_scales,
+}
+FERPLUS_NAMES = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+RECALIBRATED = "batch norm recalibrated with the averaged weights"
 
 
 def get_parts(data):
@@ -105,47 +201,67 @@ def soften(X, y, arguments):
     """Return, for each face, the mean of its label and of the votes of FER+, if it has any, over the seven emotions."""
     soft = np.eye(7)[y]
     votes = load_ferplus(arguments.ferplus, fer2013=arguments.data, usage="Training", target="distribution")
-    rows = {row.tobytes(): number for number, row in enumerate(X)}
     names = load_fer2013(arguments.data, usage="PublicTest").target_names
-    columns = [list(votes.target_names).index(name) for name in names]
+    columns = [list(votes.target_names).index(FERPLUS_NAMES.get(name, name)) for name in names]
+    rows = {}
+    for number, row in enumerate(X):
+        rows.setdefault(row.tobytes(), []).append(number)
     for row, share in zip(votes.data, votes.target[:, columns], strict=True):
+        number = rows[row.tobytes()].pop(0)  # copies are in the same order
         if share.sum() > 0:
-            number = rows[row.tobytes()]
             soft[number] = (soft[number] + share / share.sum()) / 2
     return soft
 
 
+def blend(model, X, y):
+    """Return, for each face, the mean of its label and of the prediction of a model that has not seen it or a copy."""
+    copies = np.unique(X, axis=0, return_inverse=True)[1].ravel()
+    folds = StratifiedGroupKFold(3, shuffle=True, random_state=model.random_state)
+    return (np.eye(7)[y] + cross_val_predict(model, X, y, groups=copies, cv=folds, method="predict_proba")) / 2
+
+
 def train(params, seed, parts, is_copy, arguments):
     (X, y), (X_test, y_test) = parts
-    views, params = {} if params else VIEWS, dict(params)
-    if params.pop("ferplus", False):
-        y = soften(X, y, arguments)
-    model = make_classifier(RECIPE, device=arguments.device, random_state=seed, **params)
+    is_recipe, params = not params, dict(params)
+    estimator = params.pop("estimator", FERClassifier)
+    softens, distills = params.pop("ferplus", False), params.pop("distill", False)
+    if params.get("weights"):
+        params["weights"] = arguments.weights
+    params = make_classifier(RECIPE, device=arguments.device, random_state=seed, **params).get_params(deep=False)
+    model = estimator(**params)
     if arguments.quick:
         model.set_params(max_epochs=2)
-    start = process_time()
+    if softens:
+        y = soften(X, y, arguments)
+    if distills:
+        y = blend(model, X, y)
+        model.set_params(label_smoothing=0.0)
     model.fit(X, y)
-    result = {"seconds": process_time() - start, "views": {}}
 
     def score():
         is_right = model.predict(X_test) == y_test
         return [float(is_right.mean()), float(is_right[~is_copy].mean())]
 
-    result["accuracy"] = score()
-    for name, tta in views.items():
+    result = {"accuracy": score(), "views": {}}
+    for name, tta in VIEWS.items() if is_recipe else ():
         model.set_params(tta=tta)
         result["views"][name] = score()
+    if is_recipe:
+        model.set_params(tta="auto")
+        images = torch.from_numpy(X).view(-1, 1, 48, 48).to(model.device_)
+        update_bn(images.split(256), model.network_)
+        model.network_.eval()
+        result["views"][RECALIBRATED] = score()
     return result
 
 
 def print_table(results, seeds):
-    print("\n| ingredient | CPU time | PublicTest | without copies | difference, points |")
-    print("| --- | ---: | --- | --- | --- |")
+    print("\n| ingredient | PublicTest | without copies | difference, points |")
+    print("| --- | --- | --- | --- |")
     base = results["the recipe"]
-    rows = {name: ([each["accuracy"] for each in runs], runs) for name, runs in results.items()}
-    rows |= {f"the recipe, {view}": ([each["views"][view] for each in base], base) for view in VIEWS}
-    time = mean(each["seconds"] for each in base)
-    for name, (scores, runs) in rows.items():
+    rows = {name: [each["accuracy"] for each in runs] for name, runs in results.items()}
+    rows |= {f"the recipe, {name}": [each["views"][name] for each in base] for name in (*VIEWS, RECALIBRATED)}
+    for name, scores in rows.items():
         cells = [f"{100 * mean(part):.2f} % ± {100 * stdev(part):.2f}" for part in zip(*scores, strict=True)]
         gains = [100 * (ours[0] - theirs["accuracy"][0]) for ours, theirs in zip(scores, base, strict=True)]
         half = t.ppf(0.975, len(seeds) - 1) * stdev(gains) / len(seeds) ** 0.5
@@ -154,11 +270,17 @@ def print_table(results, seeds):
             if name == "the recipe"
             else f"{mean(gains):+.2f} ({mean(gains) - half:+.2f} to {mean(gains) + half:+.2f})"
         )
-        print(f"| {name} | × {mean(each['seconds'] for each in runs) / time:.2f} | {' | '.join(cells)} | {gain} |")
+        print(f"| {name} | {' | '.join(cells)} | {gain} |")
 
 
 def main():
-    arguments = parse_arguments(__doc__, ferplus="votes of FER+, fer2013new.csv", out="file for results, JSON lines")
+    arguments = parse_arguments(
+        __doc__,
+        ferplus="votes of FER+, fer2013new.csv",
+        weights="ImageNet weights, lite0.safetensors",
+        out="file for results, JSON lines",
+        jobs="number of models that are trained at the same time",
+    )
     seeds = range(2) if arguments.quick else range(3)
     parts = get_parts(arguments.data)
     trained = {row.tobytes() for row in parts[0][0]}
@@ -167,15 +289,22 @@ def main():
     for line in path.read_text().splitlines() if path.exists() else ():
         result = json.loads(line)
         known[result["name"], result["seed"]] = result
-    names = [name for name in INGREDIENTS if arguments.ferplus or "ferplus" not in INGREDIENTS[name]]
-    for seed in seeds:
-        for name in names:
-            if (name, seed) not in known:
-                result = {"name": name, "seed": seed, **train(INGREDIENTS[name], seed, parts, is_copy, arguments)}
-                known[name, seed] = result
-                with path.open("a") as file:
-                    file.write(json.dumps(result) + "\n")
-                print(f"{name}, seed {seed}: {result['accuracy'][0]:.2%}, {result['seconds']:.0f} s", flush=True)
+    names = [
+        name
+        for name, params in INGREDIENTS.items()
+        if (arguments.ferplus or "ferplus" not in params) and (arguments.weights or "weights" not in params)
+    ]
+
+    def run(name, seed):
+        return {"name": name, "seed": seed, **train(INGREDIENTS[name], seed, parts, is_copy, arguments)}
+
+    missing = [(name, seed) for seed in seeds for name in names if (name, seed) not in known]
+    parallel = Parallel(int(arguments.jobs or 1), return_as="generator_unordered")
+    for result in parallel(delayed(run)(name, seed) for name, seed in missing):
+        known[result["name"], result["seed"]] = result
+        with path.open("a") as file:
+            file.write(json.dumps(result) + "\n")
+        print(f"{result['name']}, seed {result['seed']}: {result['accuracy'][0]:.2%}", flush=True)
     print_table({name: [known[name, seed] for seed in seeds] for name in names}, seeds)
 
 

@@ -403,11 +403,7 @@ class FERNet(NeuralNet):
         images = images.float()
         if self.augment is not None and images.ndim == 4:
             images = self.augment(images, generator=self.augment_generator_)
-        share = 1.0
-        if self.mixup:
-            # the batch is in random order, so its reverse is a random partner for each image
-            share = self.mixup_rng_.beta(self.mixup, self.mixup)
-            images = torch.lerp(images.flip(0), images, share)
+        images, share = self.mix(images) if self.mixup else (images, 1.0)
         targets = [(share, y, weight)]
         if share != 1.0:
             targets.append((1 - share, y.flip(0), None if weight is None else weight.flip(0)))
@@ -425,6 +421,12 @@ class FERNet(NeuralNet):
             logits.append(outputs[0].detach())
         logits = torch.cat(logits)
         return {"loss": loss, "y_pred": logits, **self.score_batch(logits, y if share >= 0.5 else y.flip(0))}
+
+    def mix(self, images):
+        """Mix each image with one other, and return the images and the share of the first one."""
+        share = self.mixup_rng_.beta(self.mixup, self.mixup)
+        # the batch is in random order, so its reverse is a random partner for each image
+        return torch.lerp(images.flip(0), images, share), share
 
     def _split_batch(self, n_images):
         """Return slices of equal size of at most ``micro_batch_size`` images, but of at least two for batch norm."""
