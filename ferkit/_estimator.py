@@ -23,7 +23,7 @@ from ._held_out import check_validation_source, hold_back
 from ._images import check_images, match_range, pixel_range
 from ._targets import weigh_rows
 from .augmentation import ImageAugmenter, resolve_augment
-from .backbones._registry import OPTIMIZERS
+from .backbones._optimizers import OPTIMIZERS
 from .training import (
     DIVERGED,
     SCHEDULES,

@@ -168,7 +168,7 @@ def test_registered_backbones_work_like_all_others(tiny, faces):
             register_backbone(taken, CNN)
     with pytest.raises(TypeError, match="pass the class"):
         register_backbone("ready", CNN(num_classes=2))
-    with pytest.raises(ValueError, match="sgd, adam, adamw, got 'rmsprop'"):
+    with pytest.raises(ValueError, match="sgd, adam, adamw, muon, got 'rmsprop'"):
         register_backbone("other", CNN, optimizer="rmsprop")
 
 

@@ -35,6 +35,7 @@ forks = pytest.mark.skipif(
 NAME = "checkpoint.safetensors"
 MODES = {
     "default": {},
+    "Muon": {"optimizer": "muon"},
     "last weights": {"ema_decay": None, "optimizer": "sgd", "lr": 0.01, "dropout": 0.3},
     "mixup": {"mixup": 0.2},
     "early stopping": {"validation_fraction": 0.3, "early_stopping": 2, "scoring": "loss", "lr": 0.3},

@@ -60,6 +60,7 @@ def test_every_backbone_fits_and_predicts(backbone, tiny, faces):
     "params",
     [
         {"optimizer": "sgd"},
+        {"optimizer": "muon"},
         {"optimizer": "adam", "lr": 1e-3, "weight_decay": 1e-4},
         {"lr_schedule": "cosine"},
         {"lr_schedule": "plateau"},

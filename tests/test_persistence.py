@@ -85,6 +85,7 @@ CLASSIFIERS = {
     "head, frozen layers": {"head": (8,), "dropout": 0.2, "frozen_layers": ["features.0"]},
     "color": {"backbone_params": {"widths": (16, 24)}},
     "frozen": {"frozen_epochs": "all"},
+    "Muon": {"optimizer": "muon"},
     "rates by layer": {"layer_decay": 0.9, "optimizer": "sgd", "net_params": {"optimizer__momentum": 0.8}},
     "best epoch": {"validation_fraction": 0.2, "keep_best": True, "tta": "ten_crop", "max_epochs": 2},
     "augmenter": {"augment": ImageAugmenter(rotation=5), "tta": 2, "random_state": np.random.RandomState(0)},

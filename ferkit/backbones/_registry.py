@@ -7,28 +7,11 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from ._cnn import CNN, VGGFER
+from ._optimizers import OPTIMIZERS
 from ._published import timm_weights, torchvision_weights
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """Class and arguments of an optimizer, its default weight decay, and its learning rate relative to Adam's."""
-
-    build: Callable[..., torch.optim.Optimizer]
-    arguments: dict
-    weight_decay: float
-    lr_scale: float
-
-
-OPTIMIZERS = {
-    "sgd": Optimizer(torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "fused": True}, 5e-4, 25),
-    "adam": Optimizer(torch.optim.Adam, {"fused": True}, 0, 1),
-    "adamw": Optimizer(torch.optim.AdamW, {"fused": True}, 0.05, 1),
-}
 
 
 @dataclass(frozen=True)
@@ -40,7 +23,7 @@ class Backbone:
     build : callable
         The builder. It is called as ``build(num_classes=…, in_channels=…, **backbone_params)`` and returns an
         ``nn.Module``.
-    optimizer : {"sgd", "adam", "adamw"}
+    optimizer : {"sgd", "adam", "adamw", "muon"}
         The optimizer that ``optimizer="auto"`` selects.
     lr : float
         The learning rate that ``lr="auto"`` selects: the peak rate for training from scratch with batches of 256.
@@ -66,7 +49,7 @@ class Backbone:
     """
 
     build: Callable[..., nn.Module]
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
     lr: float = 1e-3
     reference: str = "the user's own"
     input_size: int = 48
@@ -245,7 +228,7 @@ def register_backbone(
     name: str,
     build: Callable[..., nn.Module],
     *,
-    optimizer: Literal["sgd", "adam", "adamw"] = "adamw",
+    optimizer: Literal["sgd", "adam", "adamw", "muon"] = "adamw",
     lr: float = 1e-3,
     reference: str = "the user's own",
     input_size: int = 48,
@@ -260,7 +243,7 @@ def register_backbone(
         An ``nn.Module`` class or a function. It is called as
         ``build(num_classes=…, in_channels=…, **backbone_params)``. A fitted model can only be saved if `build` can be
         imported.
-    optimizer : {"sgd", "adam", "adamw"}, default="adamw"
+    optimizer : {"sgd", "adam", "adamw", "muon"}, default="adamw"
         The optimizer that ``optimizer="auto"`` selects.
     lr : float, default=1e-3
         The learning rate that ``lr="auto"`` selects: the peak rate for training from scratch with batches of 256.

@@ -14,7 +14,7 @@ from skorch.helper import predefined_split
 
 from .._images import check_size
 from ..backbones import find_sizes, resolve_backbone
-from ..backbones._registry import OPTIMIZERS
+from ..backbones._optimizers import OPTIMIZERS
 from ._data import resolve_batch_size
 from ._devices import Processes, resolve_device
 from ._module import FERModule

@@ -14,7 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from ..backbones import resolve_backbone
-from ..backbones._registry import OPTIMIZERS
+from ..backbones._optimizers import OPTIMIZERS
 from ._module import FERModule, load_state
 from ._net import ClassifierNet, FERNet
 from ._transfer import NetworkBuilder
