@@ -35,7 +35,11 @@ class Muon(torch.optim.AdamW):
         super().step()
         for group, kernel, gradient in gradients:
             kernel.grad = gradient
-            average = self.state[kernel].setdefault("momentum_buffer", torch.zeros_like(gradient))
+            state = self.state[kernel]
+            if not state:
+                state["step"] = torch.zeros(())  # AdamW expects it in the state of every parameter
+                state["momentum_buffer"] = torch.zeros_like(gradient)
+            average = state["momentum_buffer"]
             average.lerp_(gradient, 1 - self.momentum)
             update = gradient.lerp(average, self.momentum).flatten(1)  # Nesterov's momentum
             step = 0.2 * group["lr"] * max(update.shape) ** 0.5
