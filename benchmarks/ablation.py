@@ -248,7 +248,7 @@ def train(params, seed, parts, is_copy, arguments):
         result["views"][name] = score()
     if is_recipe:
         model.set_params(tta="auto")
-        images = torch.from_numpy(X).view(-1, 1, 48, 48).to(model.device_)
+        images = torch.tensor(X).view(-1, 1, 48, 48).to(model.device_)
         update_bn(images.split(256), model.network_)
         model.network_.eval()
         result["views"][RECALIBRATED] = score()
