@@ -94,37 +94,6 @@ class CutMixClassifier(FERClassifier):
     _net = CutMixNet
 
 
-class Muon(torch.optim.Optimizer):
-    """PyTorch's Muon for the kernels of convolutions, as matrices, and AdamW for all other parameters."""
-
-    def __init__(self, params, weight_decay, lr=1e-3):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-        kernels = [kernel for group in self.param_groups for kernel in group["params"] if kernel.ndim == 4]
-        self.kernels = [(kernel, self.flatten(kernel.detach())) for kernel in kernels]
-        others = [
-            {**group, "params": [part for part in group["params"] if part.ndim != 4]} for group in self.param_groups
-        ]
-        matrices = [matrix for _, matrix in self.kernels]
-        self.parts = [
-            torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others),
-        ]
-
-    @staticmethod
-    def flatten(kernel):
-        return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)  # no copy, because kernels are stored channels last
-
-    def step(self, closure):
-        loss = closure()
-        for kernel, matrix in self.kernels:
-            matrix.grad = self.flatten(kernel.grad.contiguous(memory_format=torch.channels_last))
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = self.param_groups[0]["lr"]  # which the schedule changes
-            part.step()
-        return loss
-
-
 class SAM(torch.optim.AdamW):
     """AdamW with the gradient at the worst point nearby (Foret et al., ICLR 2021), for a new draw of augmentation."""
 
@@ -149,7 +118,6 @@ def at_three_scales(images):
     return [*views, *(view.flip(3) for view in views)]
 
 
-DECAY = {"optimizer__weight_decay": 0.05}  # as in ferkit's AdamW
 IMAGENET = {"backbone": "timm/tf_efficientnet_lite0", "input_size": 96, "frozen_epochs": 1, "lr": 1e-3}
 INGREDIENTS = {
     "the recipe": {},
@@ -165,8 +133,10 @@ INGREDIENTS = {
     "cosine schedule": {"lr_schedule": "cosine"},
     "SGD with momentum": {"optimizer": "sgd"},
     "Adam": {"optimizer": "adam"},
-    "Muon": {"net_params": {"optimizer": Muon, **DECAY}},
-    "sharpness-aware minimization, twice the computation": {"net_params": {"optimizer": SAM, **DECAY}},
+    "Muon": {"optimizer": "muon"},
+    "sharpness-aware minimization, twice the computation": {
+        "net_params": {"optimizer": SAM, "optimizer__weight_decay": 0.05}
+    },
     "twice the learning rate": {"lr": 2e-2},
     "half the learning rate": {"lr": 5e-3},
     "no weight decay": {"weight_decay": 0.0},
@@ -248,29 +218,36 @@ def train(params, seed, parts, is_copy, arguments):
         result["views"][name] = score()
     if is_recipe:
         model.set_params(tta="auto")
-        images = torch.from_numpy(X).view(-1, 1, 48, 48).to(model.device_)
+        images = torch.tensor(X).view(-1, 1, 48, 48).to(model.device_)
         update_bn(images.split(256), model.network_)
         model.network_.eval()
         result["views"][RECALIBRATED] = score()
     return result
 
 
-def print_table(results, seeds):
-    print("\n| ingredient | PublicTest | without copies | difference, points |")
-    print("| --- | --- | --- | --- |")
+def print_table(results):
+    """Print the table of the results, by name and seed."""
+    print("\n| ingredient | seeds | PublicTest | without copies | difference, points |")
+    print("| --- | ---: | --- | --- | --- |")
     base = results["the recipe"]
-    rows = {name: [each["accuracy"] for each in runs] for name, runs in results.items()}
-    rows |= {f"the recipe, {name}": [each["views"][name] for each in base] for name in (*VIEWS, RECALIBRATED)}
+    rows = {name: {seed: run["accuracy"] for seed, run in runs.items()} for name, runs in results.items()}
+    rows |= {
+        f"the recipe, {name}": {seed: run["views"][name] for seed, run in base.items()}
+        for name in (*VIEWS, RECALIBRATED)
+    }
     for name, scores in rows.items():
-        cells = [f"{100 * mean(part):.2f} % ± {100 * stdev(part):.2f}" for part in zip(*scores, strict=True)]
-        gains = [100 * (ours[0] - theirs["accuracy"][0]) for ours, theirs in zip(scores, base, strict=True)]
-        half = t.ppf(0.975, len(seeds) - 1) * stdev(gains) / len(seeds) ** 0.5
-        gain = (
-            ""
-            if name == "the recipe"
-            else f"{mean(gains):+.2f} ({mean(gains) - half:+.2f} to {mean(gains) + half:+.2f})"
-        )
-        print(f"| {name} | {' | '.join(cells)} | {gain} |")
+        cells = [mean_and_spread(part) for part in zip(*scores.values(), strict=True)]
+        gains = [100 * (score[0] - base[seed]["accuracy"][0]) for seed, score in scores.items()]
+        gain = f"{mean(gains):+.2f}"
+        if len(gains) > 1:
+            half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
+            gain += f" ({mean(gains) - half:+.2f} to {mean(gains) + half:+.2f})"
+        print(f"| {name} | {len(gains)} | {' | '.join(cells)} | {'' if name == 'the recipe' else gain} |")
+
+
+def mean_and_spread(scores):
+    spread = f" ± {100 * stdev(scores):.2f}" if len(scores) > 1 else ""
+    return f"{100 * mean(scores):.2f} %{spread}"
 
 
 def main():
@@ -285,10 +262,8 @@ def main():
     parts = get_parts(arguments.data)
     trained = {row.tobytes() for row in parts[0][0]}
     is_copy = np.array([row.tobytes() in trained for row in parts[1][0]])
-    path, known = Path(arguments.out or "ablation.jsonl"), {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        result = json.loads(line)
-        known[result["name"], result["seed"]] = result
+    path = Path(arguments.out or "ablation.jsonl")
+    lines = path.read_text().splitlines() if path.exists() else []
     names = [
         name
         for name, params in INGREDIENTS.items()
@@ -298,14 +273,17 @@ def main():
     def run(name, seed):
         return {"name": name, "seed": seed, **train(INGREDIENTS[name], seed, parts, is_copy, arguments)}
 
-    missing = [(name, seed) for seed in seeds for name in names if (name, seed) not in known]
+    results = {name: {} for name in names}
+    for result in map(json.loads, lines):
+        results[result["name"]][result["seed"]] = result
+    missing = [(name, seed) for seed in seeds for name in names if seed not in results[name]]
     parallel = Parallel(int(arguments.jobs or 1), return_as="generator_unordered")
     for result in parallel(delayed(run)(name, seed) for name, seed in missing):
-        known[result["name"], result["seed"]] = result
+        results[result["name"]][result["seed"]] = result
         with path.open("a") as file:
             file.write(json.dumps(result) + "\n")
         print(f"{result['name']}, seed {result['seed']}: {result['accuracy'][0]:.2%}", flush=True)
-    print_table({name: [known[name, seed] for seed in seeds] for name in names}, seeds)
+    print_table(results)
 
 
 if __name__ == "__main__":
