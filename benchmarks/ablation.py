@@ -1,8 +1,8 @@
-"""Change one ingredient of a recipe at a time and compare the accuracy on PublicTest, over three seeds.
+"""Change one ingredient of a training at a time and compare the accuracy on PublicTest, over three seeds.
 
 Each model is trained on Training. Every result is written to ``--out`` at once, and results that the file has are not
 computed again, so the script can be stopped and continued. "without copies" leaves out the PublicTest faces that are
-exact copies of Training faces. The difference is to the recipe with the same seed, with Student's 95 % interval.
+exact copies of Training faces. The difference is to the base training with the same seed, with Student's 95 % interval.
 ``--jobs`` trains several models at the same time. ``--weights`` names the ImageNet weights that `benchmarks/lite0.py`
 writes. Without ``--data``, faces are drawn.
 
@@ -30,10 +30,9 @@ from ferkit import FERClassifier, ImageAugmenter
 from ferkit.backbones import CNN
 from ferkit.backbones._cnn import ConvBlock
 from ferkit.datasets import load_fer2013, load_ferplus, make_faces
-from ferkit.recipes import make_classifier
 from ferkit.training import ClassifierNet
 
-RECIPE = "fast"
+BASE = {"max_epochs": 9}
 WIDTHS = (48, 96, 192, 256)
 
 
@@ -120,7 +119,7 @@ def at_three_scales(images):
 
 IMAGENET = {"backbone": "timm/tf_efficientnet_lite0", "input_size": 96, "frozen_epochs": 1, "lr": 1e-3}
 INGREDIENTS = {
-    "the recipe": {},
+    "the base training": {},
     "images shrunk to 32×32": {"input_size": 32},
     "no augmentation": {"augment": None},
     "flips only": {"augment": ImageAugmenter(rotation=0, translation=0, scale=0, contrast=0, brightness=0)},
@@ -150,7 +149,7 @@ INGREDIENTS = {
     "EfficientNet-Lite0 at 96×96, from scratch": {**IMAGENET, "frozen_epochs": 0},
     "EfficientNet-Lite0 at 96×96, from ImageNet weights": {**IMAGENET, "weights": "imagenet"},
 }
-VIEWS = {  # of the recipe, at test time
+VIEWS = {  # of the base training, at test time
     "one view": None,
     "ten crops": "ten_crop",
     "8 random views": 8,
@@ -192,13 +191,12 @@ def blend(model, X, y):
 
 def train(params, seed, parts, is_copy, arguments):
     (X, y), (X_test, y_test) = parts
-    is_recipe, params = not params, dict(params)
+    is_base, params = not params, dict(params)
     estimator = params.pop("estimator", FERClassifier)
     softens, distills = params.pop("ferplus", False), params.pop("distill", False)
     if params.get("weights"):
         params["weights"] = arguments.weights
-    params = make_classifier(RECIPE, device=arguments.device, random_state=seed, **params).get_params(deep=False)
-    model = estimator(**params)
+    model = estimator(**{**BASE, "device": arguments.device, "random_state": seed, **params})
     if arguments.quick:
         model.set_params(max_epochs=2)
     if softens:
@@ -213,10 +211,10 @@ def train(params, seed, parts, is_copy, arguments):
         return [float(is_right.mean()), float(is_right[~is_copy].mean())]
 
     result = {"accuracy": score(), "views": {}}
-    for name, tta in VIEWS.items() if is_recipe else ():
+    for name, tta in VIEWS.items() if is_base else ():
         model.set_params(tta=tta)
         result["views"][name] = score()
-    if is_recipe:
+    if is_base:
         model.set_params(tta="auto")
         images = torch.tensor(X).view(-1, 1, 48, 48).to(model.device_)
         update_bn(images.split(256), model.network_)
@@ -229,20 +227,24 @@ def print_table(results):
     """Print the table of the results, by name and seed."""
     print("\n| ingredient | seeds | PublicTest | without copies | difference, points |")
     print("| --- | ---: | --- | --- | --- |")
-    base = results["the recipe"]
+    base = results["the base training"]
     rows = {name: {seed: run["accuracy"] for seed, run in runs.items()} for name, runs in results.items()}
     rows |= {
-        f"the recipe, {name}": {seed: run["views"][name] for seed, run in base.items()}
+        f"the base training, {name}": {seed: run["views"][name] for seed, run in base.items()}
         for name in (*VIEWS, RECALIBRATED)
     }
-    for name, scores in rows.items():
+    gain_of = {
+        name: mean(score[0] - base[seed]["accuracy"][0] for seed, score in scores.items())
+        for name, scores in rows.items()
+    }
+    for name, scores in sorted(rows.items(), key=lambda row: -gain_of[row[0]]):
         cells = [mean_and_spread(part) for part in zip(*scores.values(), strict=True)]
         gains = [100 * (score[0] - base[seed]["accuracy"][0]) for seed, score in scores.items()]
-        gain = f"{mean(gains):+.2f}"
+        gain = f"{100 * gain_of[name]:+.2f}"
         if len(gains) > 1:
             half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
             gain += f" ({mean(gains) - half:+.2f} to {mean(gains) + half:+.2f})"
-        print(f"| {name} | {len(gains)} | {' | '.join(cells)} | {'' if name == 'the recipe' else gain} |")
+        print(f"| {name} | {len(gains)} | {' | '.join(cells)} | {'' if name == 'the base training' else gain} |")
 
 
 def mean_and_spread(scores):
