@@ -3,7 +3,7 @@
 The server runs in a process of its own, the clients as coroutines of this process, on the same cores. Each client sends
 a photo of 640×480 pixels with two drawn faces, as the camera of the page does, waits for the answer and sends the next
 one. The times are measured by the client, from the start of the upload to the end of the answer. The shipped model is
-served as its ONNX file, as one in int8 and through PyTorch, in turns. Memory is the largest resident size of the server.
+served as its ONNX file, as one in int8 and through PyTorch, in turns. Memory is the server's largest resident size.
 
     python benchmarks/serving.py [--quick]
 
