@@ -108,13 +108,13 @@ def train_student(name, predictions, arguments):
     train, _, test, is_copy = load(arguments.data)
     targets = (1 - share) * np.eye(7)[train.target] + share * predictions
     model = build(backbone, arguments, **{"random_state": 0, "label_smoothing": 0.0, **params})
-    model.fit(train.data, pd.DataFrame(targets, columns=train.target_names))
+    model.fit(train.data, pd.DataFrame(targets, columns=train.target_names).sort_index(axis=1))
     is_right = model.predict(test.data) == test.target_names[test.target]
     ferkit.save(model, path)
     result = {
         "accuracy": is_right.mean(),
         "unseen_accuracy": is_right[~is_copy].mean(),
-        "device": torch.cuda.get_device_name() if model.device_ == "cuda" else f"{torch.get_num_threads()} CPUs",
+        "device": torch.cuda.get_device_name() if model.device_ == "cuda" else "the CPU",
         "torch": torch.__version__,
         "history": model.history_,
     }
