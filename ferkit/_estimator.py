@@ -207,6 +207,14 @@ class NetworkEstimator(DocumentedMixin, BaseEstimator):
                 stacklevel=2,
             )
         super().__setstate__(state)
+        self._follow_device()
+
+    def _follow_device(self):
+        """With device="auto", move a net that is loaded to the accelerator of this machine."""
+        if self.device == "auto" and hasattr(self, "net_"):
+            device = resolve_device("auto")
+            if torch.device(device).type != torch.device(self.net_.device).type:
+                self.net_.move_to(device)
 
     # what a subclass adds
 

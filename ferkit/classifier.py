@@ -161,8 +161,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         steps whose gradients overflow.
     random_state : int, RandomState instance or None, default=None
         Determines weights, batches, augmentation and the validation split. Results repeat on the same machine with the
-        same number of threads, in worker processes too. Fits in several threads of one process run one after the other,
-        because they share PyTorch's random stream.
+        same number of threads, in worker processes too. On a GPU, they differ by rounding. Fits in several threads of
+        one process run one after the other, because they share PyTorch's random stream.
     checkpoint : str or path, default=None
         Directory in which `fit` saves the complete state of the training, in one file that no code runs from. If the
         file exists, `fit` continues the training, and the result is the same as without an interruption: bit by bit on

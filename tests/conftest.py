@@ -1,6 +1,8 @@
 """Fixtures import what they need, because the process that hands out the tests needs none of it."""
 
 import gc
+import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -11,11 +13,15 @@ settings.load_profile("any machine")
 
 def pytest_configure():
     gc.disable()  # imports create half a million objects and almost no garbage
+    # GPUs of NVIDIA would round float32 to the 10 bits of TF32, or not, depending on the size of a batch
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
 def pytest_collection_finish():
     gc.freeze()  # these objects stay, so that no collection needs to look at them
     gc.enable()
+    if torch := sys.modules.get("torch"):  # two trainings on a GPU are only equal without cuDNN's fastest algorithms
+        torch.backends.cudnn.deterministic = True
 
 
 @pytest.fixture(scope="session")

@@ -316,7 +316,7 @@ def test_draws_of_others_repeat_with_the_seed(augment, tiny, faces):
     [
         (lambda images: images.float(), "augment to return uint8 images or floats from 0 to 1, got torch.float32"),
         (lambda images: images[:2], r"a tensor of shape \(53, 1, 48, 48\), got shape \(2, 1, 48, 48\)"),
-        (lambda images: images.numpy().tolist(), "got list"),
+        (lambda images: images.cpu().numpy().tolist(), "got list"),
         ([3], "callables in augment, got 3"),
         ("flip", "augment"),
         (ImageAugmenter(rotation=-1), "rotation"),

@@ -153,7 +153,7 @@ class Watch(Callback):
         self.seen = seen
 
     def on_epoch_begin(self, net, dataset_train, dataset_valid, **kwargs):
-        self.seen.append([part[slice(None)][0].numpy() for part in (dataset_train, dataset_valid)])
+        self.seen.append([part[slice(None)][0].cpu().numpy() for part in (dataset_train, dataset_valid)])
 
 
 def test_torch_data_sets_say_what_to_pass(tmp_path, model, tiny, faces):

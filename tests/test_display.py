@@ -215,7 +215,7 @@ def test_augmentation_is_repeatable(faces):
 def test_filters_come_from_the_first_convolution(fitted, faces):
     display = FilterDisplay.from_estimator(Pipeline([("model", fitted)]))
     shown = [ax.images[0].get_array() for ax in display.axes_.flat if ax.images]
-    weights = fitted.network_.backbone.features[0][0].weight.detach().numpy()
+    weights = fitted.network_.backbone.features[0][0].weight.detach().cpu().numpy()
     assert np.allclose(shown, weights[:, 0])
     assert len({ax.images[0].get_clim() for ax in display.axes_.flat}) == 1, "one scale"
 

@@ -1,12 +1,14 @@
 """The models that ship with the package."""
 
 import json
+import pickle
 import socket
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
@@ -18,6 +20,7 @@ from ferkit import FERClassifier, NetworkFeatures
 from ferkit.cli import main
 from ferkit.datasets import make_faces
 from ferkit.models import list_models, load_model, read_model_card
+from ferkit.training import resolve_device
 
 NAMES = list_models()
 
@@ -70,6 +73,19 @@ def test_loading_needs_no_network(monkeypatch):
 def test_an_unknown_name_is_an_error():
     with pytest.raises(ValueError, match=r"Expected one of .*fer2013-small.*got 'fer2013-huge'"):
         load_model("fer2013-huge")
+
+
+def test_loaded_models_use_the_accelerator_of_the_machine(small, faces, monkeypatch):
+    """The shipped models were trained on a CPU. PyTorch's device without values is in place of the accelerator."""
+    assert small.device_ == resolve_device("auto")
+    here = FERClassifier("cnn_small", device="cpu", max_epochs=1).fit(faces.data, faces.target)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("meta"))
+    monkeypatch.setattr(torch, "meta", torch.cpu, raising=False)  # fork_rng expects a module of this name
+    for loaded in (load_model("fer2013-small"), pickle.loads(pickle.dumps(small))):
+        assert loaded.device_ == "meta"
+        assert {parameter.device.type for parameter in loaded.network_.parameters()} == {"meta"}
+    assert pickle.loads(pickle.dumps(here)).device_ == "cpu"
 
 
 def test_training_can_start_from_a_shipped_model(small, faces):

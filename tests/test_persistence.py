@@ -312,7 +312,7 @@ def test_the_weights_are_a_safetensors_file_and_the_rest_is_text(model, content)
     assert set(members) == {"ferkit.json", "weights.safetensors", "README.md"}
     state = load_tensors(members["weights.safetensors"])
     for name, tensor in model.network_.state_dict().items():
-        assert state[f"model.network_.{name}"].equal(tensor)
+        assert state[f"model.network_.{name}"].equal(tensor.cpu())
     assert "| classes | angry, disgust, fear, happy, neutral, sad, surprise |" in members["README.md"].decode()
 
 
@@ -352,6 +352,12 @@ def test_what_cannot_be_saved_is_named(tmp_path):
     for backbone in (Local, type("Net", (torch.nn.Module,), {"__module__": "__main__"})):
         with pytest.raises(TypeError, match="register_backbone"):
             ferkit.save(FERClassifier(backbone), path)
+    assert not path.exists()
+
+
+def test_a_search_cannot_be_saved(tmp_path):
+    pytest.importorskip("skops")
+    path = tmp_path / "m.ferkit"
     search = GridSearchCV(small(), {"lr": [0.01]}, cv=2)
     with pytest.raises(TypeError, match="best_estimator_"):
         ferkit.save(search, path)

@@ -66,10 +66,11 @@ def test_traits_stay_with_their_faces_when_others_are_left_out():
 def test_predictions_have_the_shape_and_scale_of_the_targets(small, faces, affect):
     both = small().fit(faces.data, affect).predict(faces.data)
     assert both.shape == affect.shape
-    valence = small().fit(faces.data, affect[:, 0]).predict(faces.data)
+    exact = {"precision": "float32"}  # bfloat16 enlarges the rounding errors of the targets
+    valence = small(**exact).fit(faces.data, affect[:, 0]).predict(faces.data)
     assert valence.shape == (len(affect),)
     assert valence.mean() == pytest.approx(affect[:, 0].mean(), abs=0.3)
-    scaled = small().fit(faces.data, 1000 + 50 * affect[:, 0]).predict(faces.data)
+    scaled = small(**exact).fit(faces.data, 1000 + 50 * affect[:, 0]).predict(faces.data)
     assert scaled == pytest.approx(1000 + 50 * valence, abs=1e-2)
 
 

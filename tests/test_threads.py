@@ -208,7 +208,18 @@ def test_copies_predict_and_train_on(way, tiny, faces, tmp_path, one_thread):
     assert not np.array_equal(again.predict_proba(mapped), expected)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(
+            "fork",
+            marks=pytest.mark.skipif(
+                torch.accelerator.is_available(), reason="PyTorch can't use a GPU in a forked process"
+            ),
+        ),
+        "spawn",
+    ],
+)
 def test_worker_processes_predict_the_same(method, fitted, faces, one_thread):
     expected = fitted.predict_proba(faces.data)
     with ProcessPoolExecutor(1, multiprocessing.get_context(method)) as workers:

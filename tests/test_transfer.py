@@ -41,7 +41,7 @@ def expert():
 
 def weights_of(model):
     state = model.network_.backbone.state_dict()
-    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
+    return {name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
 def class_parameters(backbone, in_channels):
@@ -64,8 +64,8 @@ def test_published_weights_come_from_the_cache(weights, torch_home, tiny, faces)
     model = tiny("resnet18", weights=weights, frozen_epochs="all").fit(faces.data[:35], faces.target[:35])
     module = model.network_
     assert changed(torch_home, weights_of(model)) == {"fc.weight", "fc.bias"}
-    np.testing.assert_allclose(module.mean.ravel(), 255 * np.array([0.485, 0.456, 0.406]), rtol=1e-5)
-    np.testing.assert_allclose(module.std.ravel(), 255 * np.array([0.229, 0.224, 0.225]), rtol=1e-5)
+    np.testing.assert_allclose(module.mean.cpu().ravel(), 255 * np.array([0.485, 0.456, 0.406]), rtol=1e-5)
+    np.testing.assert_allclose(module.std.cpu().ravel(), 255 * np.array([0.229, 0.224, 0.225]), rtol=1e-5)
     rates = {
         name: tiny("resnet18", **params).fit(faces.data[:20], faces.target[:20]).lr_
         for name, params in {"scratch": {}, "tuned": {"weights": weights}}.items()
@@ -111,7 +111,7 @@ def test_gray_images_give_the_same_result_as_rgb_copies_of_them(torch_home, tiny
     color = tiny("resnet18", **params).fit(rgb, y)
     np.testing.assert_allclose(model.predict_proba(X), color.predict_proba(rgb), atol=1e-5)
     summed = tiny("resnet18", backbone_params={"in_channels": 1}, **params).fit(X, y)
-    stem = summed.network_.backbone.conv1.weight
+    stem = summed.network_.backbone.conv1.weight.cpu()
     torch.testing.assert_close(stem, torch_home["conv1.weight"].sum(1, keepdim=True))
 
 
@@ -252,7 +252,8 @@ def test_timm_weights(tiny, faces, monkeypatch):
     monkeypatch.setattr(timm, "create_model", download)
     model = tiny("timm/resnet10t", weights="imagenet", frozen_epochs="all").fit(faces.data[:35], faces.target[:35])
     assert changed(published.state_dict(), weights_of(model)) == {"fc.weight", "fc.bias"}
-    np.testing.assert_allclose(model.network_.mean.ravel(), 255 * np.array(published.pretrained_cfg["mean"]), rtol=1e-5)
+    mean = model.network_.mean.cpu().ravel()
+    np.testing.assert_allclose(mean, 255 * np.array(published.pretrained_cfg["mean"]), rtol=1e-5)
 
     def refuse(*args, **params):
         raise ConnectionError("no network")

@@ -188,8 +188,9 @@ def test_features_are_the_values_that_reach_the_last_layer(fitted, faces):
     *_, last = fitted.network_.backbone.modules()
     assert isinstance(last, torch.nn.Linear)
     with torch.no_grad():
-        logits = fitted.network_(torch.from_numpy(faces.images[:, None]))
-        np.testing.assert_allclose(last(torch.from_numpy(features)), logits, atol=1e-4)
+        logits = fitted.network_(torch.from_numpy(faces.images[:, None]).to(fitted.device_))
+        of_features = last(torch.from_numpy(features).to(fitted.device_))
+    np.testing.assert_allclose(of_features.cpu(), logits.cpu(), atol=1e-4)
 
 
 def test_features_of_a_weights_file_are_those_of_its_network(fitted, faces, tmp_path):

@@ -88,7 +88,8 @@ def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
     Returns
     -------
     estimator
-        The model. On a machine without the GPU that it was trained on, it uses the CPU.
+        The model. With ``device="auto"``, it uses the accelerator of this machine. Otherwise it uses the device of its
+        training, or the CPU if this machine does not have that device.
 
     Raises
     ------

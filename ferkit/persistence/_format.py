@@ -526,6 +526,7 @@ class _Reader:
                 raise ValueError(f"Expected at most {_MOST_VIEWS} views per image")
             weights = self.weights.pop(entry["weights"])
             value.net_ = rebuild_net(value._net, described, weights, value.augment_, value.history_)
+            value._follow_device()
         elif "weights" in entry:
             self._check_network(value._described, value)
             value.network_ = rebuild_module(value._described, self.weights.pop(entry["weights"]), entry["head"])

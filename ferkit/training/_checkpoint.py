@@ -32,7 +32,7 @@ from skorch.callbacks import (
 )
 
 from .._files import ImageFiles, write_atomically
-from ._devices import resolve_precision
+from ._devices import get_stream, resolve_precision, set_stream
 from ._module import load_state, with_layer_versions
 from ._progress import ProgressBar
 from ._selection import KeepBest, KeepEpoch
@@ -297,15 +297,15 @@ def _is_continued(callback):
 def _random_state(net):
     device = torch.device(net.device)
     state = {"torch": torch.get_rng_state(), "batches": net.generator.get_state()}
-    if device.type in ("cuda", "mps"):
-        state["device"] = torch.get_device_module(device).get_rng_state()
+    if device.type != "cpu":
+        state["device"] = get_stream(device)
     return state | {"mixup": net.mixup_rng_.bit_generator.state}
 
 
 def _restore_random(net, state):
     torch.set_rng_state(state["torch"])
     if "device" in state:
-        torch.get_device_module(torch.device(net.device)).set_rng_state(state["device"])
+        set_stream(torch.device(net.device), state["device"])
     net.generator.set_state(state["batches"])
     net.mixup_rng_.bit_generator.state = state["mixup"]
 

@@ -26,6 +26,13 @@ def resolve_device(device):
     return device
 
 
+def find_device(name):
+    """Return the device of a net that is loaded: the given one if this machine has it, otherwise the CPU."""
+    device, own = torch.device(name), torch.accelerator.current_accelerator(check_available=True)
+    is_here = own is not None and device.type == own.type and (device.index or 0) < torch.accelerator.device_count()
+    return name if is_here else "cpu"
+
+
 def resolve_precision(precision, device):
     """Return the torch dtype: "auto" is bfloat16 if the hardware multiplies in it, otherwise float16 or float32.
 
@@ -49,25 +56,38 @@ def resident_bytes(device):
     return torch.cuda.mem_get_info(device)[0] // 2 if device.startswith("cuda") else float("inf")
 
 
+def get_stream(device):
+    """Return the state of the random stream of an accelerator."""
+    return torch.get_device_module(device).get_rng_state(*_numbered(device))
+
+
+def set_stream(device, state):
+    """Restore the state that `get_stream` has returned."""
+    torch.get_device_module(device).set_rng_state(state, *_numbered(device))
+
+
+def _numbered(device):
+    return () if device.type == "mps" else (device,)  # PyTorch has only one MPS device
+
+
 @contextmanager
 def seeded(seed, device):
     """Seed PyTorch's random streams of the CPU and of this device, and restore them. Other threads wait meanwhile."""
     device = torch.device(device)
     gradients, autocast = torch.is_grad_enabled(), torch.is_autocast_enabled(device.type)
-    accelerator = None if device.type == "cpu" else torch.get_device_module(device)
-    which = () if device.type == "mps" else (device,)  # PyTorch has only one MPS device
+    is_accelerator = device.type != "cpu"
     with _RANDOM_STREAM, torch.random.fork_rng([]):
-        stream = accelerator and accelerator.get_rng_state(*which)
+        stream = get_stream(device) if is_accelerator else None
         try:
             torch.default_generator.manual_seed(seed)  # torch.manual_seed also seeds all other devices
-            if accelerator:
-                accelerator.set_rng_state(torch.Generator(device).manual_seed(seed).get_state(), *which)
+            if is_accelerator:
+                set_stream(device, torch.Generator(device).manual_seed(seed).get_state())
             yield
         finally:  # Ctrl-C may interrupt PyTorch while it restores gradients and autocast itself
             torch.set_grad_enabled(gradients)
             torch.set_autocast_enabled(device.type, autocast)
-            if accelerator:
-                accelerator.set_rng_state(stream, *which)
+            if is_accelerator:
+                set_stream(device, stream)
 
 
 class Processes:

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from skorch.dataset import unpack_data
-from skorch.utils import get_map_location, to_tensor
+from skorch.utils import to_tensor
 from torch.utils.data import Dataset
 
 from .._images import read_images
 from ._averaging import Averaging
 from ._data import Batches, FileTensor, ImageSet, resolve_batch_size
-from ._devices import resolve_precision
+from ._devices import find_device, resolve_precision
 from ._module import FERModule, load_state
 from ._transfer import cached_features
 from ._views import join_views, make_views
@@ -315,7 +315,7 @@ class FERNet(NeuralNet):
         self.__dict__.update(state)
         if "module_" not in state:
             return
-        self.device = self._check_device(self.device, get_map_location(self.device))
+        self.device = self._check_device(self.device, find_device(self.device))  # warns if it is another
         with torch.random.fork_rng([]):  # the network's random start must not change what follows
             self.initialize_module().initialize_criterion()
         module = self.module_.to(self.device)

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..backbones import resolve_backbone
 from ..backbones._optimizers import OPTIMIZERS
+from ._devices import find_device
 from ._module import FERModule, load_state
 from ._net import ClassifierNet, FERNet
 from ._transfer import NetworkBuilder
@@ -130,7 +131,7 @@ def rebuild_net(
         callbacks=[],
         **classes,
         **described["arguments"],
-        **{**settings, "device": _find_device(settings["device"])},
+        **{**settings, "device": find_device(settings["device"])},
     )
     _check_tensors(partial(FERModule, _builder(module), **module["arguments"]), tensors)
     with torch.random.fork_rng([]):  # the network's random start must not change what follows
@@ -145,13 +146,6 @@ def rebuild_net(
     )
     net.stopped_by_, net.best_epoch_ = None, None
     return net.release()
-
-
-def _find_device(name):
-    """Return the device if this machine has it, otherwise the CPU."""
-    device, own = torch.device(name), torch.accelerator.current_accelerator(check_available=True)
-    is_here = own is not None and device.type == own.type and (device.index or 0) < torch.accelerator.device_count()
-    return name if is_here else "cpu"
 
 
 def _builder(described):
