@@ -1,8 +1,8 @@
-"""Change one ingredient of a recipe at a time and compare the accuracy on PublicTest, over three seeds.
+"""Change one ingredient of a training at a time and compare the accuracy on PublicTest, over three seeds.
 
 Each model is trained on Training. Every result is written to ``--out`` at once, and results that the file has are not
 computed again, so the script can be stopped and continued. "without copies" leaves out the PublicTest faces that are
-exact copies of Training faces. The difference is to the recipe with the same seed, with Student's 95 % interval.
+exact copies of Training faces. The difference is to the base training with the same seed, with Student's 95 % interval.
 ``--jobs`` trains several models at the same time. ``--weights`` names the ImageNet weights that `benchmarks/lite0.py`
 writes. Without ``--data``, faces are drawn.
 
@@ -30,10 +30,9 @@ from ferkit import FERClassifier, ImageAugmenter
 from ferkit.backbones import CNN
 from ferkit.backbones._cnn import ConvBlock
 from ferkit.datasets import load_fer2013, load_ferplus, make_faces
-from ferkit.recipes import make_classifier
 from ferkit.training import ClassifierNet
 
-RECIPE = "fast"
+BASE = {"max_epochs": 9}
 WIDTHS = (48, 96, 192, 256)
 
 
@@ -94,37 +93,6 @@ class CutMixClassifier(FERClassifier):
     _net = CutMixNet
 
 
-class Muon(torch.optim.Optimizer):
-    """PyTorch's Muon for the kernels of convolutions, as matrices, and AdamW for all other parameters."""
-
-    def __init__(self, params, weight_decay, lr=1e-3):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-        kernels = [kernel for group in self.param_groups for kernel in group["params"] if kernel.ndim == 4]
-        self.kernels = [(kernel, self.flatten(kernel.detach())) for kernel in kernels]
-        others = [
-            {**group, "params": [part for part in group["params"] if part.ndim != 4]} for group in self.param_groups
-        ]
-        matrices = [matrix for _, matrix in self.kernels]
-        self.parts = [
-            torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others),
-        ]
-
-    @staticmethod
-    def flatten(kernel):
-        return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)  # no copy, because kernels are stored channels last
-
-    def step(self, closure):
-        loss = closure()
-        for kernel, matrix in self.kernels:
-            matrix.grad = self.flatten(kernel.grad.contiguous(memory_format=torch.channels_last))
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = self.param_groups[0]["lr"]  # which the schedule changes
-            part.step()
-        return loss
-
-
 class SAM(torch.optim.AdamW):
     """AdamW with the gradient at the worst point nearby (Foret et al., ICLR 2021), for a new draw of augmentation."""
 
@@ -149,10 +117,9 @@ def at_three_scales(images):
     return [*views, *(view.flip(3) for view in views)]
 
 
-DECAY = {"optimizer__weight_decay": 0.05}  # as in ferkit's AdamW
 IMAGENET = {"backbone": "timm/tf_efficientnet_lite0", "input_size": 96, "frozen_epochs": 1, "lr": 1e-3}
 INGREDIENTS = {
-    "the recipe": {},
+    "the base training": {},
     "images shrunk to 32×32": {"input_size": 32},
     "no augmentation": {"augment": None},
     "flips only": {"augment": ImageAugmenter(rotation=0, translation=0, scale=0, contrast=0, brightness=0)},
@@ -165,8 +132,10 @@ INGREDIENTS = {
     "cosine schedule": {"lr_schedule": "cosine"},
     "SGD with momentum": {"optimizer": "sgd"},
     "Adam": {"optimizer": "adam"},
-    "Muon": {"net_params": {"optimizer": Muon, **DECAY}},
-    "sharpness-aware minimization, twice the computation": {"net_params": {"optimizer": SAM, **DECAY}},
+    "Muon": {"optimizer": "muon"},
+    "sharpness-aware minimization, twice the computation": {
+        "net_params": {"optimizer": SAM, "optimizer__weight_decay": 0.05}
+    },
     "twice the learning rate": {"lr": 2e-2},
     "half the learning rate": {"lr": 5e-3},
     "no weight decay": {"weight_decay": 0.0},
@@ -180,7 +149,7 @@ INGREDIENTS = {
     "EfficientNet-Lite0 at 96×96, from scratch": {**IMAGENET, "frozen_epochs": 0},
     "EfficientNet-Lite0 at 96×96, from ImageNet weights": {**IMAGENET, "weights": "imagenet"},
 }
-VIEWS = {  # of the recipe, at test time
+VIEWS = {  # of the base training, at test time
     "one view": None,
     "ten crops": "ten_crop",
     "8 random views": 8,
@@ -222,13 +191,12 @@ def blend(model, X, y):
 
 def train(params, seed, parts, is_copy, arguments):
     (X, y), (X_test, y_test) = parts
-    is_recipe, params = not params, dict(params)
+    is_base, params = not params, dict(params)
     estimator = params.pop("estimator", FERClassifier)
     softens, distills = params.pop("ferplus", False), params.pop("distill", False)
     if params.get("weights"):
         params["weights"] = arguments.weights
-    params = make_classifier(RECIPE, device=arguments.device, random_state=seed, **params).get_params(deep=False)
-    model = estimator(**params)
+    model = estimator(**{**BASE, "device": arguments.device, "random_state": seed, **params})
     if arguments.quick:
         model.set_params(max_epochs=2)
     if softens:
@@ -243,10 +211,10 @@ def train(params, seed, parts, is_copy, arguments):
         return [float(is_right.mean()), float(is_right[~is_copy].mean())]
 
     result = {"accuracy": score(), "views": {}}
-    for name, tta in VIEWS.items() if is_recipe else ():
+    for name, tta in VIEWS.items() if is_base else ():
         model.set_params(tta=tta)
         result["views"][name] = score()
-    if is_recipe:
+    if is_base:
         model.set_params(tta="auto")
         images = torch.tensor(X).view(-1, 1, 48, 48).to(model.device_)
         update_bn(images.split(256), model.network_)
@@ -255,22 +223,33 @@ def train(params, seed, parts, is_copy, arguments):
     return result
 
 
-def print_table(results, seeds):
-    print("\n| ingredient | PublicTest | without copies | difference, points |")
-    print("| --- | --- | --- | --- |")
-    base = results["the recipe"]
-    rows = {name: [each["accuracy"] for each in runs] for name, runs in results.items()}
-    rows |= {f"the recipe, {name}": [each["views"][name] for each in base] for name in (*VIEWS, RECALIBRATED)}
-    for name, scores in rows.items():
-        cells = [f"{100 * mean(part):.2f} % ± {100 * stdev(part):.2f}" for part in zip(*scores, strict=True)]
-        gains = [100 * (ours[0] - theirs["accuracy"][0]) for ours, theirs in zip(scores, base, strict=True)]
-        half = t.ppf(0.975, len(seeds) - 1) * stdev(gains) / len(seeds) ** 0.5
-        gain = (
-            ""
-            if name == "the recipe"
-            else f"{mean(gains):+.2f} ({mean(gains) - half:+.2f} to {mean(gains) + half:+.2f})"
-        )
-        print(f"| {name} | {' | '.join(cells)} | {gain} |")
+def print_table(results):
+    """Print the table of the results, by name and seed."""
+    print("\n| ingredient | seeds | PublicTest | without copies | difference, points |")
+    print("| --- | ---: | --- | --- | --- |")
+    base = results["the base training"]
+    rows = {name: {seed: run["accuracy"] for seed, run in runs.items()} for name, runs in results.items()}
+    rows |= {
+        f"the base training, {name}": {seed: run["views"][name] for seed, run in base.items()}
+        for name in (*VIEWS, RECALIBRATED)
+    }
+    gain_of = {
+        name: mean(score[0] - base[seed]["accuracy"][0] for seed, score in scores.items())
+        for name, scores in rows.items()
+    }
+    for name, scores in sorted(rows.items(), key=lambda row: -gain_of[row[0]]):
+        cells = [mean_and_spread(part) for part in zip(*scores.values(), strict=True)]
+        gains = [100 * (score[0] - base[seed]["accuracy"][0]) for seed, score in scores.items()]
+        gain = f"{100 * gain_of[name]:+.2f}"
+        if len(gains) > 1:
+            half = t.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
+            gain += f" ({mean(gains) - half:+.2f} to {mean(gains) + half:+.2f})"
+        print(f"| {name} | {len(gains)} | {' | '.join(cells)} | {'' if name == 'the base training' else gain} |")
+
+
+def mean_and_spread(scores):
+    spread = f" ± {100 * stdev(scores):.2f}" if len(scores) > 1 else ""
+    return f"{100 * mean(scores):.2f} %{spread}"
 
 
 def main():
@@ -285,10 +264,8 @@ def main():
     parts = get_parts(arguments.data)
     trained = {row.tobytes() for row in parts[0][0]}
     is_copy = np.array([row.tobytes() in trained for row in parts[1][0]])
-    path, known = Path(arguments.out or "ablation.jsonl"), {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        result = json.loads(line)
-        known[result["name"], result["seed"]] = result
+    path = Path(arguments.out or "ablation.jsonl")
+    lines = path.read_text().splitlines() if path.exists() else []
     names = [
         name
         for name, params in INGREDIENTS.items()
@@ -298,14 +275,17 @@ def main():
     def run(name, seed):
         return {"name": name, "seed": seed, **train(INGREDIENTS[name], seed, parts, is_copy, arguments)}
 
-    missing = [(name, seed) for seed in seeds for name in names if (name, seed) not in known]
+    results = {name: {} for name in names}
+    for result in map(json.loads, lines):
+        results[result["name"]][result["seed"]] = result
+    missing = [(name, seed) for seed in seeds for name in names if seed not in results[name]]
     parallel = Parallel(int(arguments.jobs or 1), return_as="generator_unordered")
     for result in parallel(delayed(run)(name, seed) for name, seed in missing):
-        known[result["name"], result["seed"]] = result
+        results[result["name"]][result["seed"]] = result
         with path.open("a") as file:
             file.write(json.dumps(result) + "\n")
         print(f"{result['name']}, seed {result['seed']}: {result['accuracy'][0]:.2%}", flush=True)
-    print_table({name: [known[name, seed] for seed in seeds] for name in names}, seeds)
+    print_table(results)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 The server runs in a process of its own, the clients as coroutines of this process, on the same cores. Each client sends
 a photo of 640×480 pixels with two drawn faces, as the camera of the page does, waits for the answer and sends the next
 one. The times are measured by the client, from the start of the upload to the end of the answer. The shipped model is
-served as an ONNX file and through PyTorch, in turns. Memory is the largest resident size of the server.
+served as its ONNX file, as one in int8 and through PyTorch, in turns. Memory is the server's largest resident size.
 
     python benchmarks/serving.py [--quick]
 
-It needs `pip install "ferkit[onnx,serve]" httpx` and takes about four minutes.
+It needs `pip install "ferkit[onnx,serve]" httpx` and takes about five minutes.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import httpx
@@ -74,7 +75,9 @@ def main():
     pytorch = str(Path(ferkit.__file__).parent / "models" / "fer2013-small.ferkit")  # a path is not a shipped model
     sides = {}
     with ExitStack() as servers:
-        for side, model in {"onnxruntime": [], "PyTorch": [pytorch]}.items():
+        int8 = str(Path(servers.enter_context(TemporaryDirectory()), "int8.onnx"))
+        ferkit.export(ferkit.load(pytorch), int8, quantize=make_faces(256, random_state=0).images)
+        for side, model in {"onnxruntime": [], "onnxruntime, int8": [int8], "PyTorch": [pytorch]}.items():
             try:
                 sides[side] = url, _ = servers.enter_context(start_server(*model))
                 asyncio.run(measure(url, content, 4, 2))  # the first photos load the detector

@@ -35,7 +35,6 @@ SMALLEST = {
     "squeezenet1_1": 24,
     "swin_t": 16,
     "swin_v2_t": 16,
-    "vgg11": 32,
     "vgg11_bn": 32,
     "vit_b_32": 224,
     "maxvit_t": 224,

@@ -39,9 +39,9 @@ def same(a, b, faces):
 def test_learns_drawn_faces():
     faces = make_faces(1500, random_state=0)
     train, test = slice(0, 1200), slice(1200, None)
-    model = FERClassifier(backbone_params={"widths": (16, 32, 64)}, max_epochs=12, batch_size=64, random_state=0).fit(
-        faces.data[train], faces.target[train]
-    )
+    params = {"backbone_params": {"widths": (16, 32, 64)}, "input_size": 24}  # a quarter of the pixels are enough
+    model = FERClassifier(**params, max_epochs=12, batch_size=64, random_state=0)
+    model.fit(faces.data[train], faces.target[train])
     assert model.score(faces.data[test], faces.target[test]) > 0.5
     losses = [row["train_loss"] for row in model.history_]
     assert losses[-1] < losses[0] - 0.3
@@ -357,6 +357,28 @@ def test_net_params_accept_another_loss(tiny, faces):
 def test_net_params_accept_another_optimizer(tiny, faces):
     model = tiny(net_params={"optimizer": torch.optim.RMSprop, "optimizer__alpha": 0.9}).fit(faces.data, faces.target)
     assert isinstance(model.net_.optimizer_, torch.optim.RMSprop)
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="needs PyTorch's Muon to compare with")
+def test_muon_steps_like_pytorchs_on_kernels_and_like_adamw_on_the_others(tiny, faces):
+    model = tiny(optimizer="muon").fit(faces.data[:40], faces.target[:40])
+    kernel, bias = torch.randn(6, 3, 3, 3), torch.randn(6)
+    ours = [torch.nn.Parameter(part.clone()) for part in (kernel, bias)]
+    matrix, other = torch.nn.Parameter(kernel.flatten(1).clone()), torch.nn.Parameter(bias.clone())
+    optimizer = type(model.net_.optimizer_)(ours, lr=0.1, weight_decay=0.05)
+    rivals = [
+        torch.optim.Muon([matrix], lr=0.1, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([other], lr=0.1, weight_decay=0.05),
+    ]
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        ours[0].grad, ours[1].grad = (torch.randn(part.shape, generator=generator) for part in ours)
+        matrix.grad, other.grad = ours[0].grad.flatten(1), ours[1].grad.clone()
+        optimizer.step()
+        for rival in rivals:
+            rival.step()
+    torch.testing.assert_close(ours[0].flatten(1), matrix)
+    torch.testing.assert_close(ours[1], other)
 
 
 def test_a_failed_fit_removes_the_earlier_model(tiny, faces):

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from global_state import compare, read_state
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ferkit import FERClassifier, Pipeline, PixelParser, load
@@ -391,9 +392,17 @@ def test_other_options_override_a_recipe(csv, tmp_path, quick):
 
 @pytest.fixture(scope="module")
 def compared(csv, tmp_path_factory):
-    out = tmp_path_factory.mktemp("comparison")
+    """Folder of a comparison and its options. Only the figure that compares the runs is drawn."""
+
+    def savefig(self, file, **options):
+        if not hasattr(file, "write"):
+            draw(self, file, **options) if file.stem == "comparison" else file.touch()
+
+    draw, out = Figure.savefig, tmp_path_factory.mktemp("comparison")
     options = ["--epochs", 1, "--set", "optimizer=adam", "--set", "ema_decay=null", "--set", "augment__rotation=5"]
-    assert run("compare", csv, "--backbones", "cnn_small,timm/resnet10t", "--out", out, *options) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        assert run("compare", csv, "--backbones", "cnn_small,timm/resnet10t", "--out", out, *options) == 0
     return out, options
 
 
@@ -540,20 +549,22 @@ def test_an_interrupted_fold_is_only_continued_by_the_same_comparison(csv, tmp_p
 
 @pytest.fixture
 def moments():
-    """Function that copies a folder before each later change: opening, renaming or removing a file in it."""
+    """Function that copies a folder before each later change, that is before files are opened, renamed or removed."""
     watched = {}
 
     def copy(event, arguments):
         if event not in ("open", "os.rename", "os.remove") or not watched or watched["busy"]:
             return
-        if str(arguments[0]).startswith(str(watched["folder"])):
+        folder, copies = watched["folder"], watched["copies"]
+        if str(arguments[0]).startswith(str(folder)):
             watched["busy"] = True
-            copies = watched["copies"]
-            copies.append(shutil.copytree(watched["folder"], watched["folder"].with_name(f"moment{len(copies)}")))
-            watched["busy"] = False
+            content = {path.relative_to(folder): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+            if content != watched["content"]:  # files are also opened to be read
+                copies.append(shutil.copytree(folder, folder.with_name(f"moment{len(copies)}")))
+            watched.update(busy=False, content=content)
 
     def watch(folder):
-        watched.update(folder=folder, copies=[], busy=False)
+        watched.update(folder=folder, copies=[], content=None, busy=False)
         return watched["copies"]
 
     sys.addaudithook(copy)  # it can't be removed

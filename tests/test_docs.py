@@ -53,7 +53,10 @@ def test_code_blocks_run(page, monkeypatch, tmp_path):
     for block in blocks:
         # to save time, because no page needs a good model
         block = re.sub(r"(max_epochs\"?[=:] ?)\d+", r"\g<1>1", block)
-        block = re.sub(r"(make_faces\(\d)000\b", r"\g<1>00", block)
+        block = block.replace('FERClassifier("cnn", random_state=0)', 'FERClassifier("cnn", max_epochs=1)')
+        block = re.sub(r"((make|sample)_faces\(\d)000\b", r"\g<1>00", block)
+        if Path(page).stem in ("comparison", "search", "transfer", "validation"):  # others need all 600
+            block = block.replace("make_faces(600", "make_faces(150")
         try:
             exec(compile(block, page, "exec"), names)
         except ModuleNotFoundError as error:

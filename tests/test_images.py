@@ -1,6 +1,9 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from ferkit import ImageNormalizer, ImageResizer
@@ -81,3 +84,117 @@ def test_no_rows_are_refused():
     model = ImageResizer(4).fit(np.zeros((2, 36), np.uint8))
     with pytest.raises(ValueError, match="0 sample"):
         model.transform(np.zeros((0, 36), np.uint8))
+
+
+def as_arrays(images):
+    return list(images)
+
+
+def as_nested_lists(images):
+    return images.tolist()
+
+
+def as_tensors(images):
+    return [torch.tensor(image, dtype=torch.float32, requires_grad=True) for image in images]
+
+
+@pytest.mark.parametrize("convert", [as_arrays, as_nested_lists, as_tensors])
+@pytest.mark.parametrize("shape", [(3, 6, 4), (3, 6, 4, 3), (2, 1, 6, 4), (1, 6, 4)])
+def test_a_list_of_images_is_like_the_stack_of_them(convert, shape):
+    images = np.random.default_rng(0).random(shape, np.float32)
+    expected = ImageNormalizer(method="minmax").fit(images)
+    model = ImageNormalizer(method="minmax").fit(convert(images))
+    assert model.image_shape_ == expected.image_shape_
+    np.testing.assert_allclose(model.transform(convert(images)), expected.transform(images))
+    np.testing.assert_allclose(expected.transform(convert(images)), expected.transform(images))
+
+
+def test_rows_in_a_list_stay_rows():
+    rows = np.random.default_rng(0).random((5, 12), np.float32)
+    model = ImageNormalizer(method="minmax", image_shape=(3, 4)).fit(rows)
+    for given in (list(rows), rows.tolist(), torch.tensor(rows)):
+        np.testing.assert_array_equal(model.transform(given), model.transform(rows))
+
+
+def test_after_fit_a_list_may_have_images_of_several_sizes():
+    model = ImageResizer(4).fit(np.zeros((2, 6, 4), np.uint8))
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in [(6, 4), (12, 8), (6, 4, 3), (9, 9)]]
+    expected = np.concatenate([model.transform(image[None]) for image in images])
+    np.testing.assert_array_equal(model.transform(images), expected)
+    with pytest.raises(ValueError, match=r"image 0 is of shape \(6, 4\), image 1 of \(24,\)\. Pass PIL images"):
+        model.transform([images[0], images[0].ravel()])
+
+
+def test_after_fit_three_gray_images_in_a_list_are_not_one_rgb_image():
+    model = ImageResizer(4).fit(np.zeros((2, 6, 4), np.uint8))
+    images = np.random.default_rng(0).integers(0, 256, (3, 12, 8), dtype=np.uint8)
+    np.testing.assert_array_equal(model.transform(list(images)), model.transform(images[:, None]))
+    with pytest.raises(ValueError, match=r"one RGB image or three gray ones of another shape than \(6, 4, 1\)"):
+        model.transform(images)
+
+
+def test_images_of_several_sizes_need_a_size():
+    images = [np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)]
+    message = (
+        "Expected images of one size: image 0 is of shape (4, 4), image 2 of (5, 4). Pass PIL images, which are "
+        "resized: [PIL.Image.fromarray(image) for image in X]."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        ImageResizer(4).fit(images)
+
+
+STACKS = "Expected images as (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width), "
+ONE_ROW = "Expected several images, got one row of {} values. Reshape your data: pass X.reshape(1, -1), or "
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            np.zeros((5, 8, 8, 4)),
+            f"{STACKS}got an array of shape (5, 8, 8, 4): pass X[..., :3], without the alpha channel.",
+        ),
+        (np.zeros((5, 4, 8, 8)), f"{STACKS}got an array of shape (5, 4, 8, 8): pass one of these."),
+        (np.zeros((2, 2, 2, 2, 4)), f"{STACKS}got an array of shape (2, 2, 2, 2, 4): pass one of these."),
+        (
+            np.zeros((5, 3, 8, 3)),
+            "A stack of shape (5, 3, 8, 3) could have its channels in axis 1 or in axis 3: pass rows, as "
+            "X.reshape(len(X), -1) with the channels last, and image_shape=(height, width, channels).",
+        ),
+        (np.zeros(2304), f"{ONE_ROW.format('2,304')}image[None] if X is one image."),
+        ([0, 1, 2], f"{ONE_ROW.format(3)}image[None] if X is one image."),
+        ([None, 1], "Expected images, got a list of NoneType: pass arrays, PIL images, paths or bytes."),
+        ([object()], "Expected images, got a list of object: pass arrays, PIL images, paths or bytes."),
+        ("face.png", "Expected a list of images, got the string 'face.png': put it in a list, as in predict([image])."),
+        (b"GIF", "Expected a list of images, got one bytes: put it in a list, as in predict([image])."),
+        (Image.new("L", (4, 4)), "Expected a list of images, got one Image: put it in a list, as in predict([image])."),
+        ({1, 2}, "Expected images in a list or an array, got a set: pass list(X)."),
+        (
+            [Image.new("L", (4, 4)), None],
+            "Expected PIL images, paths or bytes, got a NoneType at position 1: leave it out.",
+        ),
+    ],
+)
+def test_what_is_no_stack_of_images_is_refused_with_advice(given, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        ImageNormalizer().fit(given)
+
+
+def test_after_fit_one_image_is_refused_with_advice():
+    model = ImageResizer(4).fit(np.zeros((2, 6, 4), np.uint8))
+    for shape in ((6, 4), (12, 8, 3), (12, 8, 4), (12, 8, 1)):
+        with pytest.raises(
+            ValueError, match=r"Expected a stack of images, got one image of shape .*: pass image\[None\]"
+        ):
+            model.transform(np.zeros(shape, np.uint8))
+
+
+def test_rows_of_a_fit_on_rows_need_no_shape_of_an_image():
+    rows = np.random.default_rng(0).integers(0, 256, (3, 12), dtype=np.uint8)
+    model = ImageNormalizer(method="minmax", image_shape=(1, 12)).fit(rows)
+    assert model.transform(rows[:1]).shape == (1, 12)
+    with pytest.raises(
+        ValueError, match=r"^X has 13 features, but ImageNormalizer is expecting 12 features as input, the"
+    ):
+        model.transform(np.zeros((1, 13), np.uint8))

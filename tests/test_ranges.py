@@ -1,12 +1,13 @@
 """Images on another scale than the training images: converted if that is certain, otherwise a warning."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ferkit import ImageNormalizer, Pipeline, evaluate
+from ferkit import FERClassifier, ImageNormalizer, Pipeline, evaluate
 
 SCALES = {
     "uint8": lambda X: X,
@@ -15,14 +16,30 @@ SCALES = {
     "0 to 1": lambda X: X / 255,
     "0 to 1, float32": lambda X: (X / 255).astype(np.float32),
 }
+STANDARDIZED = {
+    "standardized": lambda X: (X - 130.0) / 50,
+    "centered": lambda X: X - 128.0,
+    "-1 to 1": lambda X: X / 127.5 - 1,
+}
 EXACT = {"augment": None, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def trained_on(faces):
+    """Function that returns a model that was trained on images of a scale."""
+
+    @cache
+    def train(scale):
+        model = FERClassifier(backbone_params={"widths": (8, 16)}, max_epochs=1, batch_size=64, random_state=0, **EXACT)
+        return model.fit({**SCALES, **STANDARDIZED}[scale](faces.data), faces.target)
+
+    return train
 
 
 @pytest.mark.parametrize("given", SCALES)
 @pytest.mark.parametrize("trained", SCALES)
-def test_bytes_and_fractions_are_converted_into_one_another(trained, given, tiny, faces):
-    X, other = SCALES[trained](faces.data), SCALES[given](faces.data)
-    model = tiny(**EXACT).fit(X, faces.target)
+def test_bytes_and_fractions_are_converted_into_one_another(trained, given, trained_on, faces):
+    X, other, model = SCALES[trained](faces.data), SCALES[given](faces.data), trained_on(trained)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_allclose(model.predict_proba(other), model.predict_proba(X), atol=1e-4)
@@ -30,28 +47,18 @@ def test_bytes_and_fractions_are_converted_into_one_another(trained, given, tiny
     np.testing.assert_allclose(single, model.predict_proba(X[:1]), atol=1e-4)
 
 
-STANDARDIZED = {
-    "standardized": lambda X: (X - 130.0) / 50,
-    "centered": lambda X: X - 128.0,
-    "-1 to 1": lambda X: X / 127.5 - 1,
-}
-
-
 @pytest.mark.parametrize("other", STANDARDIZED)
 @pytest.mark.parametrize("usual", ["uint8", "0 to 1"])
-def test_other_scales_give_a_warning_with_the_remedy(usual, other, tiny, faces):
-    usual, other = SCALES[usual](faces.data), STANDARDIZED[other](faces.data)
-    for trained, given in ((usual, other), (other, usual)):
-        model = tiny(**EXACT).fit(trained, faces.target)
+def test_other_scales_give_a_warning_with_the_remedy(usual, other, trained_on, faces):
+    for trained, given in ((usual, STANDARDIZED[other]), (other, SCALES[usual])):
         with pytest.warns(UserWarning, match="scale these images as the training images were"):
-            model.predict(given)
+            trained_on(trained).predict(given(faces.data))
 
 
-@pytest.mark.parametrize("scale", [*SCALES.values(), *STANDARDIZED.values()])
-def test_images_on_the_training_scale_give_no_warning(scale, tiny, faces):
-    X = scale(faces.data)
+@pytest.mark.parametrize("scale", [*SCALES, *STANDARDIZED])
+def test_images_on_the_training_scale_give_no_warning(scale, trained_on, faces):
+    X, model = {**SCALES, **STANDARDIZED}[scale](faces.data), trained_on(scale)
     dark, bright, flat = X * 0 + X.min(), X * 0 + X.max(), X * 0 + X.mean()
-    model = tiny(**EXACT).fit(X, faces.target)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.predict(X)

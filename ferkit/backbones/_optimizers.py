@@ -54,9 +54,8 @@ def orthogonalize(matrix):
     X = matrix.bfloat16().T if is_tall else matrix.bfloat16()
     X = X / (X.norm() + 1e-7)
     for _ in range(5):
-        gram = X @ X.T
-        # the coefficients bring all singular values close to 1 in few steps [1]
-        X = 3.4445 * X + (-4.7750 * gram + 2.0315 * gram @ gram) @ X
+        gram = X @ X.T  # the coefficients bring all singular values close to 1 in few steps [1]
+        X = torch.addmm(X, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), X, beta=3.4445)
     return X.T if is_tall else X
 
 

@@ -4,7 +4,7 @@ import ast
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Literal
@@ -79,17 +79,20 @@ class Training:
             "input_size": self.input_size,
             "mixup": self.mixup,
         }
-        settings = ferkit.recipes.RECIPES[self.recipe] if self.recipe else {}
-        model = ferkit.FERClassifier(
-            backbone,
+        build = partial(ferkit.recipes.make_classifier, self.recipe) if self.recipe else ferkit.FERClassifier
+        model = build(
+            backbone=backbone,
             validation_fraction=self.validation,
-            augment=ferkit.ImageAugmenter() if self.augment else None,
             class_weight="balanced" if self.balanced else None,
             device=self.device,
             random_state=self.seed,
             verbose=1,
-            **{**settings, **{name: value for name, value in given.items() if value is not None}},
+            **{name: value for name, value in given.items() if value is not None},
         )
+        if not self.augment:
+            model.set_params(augment=None)
+        elif model.augment == "auto":  # an object, so that --set reaches its parameters
+            model.set_params(augment=ferkit.ImageAugmenter())
         with as_bad_usage("--set"):
             for option in self.more or []:
                 name, equals, value = option.partition("=")
