@@ -1,13 +1,12 @@
-"""Make the model that ships with the package from a trained one: calibrate it, score it, and write it with its card.
+"""Make a model that ships with the package from a training run: calibrate it, score it, and write it with its card.
 
-    python docs/train_models.py fer2013.csv --out runs --weights lite0.safetensors --students fer2013-small
-    python docs/make_model.py runs fer2013.csv
+    ferkit train fer2013.csv --epochs 72 --out run
+    python docs/make_model.py run fer2013.csv
 
 This writes ``ferkit/models/fer2013-small.ferkit`` and ``.onnx``, ``docs/models.md`` and the figures on that page.
 PrivateTest is not read.
 """
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ import ferkit
 from ferkit.datasets import load_fer2013
 from ferkit.display import ConfusionDisplay, HistoryDisplay, ReliabilityDisplay
 from ferkit.report import Report
+from ferkit.runs import Run
 
 NAME = "fer2013-small"
 DOCS = Path(__file__).parent
@@ -36,13 +36,10 @@ has {size:.1f} MB.
 | all faces | {n:,} | **{accuracy:.2%}** ({low:.2%} to {high:.2%}) | {f1:.3f} | {calibration:.2%} |
 | without copies of training faces | {unseen_n:,} | {unseen:.2%} ({unseen_low:.2%} to {unseen_high:.2%}) | | |
 
-**How it was made.** Three kinds of networks, the teachers, were trained on two thirds of the {n_train:,} Training
-faces, three times each: `resnet18_fer`, `vgg_fer` and EfficientNet-Lite0 from ImageNet weights. For each face, the
-predictions of the teachers that had not seen it or a copy of it were averaged, and the mean of prediction and label
-became its target. `{backbone}` was trained from scratch on these targets for {epochs} epochs with Muon and mixup, with
-seed {seed}, in {minutes:.0f} minutes on {device} with torch {torch}. No FER+ labels were used. The network and the
-weight of the teachers were [chosen on PublicTest](https://ferkit.github.io/ferkit/ablation.html). PrivateTest was not
-used.
+**How it was made.** `ferkit train fer2013.csv --epochs {epochs}`, with all other settings at their defaults, trained it
+from scratch on the {n_train:,} Training faces, with seed {seed}, in {minutes:.0f} minutes on one core of a busy machine
+with two, with torch {torch}. No other data and no FER+ labels were used. The number of epochs was chosen in advance.
+PrivateTest was not used.
 
 **Calibration.** A factor and an offset per class on the logits were fitted to the log loss on PublicTest, and the
 weights were rounded to float16. This lowered the calibration error from {before:.2%} to {calibration:.2%}. On as many
@@ -100,20 +97,18 @@ Nothing is downloaded. `load_model` returns an ordinary fitted `FERClassifier`, 
 ## Make the model again
 
 ```
-python benchmarks/lite0.py lite0.safetensors
-python docs/train_models.py fer2013.csv --out runs --weights lite0.safetensors --students fer2013-small
-python docs/make_model.py runs fer2013.csv
+ferkit train fer2013.csv --epochs {epochs} --out run
+python docs/make_model.py run fer2013.csv
 ferkit evaluate fer2013-small fer2013.csv --usage PublicTest
 ```
 
-The first command writes the ImageNet weights of a teacher, the second trains, the third writes the model and this page,
-and the last one prints the scores. The teachers need a GPU.
+The first command trains, the second writes the model and this page, and the third prints the scores.
 """
 
 
-def main(runs, data):
-    path = Path(runs, f"{NAME}.ferkit")
-    model, training = ferkit.load(path), json.loads(path.with_suffix(".json").read_text())
+def main(run, data):
+    run = Run.read(run)
+    model = ferkit.load(run.path / "model.ferkit")
     train, test = (load_fer2013(data, usage=usage) for usage in ("Training", "PublicTest"))
     y = test.target_names[test.target]
     before = ferkit.evaluate(model, test.data, y).calibration_error
@@ -124,6 +119,7 @@ def main(runs, data):
         ferkit.save(model, path, half=True)
         rounded, size = ferkit.load(path), path.stat().st_size / 1e6
     report = ferkit.evaluate(rounded, test.data, y, X_train=train.data)
+    settings = run.settings
     shares = np.array(report.confusion) / np.sum(report.confusion, axis=1, keepdims=True)
     table = ["| | " + " | ".join(report.labels) + " |", "| --- |" + " ---: |" * len(report.labels)]
     for label, row in zip(report.labels, shares, strict=True):
@@ -143,12 +139,11 @@ def main(runs, data):
         unseen=report.unseen_accuracy,
         unseen_low=report.unseen_interval[0],
         unseen_high=report.unseen_interval[1],
-        epochs=len(training["history"]),
+        epochs=len(settings["history"]),
         n_train=len(train.data),
         seed=model.random_state,
-        minutes=sum(epoch["seconds"] for epoch in training["history"]) / 60,
-        device=training["device"],
-        torch=training["torch"],
+        minutes=settings["training_seconds"] / 60,
+        torch=settings["versions"]["torch"],
         perfect=error_of_perfect_calibration(report.y_proba),
         before=before,
         confusion="\n".join(table),
@@ -158,8 +153,8 @@ def main(runs, data):
     target = Path(ferkit.__file__).parent / "models" / f"{NAME}.ferkit"
     ferkit.save(model, target, card=card, half=True)
     ferkit.export(ferkit.load(target), target.with_suffix(".onnx"), card=card, half=True)
-    (DOCS / "models.md").write_text(PAGE.format(card=card))
-    HistoryDisplay(training["history"]).plot().figure_.savefig(DOCS / "images" / "model_history.png", dpi=110)
+    (DOCS / "models.md").write_text(PAGE.format(card=card, epochs=len(settings["history"])))
+    HistoryDisplay(settings["history"]).plot().figure_.savefig(DOCS / "images" / "model_history.png", dpi=110)
     for name, display in (("confusion", ConfusionDisplay), ("reliability", ReliabilityDisplay)):
         figure = display.from_estimator(rounded, test.data, y).figure_
         figure.savefig(DOCS / "images" / f"model_{name}.png", dpi=110)

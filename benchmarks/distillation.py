@@ -1,25 +1,24 @@
-"""Train teachers, correct the labels with their predictions, and train students: the shipped model and others.
-
-    python docs/train_models.py fer2013.csv --out runs --weights lite0.safetensors [--device cuda] [--jobs 8]
-        [--students fer2013-small]
+"""Compare networks that learn from labels with networks that also learn from the predictions of teachers.
 
 1. Each teacher is trained three times on two thirds of the Training faces. It predicts the other third and PublicTest.
    All copies of one face are in the same third.
-2. The target of a face is the mean of its label and of the teachers' prediction for it.
-3. Students are trained on these targets.
+2. The target of a face is a mean of its label and of the teachers' prediction for it.
+3. Students are trained on these targets, and scored on PublicTest.
 
 Every result is written to ``--out`` at once, and results that are there are not computed again. ``--jobs`` trains
 several models at the same time. ``--weights`` is the file that `benchmarks/lite0.py` writes. PrivateTest is not read.
+
+    python benchmarks/distillation.py --data fer2013.csv --weights lite0.safetensors --out runs
+        [--device cuda] [--jobs 8]
 """
 
 import json
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import pandas as pd
-import torch
+from _common import parse_arguments
 from joblib import Parallel, delayed
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -35,10 +34,10 @@ TEACHERS = {
     "timm/tf_efficientnet_lite0": {"max_epochs": 15, **LITE0},
 }
 STUDENTS = {  # the network, the weight of the teachers' predictions in the targets, and settings
-    "fer2013-small": ("cnn", 0.5, {"max_epochs": 60, "optimizer": "muon"}),
     "labels": ("cnn", 0.0, {"max_epochs": 80, "label_smoothing": 0.1}),
     "half": ("cnn", 0.5, {"max_epochs": 80}),
     "three-quarters": ("cnn", 0.75, {"max_epochs": 80}),
+    "muon": ("cnn", 0.5, {"max_epochs": 60, "optimizer": "muon"}),
     "resnet18_fer": ("resnet18_fer", 0.5, {"max_epochs": 25, "mixup": 0.2}),
     "lite0": ("timm/tf_efficientnet_lite0", 0.5, {"max_epochs": 8, **LITE0}),
 }
@@ -111,31 +110,23 @@ def train_student(name, predictions, arguments):
     model.fit(train.data, pd.DataFrame(targets, columns=train.target_names).sort_index(axis=1))
     is_right = model.predict(test.data) == test.target_names[test.target]
     ferkit.save(model, path)
-    result = {
-        "accuracy": is_right.mean(),
-        "unseen_accuracy": is_right[~is_copy].mean(),
-        "device": torch.cuda.get_device_name() if model.device_ == "cuda" else "the CPU",
-        "torch": torch.__version__,
-        "history": model.history_,
-    }
+    result = {"accuracy": is_right.mean(), "unseen_accuracy": is_right[~is_copy].mean()}
     path.with_suffix(".json").write_text(json.dumps(result))
     print(f"{name}: {result['accuracy']:.2%}, without copies {result['unseen_accuracy']:.2%}", flush=True)
 
 
 def main():
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--students", nargs="+", choices=STUDENTS, default=list(STUDENTS))
-    arguments = parser.parse_args()
+    arguments = parse_arguments(
+        __doc__,
+        weights="ImageNet weights, lite0.safetensors",
+        out="directory for results",
+        jobs="number of models that are trained at the same time",
+    )
     Path(arguments.out).mkdir(exist_ok=True)
-    parallel = Parallel(arguments.jobs)
+    parallel = Parallel(int(arguments.jobs or 1))
     parallel(delayed(train_teacher)(name, fold, arguments) for name in TEACHERS for fold in range(N_FOLDS))
     predictions = gather(arguments)
-    parallel(delayed(train_student)(name, predictions, arguments) for name in arguments.students)
+    parallel(delayed(train_student)(name, predictions, arguments) for name in STUDENTS)
 
 
 if __name__ == "__main__":
