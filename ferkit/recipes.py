@@ -30,7 +30,8 @@ def make_classifier(recipe: str = "balanced", **params: Any) -> FERClassifier:
     ----------
     recipe : {"fast", "balanced", "best"}, default="balanced"
         "fast" trains for 4 epochs with Muon and only mirrors the images, "balanced" trains for 24 epochs with the
-        defaults, and "best" for 72, with mixup. Their times and accuracies are in the user guide, under "Choose and train a network".
+        defaults, and "best" for 72, with mixup. Their times and accuracies are in the user guide, under "Choose and
+        train a network".
     **params
         Other parameters of :class:`~ferkit.FERClassifier`, which override those of the recipe.
 
