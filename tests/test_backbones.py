@@ -42,6 +42,7 @@ SMALLEST = {
     "timm/mobilenetv3_small_050": 16,
 }
 FIXED_SIZE = ["vit_b_32", "maxvit_t"]
+COMPUTE_WITH_VALUES = ["regnet_y_400mf", "resnet50v2"]  # when they are built, which "meta" tensors do not have
 # Every size from 16 to 512 is tried, which takes seconds for networks of many layers.
 QUICK_TO_SEARCH = ["cnn_small", "alexnet", "resnet18", "squeezenet1_1", "vgg11_bn", *FIXED_SIZE]
 
@@ -57,7 +58,13 @@ def network(name):
     return resolve_backbone(name).build(num_classes=5, in_channels=1)
 
 
-@pytest.mark.parametrize("in_channels", [1, 3])
+def test_every_backbone_takes_color_images(name):
+    with torch.device("cpu" if name in COMPUTE_WITH_VALUES else "meta"):
+        network = resolve_backbone(name).build(num_classes=5, in_channels=3).eval()
+        assert network(torch.empty(2, 3, SMALLEST[name], SMALLEST[name])).shape == (2, 5)
+
+
+@pytest.mark.parametrize("in_channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_parameter_of_a_backbone_gets_a_finite_gradient(name, network, in_channels):
     if in_channels != 1:
         network = resolve_backbone(name).build(num_classes=5, in_channels=in_channels)
@@ -90,7 +97,7 @@ def test_every_backbone_is_pickled(name, network):
 def test_every_backbone_has_a_reference_a_head_and_a_summary(name, network):
     backbone = resolve_backbone(name)
     assert backbone.reference
-    with torch.device("cpu" if name in ("regnet_y_400mf", "resnet50v2") else "meta"):  # these compute with values
+    with torch.device("cpu" if name in COMPUTE_WITH_VALUES else "meta"):
         other = backbone.build(num_classes=6, in_channels=1)
     shapes = {name: parameter.shape for name, parameter in other.named_parameters()}
     head = [name for name, parameter in network.named_parameters() if parameter.shape != shapes[name]]
