@@ -42,12 +42,15 @@ SMALLEST = {
     "timm/mobilenetv3_small_050": 16,
 }
 FIXED_SIZE = ["vit_b_32", "maxvit_t"]
+LARGE = ["efficientnet_v2_s", "inception_v3", "swin_v2_t"]  # with a smaller relative in the list
 COMPUTE_WITH_VALUES = ["regnet_y_400mf", "resnet50v2"]  # when they are built, which "meta" tensors do not have
 # Every size from 16 to 512 is tried, which takes seconds for networks of many layers.
 QUICK_TO_SEARCH = ["cnn_small", "alexnet", "resnet18", "squeezenet1_1", "vgg11_bn", *FIXED_SIZE]
 
 
-@pytest.fixture(scope="module", params=SMALLEST)
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in SMALLEST]
+)
 def name(request):
     return request.param
 
