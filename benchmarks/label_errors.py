@@ -1,8 +1,8 @@
 """Measure how many of the labels that `find_label_errors` suspects are wrong, by the votes of ten other people.
 
-Networks of the recipe "fast" predict the Training faces of FER2013. Each face is predicted by the network that was
-trained on neither this face nor a copy of it. FER+ has ten votes per face, which the networks do not see. A suggestion
-is right if more than half of these votes are for something other than the label.
+Networks that are trained for nine epochs predict the Training faces of FER2013. Each face is predicted by the network
+that was trained on neither this face nor a copy of it. FER+ has ten votes per face, which the networks do not see. A
+suggestion is right if more than half of these votes are for something other than the label.
 
     python benchmarks/label_errors.py --data fer2013.csv --ferplus fer2013new.csv [--out label_errors] [--figure x.png]
 
@@ -18,8 +18,8 @@ from _common import parse_arguments
 from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ferkit import FERClassifier
 from ferkit.datasets import find_duplicates, find_label_errors, load_fer2013, load_ferplus, make_faces
-from ferkit.recipes import make_classifier
 
 FOLDS = 3
 FIRST = (100, 200, 500, 1000, 2000)
@@ -40,14 +40,14 @@ def read(data, ferplus):
     return faces.data, faces.target_names[faces.target], votes
 
 
-def predict_out_of_fold(X, y, epochs, directory):
+def predict_out_of_fold(X, y, n_epochs, directory):
     directory.mkdir(parents=True, exist_ok=True)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0).split(X, y, find_duplicates(X).group)
     y_proba = np.full((len(y), len(np.unique(y))), np.nan, np.float32)
     for number, (train, test) in enumerate(folds):
         path = directory / f"fold{number}.npy"
         if not path.exists():
-            model = make_classifier("fast", random_state=0, verbose=1, **epochs).fit(X[train], y[train])
+            model = FERClassifier(max_epochs=n_epochs, random_state=0, verbose=1).fit(X[train], y[train])
             np.save(path, model.predict_proba(X[test]))
         y_proba[test] = np.load(path)
     return y_proba
@@ -91,9 +91,7 @@ def main():
         __doc__, ferplus="votes of FER+", out="directory for probabilities", figure="file for the figure"
     )
     X, y, votes = read(arguments.data, arguments.ferplus)
-    y_proba = predict_out_of_fold(
-        X, y, {"max_epochs": 2} if arguments.quick else {}, Path(arguments.out or "label_errors")
-    )
+    y_proba = predict_out_of_fold(X, y, 2 if arguments.quick else 9, Path(arguments.out or "label_errors"))
     print(f"{len(y):,} faces, out-of-fold accuracy {np.mean(np.unique(y)[y_proba.argmax(axis=1)] == y):.2%}\n")
     errors = find_label_errors(y, y_proba)
     print(errors, end="\n\n")
