@@ -123,3 +123,15 @@ def test_ctrl_c_at_any_moment(mode, moments, tiny, faces, tmp_path, one_thread, 
         if before is not None and len(model.history_) == 1:
             np.testing.assert_array_equal(proba, before)
     assert interrupted > moments / 3
+
+
+def test_an_autocast_that_was_left_open_does_not_spoil_later_trainings(tiny, faces, one_thread):
+    params = {"precision": "bfloat16", "max_epochs": 3, "batch_size": 32}
+    expected = tiny(**params).fit(faces.data, faces.target).predict_proba(faces.data)
+    torch.autocast_increment_nesting()  # as Ctrl-C leaves it between the steps of entering or leaving autocast
+    try:
+        model = tiny(**params).fit(faces.data, faces.target)
+        np.testing.assert_array_equal(model.predict_proba(faces.data), expected)
+    finally:
+        torch.autocast_decrement_nesting()
+        torch.clear_autocast_cache()

@@ -141,7 +141,9 @@ class FERNet(NeuralNet):
         dtype = resolve_precision(self.precision, self.device)
         if dtype == torch.float32:
             return nullcontext()
-        return torch.autocast(torch.device(self.device).type, dtype)
+        # Each weight is used once per pass, so a cache of cast weights saves nothing. If Ctrl-C has left an autocast
+        # open, the cache is never cleared, and later trainings would use old weights.
+        return torch.autocast(torch.device(self.device).type, dtype, cache_enabled=False)
 
     def get_dataset(self, X, y=None):
         """Wrap images, which `predict` and `score` accept in the forms and on the scale that `fit` accepts.
