@@ -1,4 +1,5 @@
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -45,8 +46,8 @@ def test_channels_first_and_last_are_the_same_image():
     ("shape", "image_shape", "message"),
     [
         ((5, 15), None, r"15 values are neither square gray"),
-        ((5, 12), (5, -1), r"12 values do not fit image_shape=\(5, -1\)"),
-        ((5, 12), (4, 4), r"do not fit image_shape=\(4, 4\), which holds 16"),
+        ((5, 12), (5, -1), r"^Rows of 12 values do not fit image_shape=\(5, -1\)\.$"),
+        ((5, 12), (4, 4), r"^Rows of 12 values do not fit image_shape=\(4, 4\), which holds 16\.$"),
         ((5, 12), (-1, -1), r"where one may be -1"),
         ((5, 12), (4,), r"must be \(height, width\)"),
         ((5, 12), (0, 4), r"positive integers"),
@@ -68,6 +69,125 @@ def test_after_fit_stacks_of_another_shape_are_resized_and_rows_refused():
     np.testing.assert_allclose(model.transform(doubled[None]).astype(int), model.transform(image[None]), atol=1)
     with pytest.raises(ValueError, match="features"):
         model.transform(np.zeros((2, 25), np.uint8))
+    with pytest.raises(ValueError, match="0 sample"):
+        model.transform(np.zeros((0, 9, 9), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(60, 40), (60, 40, 3)])
+def test_after_fit_arrays_and_pil_images_shrink_to_the_same_image(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    model = ImageNormalizer(method="minmax").fit(np.array([[[0] * 8] * 12, [[255] * 8] * 12], np.uint8))
+    given = image[None, ..., None] if image.ndim == 2 else image[None]
+    np.testing.assert_allclose(model.transform(given), model.transform([Image.fromarray(image)]), atol=1.01 / 255)
+
+
+def test_resized_images_keep_their_type():
+    images = np.random.default_rng(0).integers(0, 256, (2, 12, 8), dtype=np.uint8)
+    for stack in (images, images.astype(np.float32)):
+        model = ImageResizer((1, 4)).fit(stack[:, ::2, ::2])
+        assert model.transform(stack).dtype == stack.dtype
+        assert model.transform(stack).shape == (2, 4)
+
+
+def test_paths_and_pil_images_may_be_mixed(tmp_path):
+    images = [Image.fromarray(np.full((6, 4), gray, np.uint8)) for gray in (10, 200, 90)]
+    images[2].save(tmp_path / "2.png")
+    expected = ImageResizer(4).fit_transform(images)
+    mixed = [*images[:2], tmp_path / "2.png"]
+    for order in ([0, 1, 2], [2, 0, 1], [0, 2, 1]):
+        found = ImageResizer(4).fit_transform([mixed[row] for row in order])
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, expected[order])
+
+
+def test_pil_images_may_have_a_side_that_is_not_given():
+    images = [Image.new("L", (4, 6), 7), Image.new("L", (8, 12), 9)]
+    model = ImageNormalizer(method="minmax", image_shape=(3, -1)).fit(images)
+    assert model.image_shape_ == (3, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, (0, 1)),
+        (-0.25, 1.25, (0, 1)),
+        (-0.26, 1.25, (-0.26, 1.25)),
+        (-0.25, 1.26, (-0.25, 1.26)),
+        (0, 31, (0, 31)),
+        (0, 32, (0, 255)),
+        (-63.75, 318.75, (0, 255)),
+        (-63.8, 318.75, (-63.8, 318.75)),
+        (-63.75, 318.8, (-63.75, 318.8)),
+    ],
+)
+def test_the_scale_of_floats_is_recognized_with_a_quarter_to_spare(low, high, expected):
+    rows = np.full((2, 16), (low + high) / 2, np.float32)
+    rows[:, :2] = low, high
+    np.testing.assert_allclose(ImageNormalizer().fit(rows).pixel_range_, expected)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "warns"), [(-1.5, 1, False), (-1, 1.5, False), (-1.6, 1, True), (-1, 1.6, True)]
+)
+def test_predictions_on_another_scale_warn_beyond_a_quarter(tiny, low, high, warns):
+    rows = np.linspace(-1, 1, 20 * 64, dtype=np.float32).reshape(20, 64)
+    model = tiny().fit(rows, np.arange(20) % 2)
+    rows[0, :2] = low, high
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.predict(rows)
+    assert [str(warning.message)[:49] for warning in caught] == [
+        "Expected pixels on the scale of the training imag" for _ in range(warns)
+    ]
+
+
+def test_the_network_standardizes_by_the_weights_of_images(tiny):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (1100, 8, 8, 3), dtype=np.uint8)
+    y, weight = np.arange(1100) % 2, rng.integers(0, 3, 1100)
+    X[::3] //= 4
+    weight[::3] = 3
+    seen = X.repeat(weight, axis=0).reshape(-1, 3)
+    weighted = tiny(batch_size=512).fit(X, y, sample_weight=weight).network_
+    np.testing.assert_allclose(weighted.mean.ravel(), seen.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(weighted.std.ravel(), seen.std(axis=0), rtol=1e-5)
+
+
+def recorded(function, batches):
+    """An augmentation that notes what it is given."""
+
+    def step(images):
+        batches.append(images)
+        return function(images)
+
+    return step
+
+
+def test_functions_get_bytes_also_for_floats_beyond_the_scale(tiny):
+    batches, rows = [], np.linspace(-0.2, 1.2, 20 * 64, dtype=np.float32).reshape(20, 64)
+    tiny(augment=recorded(lambda images: images, batches)).fit(rows, np.arange(20) % 2)
+    given = torch.stack(batches) if batches[0].ndim == 3 else torch.cat(batches)
+    assert given.dtype == torch.uint8
+    expected = (rows * 255).round().clip(0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(np.sort(given.ravel().numpy()), np.sort(expected.ravel()))
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [(0.9, True), (-0.25, True), (1.25, True), (-0.26, False), (1.26, False), (torch.tensor(1), False)],
+)
+def test_functions_return_bytes_or_floats_from_0_to_1(tiny, value, accepted):
+    rows = np.linspace(0, 255, 20 * 64, dtype=np.float32).reshape(20, 64)
+
+    def fill(images):
+        return torch.zeros(images.shape, dtype=torch.as_tensor(value).dtype) + value
+
+    model = tiny(augment=fill)
+    if accepted:
+        model.fit(rows, np.arange(20) % 2)
+    else:
+        with pytest.raises(ValueError, match="Expected augment to return uint8 images or floats from 0 to 1, got"):
+            model.fit(rows, np.arange(20) % 2)
 
 
 def test_a_fit_on_files_forgets_the_columns_of_an_earlier_fit(tiny, tmp_path):
