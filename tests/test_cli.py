@@ -15,8 +15,13 @@ import torch
 from global_state import compare, read_state
 from matplotlib.figure import Figure
 from PIL import Image
+from sklearn.ensemble import VotingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from ferkit import FERClassifier, Pipeline, PixelParser, load
+from ferkit import FERClassifier, Pipeline, PixelParser, load, save
 from ferkit.backbones import list_backbones
 from ferkit.cli import main
 from ferkit.datasets import make_faces
@@ -263,6 +268,23 @@ def test_predict_skips_unreadable_images_with_drop_errors(finished, pictures, ca
     assert "16bit.png (expected 8-bit pixels, got mode" in " ".join(capsys.readouterr().err.split())
     assert run("predict", model, pictures, "--json", "--drop-errors") == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+@pytest.mark.parametrize("kind", ["ensemble", "pipeline of rows"])
+def test_predict_takes_models_of_rows(kind, finished, pictures, tmp_path, capsys, faces):
+    network = load(finished / "model.ferkit")
+    y = network.classes_[np.arange(len(faces.data)) % len(network.classes_)]
+    if kind == "ensemble":
+        model = VotingClassifier([(name, FrozenEstimator(network)) for name in "ab"], voting="soft")
+    else:
+        model = make_pipeline(StandardScaler(), GaussianNB())
+    save(model.fit(faces.data, y), tmp_path / "model.ferkit")
+    assert run("predict", tmp_path / "model.ferkit", pictures, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 3
+    images = [Image.open(row["image"]).convert("L").resize((48, 48), Image.Resampling.BILINEAR) for row in rows]
+    expected = model.predict_proba(np.stack([np.asarray(image).ravel() for image in images]))
+    np.testing.assert_allclose([[row[name] for name in model.classes_] for row in rows], expected, atol=0.02)
 
 
 def test_predict_refuses_models_that_accept_no_images(pictures, tmp_path, capsys, faces, tiny):

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from .._files import decode_images
+from .._images import resolve_shape
 from .._vocabulary import EMOTIONS
 
 __all__ = ["predict_files"]
@@ -19,14 +20,14 @@ def predict_files(
 ) -> tuple[list[dict[str, Any]], dict[str, Exception]]:
     """Return the image, its emotion and the probability of each for all files, and the errors of skipped ones."""
     first = model[0] if hasattr(model, "steps") else model
-    # a PixelParser has no n_features_in_
-    if not hasattr(first, "image_shape_") or not hasattr(first, "n_features_in_"):
-        kind = type(first).__name__
+    if not hasattr(first, "n_features_in_"):
+        kind = type(first).__name__  # such as a PixelParser, which takes strings
         raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
+    shape = getattr(first, "image_shape_", None) or resolve_shape(first.n_features_in_)
     names = [*dict.fromkeys(map(str, paths))]
     images: dict[str, np.ndarray] = {}
     skipped: dict[str, Exception] = {}
-    decoded = decode_images([partial(open, path, "rb") for path in names], first.image_shape_)
+    decoded = decode_images([partial(open, path, "rb") for path in names], shape)
     for path, image in zip(names, decoded, strict=True):
         if not isinstance(image, Exception):
             images[path] = image
@@ -39,7 +40,8 @@ def predict_files(
     classes = [*map(str, model.classes_)]
     order = [name for name in EMOTIONS if name in classes] + [name for name in classes if name not in EMOTIONS]
     rows = []
-    for path, probabilities in zip(images, model.predict_proba(np.stack([*images.values()])).tolist(), strict=True):
+    X = np.stack([*images.values()]).reshape(len(images), -1)
+    for path, probabilities in zip(images, model.predict_proba(X).tolist(), strict=True):
         row = dict(zip(classes, probabilities, strict=True))
         ordered = {name: row[name] for name in order}
         rows.append({"image": path, "emotion": max(ordered, key=ordered.__getitem__), **ordered})
