@@ -170,7 +170,8 @@ def test_torch_data_sets_say_what_to_pass(tmp_path, model, tiny, faces):
         (subset, "zip(*[dataset[row] for row in range(len(dataset))])"),
         (DataLoader(tensors, batch_size=5), "map(torch.cat, zip(*loader))"),
     ):
-        with pytest.raises(ValueError, match=f"holds labels: run `X, y = {re.escape(source)}`, and pass X") as raised:
+        message = f"got a {type(given).__name__}, which also holds labels: run `X, y = {source}`, and pass X and y."
+        with pytest.raises(ValueError, match=f"{re.escape(message)}$") as raised:
             model.predict(given)
         scope = {"dataset": given, "loader": given, "torch": torch}
         exec(str(raised.value).split("`")[1], scope)  # the line is there to be pasted

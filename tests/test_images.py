@@ -1,5 +1,6 @@
 import re
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -69,8 +70,9 @@ def test_after_fit_stacks_of_another_shape_are_resized_and_rows_refused():
     np.testing.assert_allclose(model.transform(doubled[None]).astype(int), model.transform(image[None]), atol=1)
     with pytest.raises(ValueError, match="features"):
         model.transform(np.zeros((2, 25), np.uint8))
-    with pytest.raises(ValueError, match="0 sample"):
-        model.transform(np.zeros((0, 9, 9), np.uint8))
+    for shape in ((0, 9, 9), (0, 25)):
+        with pytest.raises(ValueError, match="0 sample"):
+            model.transform(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(60, 40), (60, 40, 3)])
@@ -200,6 +202,28 @@ def test_a_fit_on_files_forgets_the_columns_of_an_earlier_fit(tiny, tmp_path):
     assert model.n_features_in_ == 72
 
 
+def test_arrays_for_a_fit_on_named_columns_warn(tiny):
+    X = np.random.default_rng(0).integers(0, 256, (4, 64), dtype=np.uint8)
+    model = tiny().fit(pd.DataFrame(X, columns=[f"pixel{number}" for number in range(64)]), [0, 1, 0, 1])
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        model.predict(X)
+
+
+def test_files_need_both_sides_of_image_shape(tmp_path):
+    Image.new("L", (9, 8)).save(tmp_path / "1.png")
+    message = "Expected an image_shape without -1 for image files, got (8, -1): replace the -1."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        ImageNormalizer(image_shape=(8, -1)).fit([tmp_path / "1.png"])
+
+
+@pytest.mark.parametrize("convert", [partial(np.array, dtype=object), pd.Series])
+def test_a_column_may_hold_one_path_but_not_none(convert, tmp_path):
+    Image.new("L", (9, 8), 7).save(tmp_path / "1.png")
+    assert ImageNormalizer(method="minmax").fit(convert([tmp_path / "1.png"])).image_shape_ == (8, 9, 1)
+    with pytest.raises(ValueError, match="got one row of 0 values"):
+        ImageNormalizer().fit(convert([], dtype=object))
+
+
 def test_no_rows_are_refused():
     model = ImageResizer(4).fit(np.zeros((2, 36), np.uint8))
     with pytest.raises(ValueError, match="0 sample"):
@@ -232,7 +256,8 @@ def test_a_list_of_images_is_like_the_stack_of_them(convert, shape):
 def test_rows_in_a_list_stay_rows():
     rows = np.random.default_rng(0).random((5, 12), np.float32)
     model = ImageNormalizer(method="minmax", image_shape=(3, 4)).fit(rows)
-    for given in (list(rows), rows.tolist(), torch.tensor(rows)):
+    tensor = torch.tensor(rows, requires_grad=True)
+    for given in (list(rows), rows.tolist(), tensor, list(tensor)):
         np.testing.assert_array_equal(model.transform(given), model.transform(rows))
 
 
@@ -314,6 +339,12 @@ def test_rows_of_a_fit_on_rows_need_no_shape_of_an_image():
     rows = np.random.default_rng(0).integers(0, 256, (3, 12), dtype=np.uint8)
     model = ImageNormalizer(method="minmax", image_shape=(1, 12)).fit(rows)
     assert model.transform(rows[:1]).shape == (1, 12)
+    assert model.transform(rows[:1].astype(np.float32)).shape == (1, 12)
+    message = (
+        "Expected images of image_shape=(1, 12, 1), got shape (3, 4, 1): pass image_shape=(3, 4, 1), or resize them"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)} with ImageResizer\\(\\(1, 12\\)\\)\\.$"):
+        model.transform(rows.reshape(3, 3, 4))
     with pytest.raises(
         ValueError, match=r"^X has 13 features, but ImageNormalizer is expecting 12 features as input, the"
     ):
