@@ -111,8 +111,9 @@ def test_every_value_is_accepted_or_refused(row):
 
 def test_every_byte_beside_a_value():
     for byte in map(chr, range(256)):
-        check_against_reference([f"1 2{byte}3"], 2)
-        check_against_reference([f"1 2{byte}3"], 3)
+        for row in (f"1 2{byte}3", f"1 2{byte}", f"{byte}1 2", f"1 {byte} 2", f"12 3{byte}4"):
+            check_against_reference([row], 2)
+            check_against_reference([row], 3)
 
 
 @pytest.mark.parametrize(
