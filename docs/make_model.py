@@ -104,7 +104,7 @@ The mean of three networks is better than each of them: {base_accuracy:.2%} on P
 ({base_low:.2%} to {base_high:.2%}), without copies {base_unseen:.2%}, with a calibration error of
 {base_calibration:.2%}. The three are the network above, one that was trained in the same way with Muon, and one that
 was trained on the labels alone. The file has {base_size:.0f} MB and is not in the package; the commands below make it.
-`ferkit.load` and all commands read it:
+`ferkit.load`, `ferkit predict`, `evaluate` and `photo` read it:
 
 ```
 ferkit predict runs/fer2013-base.ferkit face.png
