@@ -103,7 +103,7 @@ Nothing is downloaded. `load_model` returns an ordinary fitted `FERClassifier`, 
 The mean of three networks is better than each of them: {base_accuracy:.2%} on PublicTest
 ({base_low:.2%} to {base_high:.2%}), without copies {base_unseen:.2%}, with a calibration error of
 {base_calibration:.2%}. The three are the network above, one that was trained in the same way with Muon, and one that
-was trained on the labels alone. The file has {base_size:.0f} MB and is not in the package; the commands below make it.
+learned only from the labels. The file has {base_size:.0f} MB and is not in the package; the commands below make it.
 `ferkit.load`, `ferkit predict`, `evaluate` and `photo` read it:
 
 ```

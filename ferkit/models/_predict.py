@@ -12,7 +12,27 @@ from .._files import decode_images
 from .._images import resolve_shape
 from .._vocabulary import EMOTIONS
 
-__all__ = ["predict_files"]
+__all__ = ["find_shape", "predict_files"]
+
+
+def find_shape(model: BaseEstimator) -> tuple[int, int, int]:
+    """Return (height, width, channels) of the images that a classifier takes."""
+    if shape := _stored_shape(model):
+        return shape
+    if not hasattr(model, "n_features_in_"):
+        raise ValueError(
+            f"Expected a classifier of images with n_features_in_, got a {type(model).__name__} without: fit it on "
+            "rows of pixels."
+        )
+    return resolve_shape(model.n_features_in_)
+
+
+def _stored_shape(model):
+    """Return the shape that a network or transformer in a pipeline or an ensemble has learned, or None."""
+    if hasattr(model, "image_shape_"):
+        return model.image_shape_
+    parts = [step for _, step in model.steps] if hasattr(model, "steps") else getattr(model, "estimators_", ())
+    return next(filter(None, map(_stored_shape, parts)), None)
 
 
 def predict_files(
@@ -23,7 +43,7 @@ def predict_files(
     if not hasattr(first, "n_features_in_"):
         kind = type(first).__name__  # such as a PixelParser, which takes strings
         raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
-    shape = getattr(first, "image_shape_", None) or resolve_shape(first.n_features_in_)
+    shape = find_shape(model)
     names = [*dict.fromkeys(map(str, paths))]
     images: dict[str, np.ndarray] = {}
     skipped: dict[str, Exception] = {}

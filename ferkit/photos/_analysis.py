@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from .._files import show_progress
-from .._images import resolve_shape
 from .._validation import check_proba
 from ..models import list_models
+from ..models._predict import find_shape
 from ..models._read import read_model, read_predictor
 from ._crops import cut, resize
 from ._detection import Detector, Faces, check_faces, check_options, resolve_detector
@@ -303,7 +303,7 @@ class Classifier:
     def __init__(self, model: Any, threshold: float):
         self.model = _load(model)
         self.threshold = threshold
-        self.shape = _face_shape(self.model)
+        self.shape = find_shape(self.model)
         self.names = [str(label) for label in self.model.classes_]
         taken = TAKEN.intersection(self.names)
         if taken:
@@ -389,20 +389,6 @@ def _load(model):
     from ..transformers import PixelParser  # imports PyTorch
 
     return model[1:] if isinstance(model[0], PixelParser) else model  # crops need no parsing
-
-
-def _face_shape(model):
-    """Return (height, width, channels) of the faces that a classifier takes."""
-    steps = [step for _, step in model.steps] if hasattr(model, "steps") else [model]
-    shaped = next((step for step in steps if hasattr(step, "image_shape_")), None)
-    if shaped is not None:
-        return shaped.image_shape_
-    if not hasattr(model, "n_features_in_"):
-        raise ValueError(
-            f"Expected a classifier of images with n_features_in_, got a {type(model).__name__} without: fit it on "
-            "rows of pixels."
-        )
-    return resolve_shape(model.n_features_in_)
 
 
 def _count(source, every, max_frames):
