@@ -1,12 +1,19 @@
-"""Checks of labels and probabilities."""
+"""Checks of classifiers, labels and probabilities."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-__all__ = ["check_labels", "check_proba"]
+__all__ = ["check_classifier", "check_labels", "check_proba"]
+
+
+def check_classifier(model: BaseEstimator) -> None:
+    """Raise an error if the model is a regressor, because emotions are scored."""
+    if is_regressor(model):
+        raise TypeError(f"Expected a classifier, got the regressor {type(model).__name__}: call model.score(X, y).")
 
 
 def check_labels(y: ArrayLike, labels: Any, *same_length: Any) -> np.ndarray:

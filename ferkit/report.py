@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest, norm
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.metrics import (
     classification_report,
     confusion_matrix,
@@ -30,7 +30,7 @@ from ._groups import check_groups, score_groups
 from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
 from ._metrics import bin_confidence, calibration_error, rank_confusions, wilson_interval
 from ._targets import most_probable
-from ._validation import check_labels, check_proba
+from ._validation import check_classifier, check_labels, check_proba
 from ._vocabulary import find_emotion
 from .classifier import FERClassifier
 from .datasets import corrupt
@@ -89,8 +89,7 @@ def evaluate(
     >>> report.confused_pairs[0]["true"], report.confused_pairs[0]["predicted"]
     ('neutral', 'disgust')
     """
-    if is_regressor(model):
-        raise TypeError(f"Expected a classifier, got the regressor {type(model).__name__}: call model.score(X, y).")
+    check_classifier(model)
     in_training = None if X_train is None else _find_in_training(X, X_train)
     classes, last = getattr(model, "classes_", None), model[-1] if hasattr(model, "steps") else model
     y_proba, start = None, perf_counter()
@@ -773,6 +772,7 @@ def evaluate_sets(models: Mapping[str, BaseEstimator], sets: Mapping[str, Bunch]
     """
     rows = []
     for name, model in models.items():
+        check_classifier(model)
         if np.asarray(model.classes_).dtype.kind not in "OSTU":
             raise ValueError(
                 f"Expected models that predict names, got the labels {model.classes_[:8]} in {name}: train with "

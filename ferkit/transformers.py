@@ -43,6 +43,7 @@ from ._images import (
 from ._pixels import common_count, parse_pixels
 from .classifier import FERClassifier
 from .models import list_models, load_model
+from .regressor import FERRegressor
 from .training import (
     Batches,
     ClassifierNet,
@@ -450,15 +451,15 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     """Compute features of images with a trained network, for classifiers and clustering of scikit-learn.
 
     The features are the values that reach the head of the network. The head is the last layer, together with the hidden
-    layers that a fitted classifier has in its ``head``.
+    layers that a fitted model has in its ``head``.
 
     Parameters
     ----------
-    backbone : str, nn.Module class, callable or FERClassifier, default="cnn"
-        A backbone as for :class:`ferkit.FERClassifier`, together with ``weights``. Or a fitted FERClassifier, whose
-        network and input preparation are used. ``fit`` copies them, so training the classifier further does not change
-        the features, and :func:`sklearn.base.clone` keeps the classifier fitted. Or the name of a model that ships with
-        ferkit, such as "fer2013-small".
+    backbone : str, nn.Module class, callable, FERClassifier or FERRegressor, default="cnn"
+        A backbone as for :class:`ferkit.FERClassifier`, together with ``weights``. Or a fitted FERClassifier or
+        FERRegressor, whose network and input preparation are used. ``fit`` copies them, so training the model further
+        does not change the features, and :func:`sklearn.base.clone` keeps it fitted. Or the name of a model that ships
+        with ferkit, such as "fer2013-small".
     weights : str or path, default=None
         The weights, required unless ``backbone`` is a trained model: "imagenet" for the best that torchvision or timm
         publish for the backbone, the name of others such as "IMAGENET1K_V1", or the path of a state dict, .pth or
@@ -488,7 +489,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Range of the training pixels: (0, 255), (0, 1), or their lowest and highest value. Later images are converted
         between the first two; another range that cannot match gives a warning.
     image_shape_ : tuple of int
-        (height, width, channels) of the images seen in `fit`, or of the classifier.
+        (height, width, channels) of the images seen in `fit`, or of the fitted model.
     n_features_in_ : int
         Number of values in a row.
 
@@ -517,12 +518,12 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
             name: FERClassifier._parameter_constraints[name]
             for name in ("backbone_params", "input_size", "weights", "image_shape", "batch_size", "device", "precision")
         },
-        "backbone": [str, callable, FERClassifier],
+        "backbone": [str, callable, FERClassifier, FERRegressor],
     }
 
     def __init__(
         self,
-        backbone: str | Callable[..., torch.nn.Module] | FERClassifier = "cnn",
+        backbone: str | Callable[..., torch.nn.Module] | FERClassifier | FERRegressor = "cnn",
         *,
         weights: str | PathLike | None = None,
         backbone_params: dict | None = None,
@@ -560,9 +561,9 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Raises
         ------
         ValueError
-            If there are neither `weights` nor a fitted classifier, or `X` does not hold images that the network takes.
+            If there are neither `weights` nor a fitted model, or `X` does not hold images that the network takes.
         """
-        if isinstance(self.backbone, FERClassifier):
+        if isinstance(self.backbone, FERClassifier | FERRegressor):
             net, rows = self._take_net(self.backbone, X)
         elif isinstance(self.backbone, str) and self.backbone in list_models():
             net, rows = self._take_net(load_model(self.backbone), X)
@@ -573,24 +574,24 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         self._described = describe_module(net)
         return self
 
-    def _take_net(self, classifier: FERClassifier, X: Images) -> tuple[FERNet, Any]:
-        """Return the net of a fitted classifier, and the rows, which must be like those that it was trained on."""
+    def _take_net(self, model: FERClassifier | FERRegressor, X: Images) -> tuple[FERNet, Any]:
+        """Return the net of a fitted model, and the rows, which must be like those that it was trained on."""
         check_is_fitted(
-            classifier,
+            model,
             msg="Expected a fitted %(name)s, got one that is not fitted: fit it first. A search over `backbone` clones "
             "its values, which makes them unfitted: search over whole NetworkFeatures.",
         )
         names = ("weights", "backbone_params", "input_size", "image_shape")
         if given := [name for name in names if getattr(self, name) is not None]:
             raise ValueError(
-                f"Expected a name of a backbone with {', '.join(given)}, got a fitted FERClassifier, which determines "
-                "these: leave them out."
+                f"Expected a name of a backbone with {', '.join(given)}, got a fitted {type(model).__name__}, which "
+                "determines these: leave them out."
             )
         for name in ("image_shape_", "pixel_range_", "n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)
-            if hasattr(classifier, name):
-                setattr(self, name, getattr(classifier, name))
-        return classifier.net_, check_images(self, X, reset=False, lazy=True)[0]
+            if hasattr(model, name):
+                setattr(self, name, getattr(model, name))
+        return model.net_, check_images(self, X, reset=False, lazy=True)[0]
 
     def _build_net(self, X: Images) -> tuple[FERNet, Any]:
         """Return a net with the weights, and the rows."""
@@ -636,7 +637,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
 
     def __sklearn_clone__(self) -> Self:
         copy = _clone_parametrized(self)
-        copy.backbone = self.backbone  # scikit-learn clones a fitted classifier to one that is not fitted
+        copy.backbone = self.backbone  # scikit-learn clones a fitted model to one that is not fitted
         return copy
 
     def __getstate__(self) -> dict:

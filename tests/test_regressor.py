@@ -2,22 +2,38 @@
 
 import pickle
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import BaggingRegressor, StackingRegressor, VotingRegressor
+from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVR
 
 import ferkit
-from ferkit import FERRegressor, ImageAugmenter, ImageNormalizer, Pipeline, PixelParser
+from ferkit import FERRegressor, ImageAugmenter, ImageNormalizer, NetworkFeatures, Pipeline, PixelParser
 from ferkit.datasets import harmonize, make_faces
-from ferkit.display import HistoryDisplay
+from ferkit.display import (
+    ConfusionDisplay,
+    HistoryDisplay,
+    PrecisionRecallDisplay,
+    PredictionsDisplay,
+    ReliabilityDisplay,
+    RocDisplay,
+)
+from ferkit.report import evaluate_sets
 from ferkit.runs import train_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SCORED = [ConfusionDisplay, PrecisionRecallDisplay, PredictionsDisplay, ReliabilityDisplay, RocDisplay]
 TRAIN, VALID = slice(0, 140), slice(140, 210)
 
 
@@ -283,10 +299,44 @@ def test_a_training_continues_from_its_checkpoint(small, faces, affect, tmp_path
 
 def test_classification_is_left_to_classifiers(small, faces, affect, tmp_path):
     model = small().fit(faces.data, affect)
-    with pytest.raises(TypeError, match=r"Expected a classifier, got the regressor FERRegressor: call model\.score"):
-        ferkit.evaluate(model, faces.data, affect)
+    for score in (
+        lambda: ferkit.evaluate(model, faces.data, affect),
+        lambda: evaluate_sets({"affect": model}, {"drawn": faces}),
+        *(partial(each.from_estimator, model, faces.data, faces.target) for each in SCORED),
+    ):
+        with pytest.raises(
+            TypeError, match=r"Expected a classifier, got the regressor FERRegressor: call model\.score"
+        ):
+            score()
     with pytest.raises(TypeError, match="Expected a FERClassifier, got a FERRegressor"):
         ferkit.export(model, tmp_path / "model.onnx")
     with pytest.raises(TypeError, match=r"Expected a classifier, got the regressor FERRegressor: call model\.fit"):
         train_run(small(), faces, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_features_of_a_regressor_feed_other_estimators(small, faces, affect):
+    model = small().fit(faces.data, affect)
+    values = NetworkFeatures(model, precision="float32").fit_transform(faces.data)
+    with torch.no_grad():
+        outputs = list(model.network_.backbone.modules())[-1](torch.from_numpy(values).to(model.device_))
+        expected = model.network_(torch.from_numpy(faces.images[:, None]).to(model.device_))
+    np.testing.assert_allclose(outputs.cpu(), expected.cpu(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda small: make_pipeline(NetworkFeatures(small), MultiOutputRegressor(LinearSVR(max_iter=10))),
+        lambda small: make_pipeline(NetworkFeatures(small), LinearRegression()),
+        lambda small: make_pipeline(NetworkFeatures(small), RidgeCV()),
+        lambda small: MultiOutputRegressor(VotingRegressor([("network", clone(small)), ("mean", DummyRegressor())])),
+        lambda small: MultiOutputRegressor(StackingRegressor([("network", clone(small))], Ridge(), cv=2)),
+        lambda small: BaggingRegressor(clone(small), n_estimators=2, random_state=0),
+    ],
+    ids=["support vectors", "least squares", "ridge", "voting", "stacking", "bagging"],
+)
+def test_regressors_around_a_network_come_back_from_a_file(build, small, faces, affect, tmp_path):
+    model = build(small().fit(faces.data[:80], affect[:80])).fit(faces.data[:80], affect[:80])
+    ferkit.save(model, tmp_path / "model.ferkit")
+    np.testing.assert_array_equal(ferkit.load(tmp_path / "model.ferkit").predict(faces.data), model.predict(faces.data))

@@ -80,7 +80,7 @@ def predict(
     images: Annotated[
         list[str],
         Argument(
-            metavar="[MODEL] IMAGES...",
+            metavar="[MODEL] IMAGES",
             help="Images of one face each, or folders of such images. A model may come first; without one, "
             f"fer2013-small is used. Models: {MODELS}",
         ),

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import _safe_indexing
 
 from .._images import Images, pixel_range, to_rows, to_stack, to_tensor
-from .._validation import check_labels, check_proba
+from .._validation import check_classifier, check_labels, check_proba
 from ..augmentation import Augmentation, ImageAugmenter, resolve_augment
 from ..datasets import LabelErrors
 from ..training import seeded
@@ -427,6 +427,7 @@ class PredictionsDisplay:
         -------
         PredictionsDisplay
         """
+        check_classifier(estimator)
         y = check_labels(y, estimator.classes_, X, images)
         if order == "random":  # only the shown images need a prediction
             rows = np.random.default_rng(random_state).permutation(len(y))[:n_images]

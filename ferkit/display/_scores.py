@@ -19,7 +19,7 @@ from sklearn.utils.multiclass import unique_labels
 
 from .._images import Images
 from .._metrics import bin_confidence, calibration_error, rank_confusions
-from .._validation import check_labels, check_proba
+from .._validation import check_classifier, check_labels, check_proba
 from ._base import COLORS, DASHES, new_axes
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class ConfusionDisplay:
         -------
         ConfusionDisplay
         """
+        check_classifier(estimator)
         return cls.from_predictions(
             y,
             estimator.predict(X),
@@ -391,6 +392,7 @@ class _OneVsRestDisplay:
         -------
         RocDisplay or PrecisionRecallDisplay
         """
+        check_classifier(estimator)
         return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, ax=ax)
 
     @classmethod
@@ -587,6 +589,7 @@ class ReliabilityDisplay:
         -------
         ReliabilityDisplay
         """
+        check_classifier(estimator)
         return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, n_bins=n_bins)
 
     @classmethod

@@ -70,22 +70,27 @@ _CLASSES = {
     "sklearn.compose": ("ColumnTransformer",),
     "sklearn.decomposition": ("FactorAnalysis", "FastICA", "IncrementalPCA", "PCA", "TruncatedSVD"),
     "sklearn.discriminant_analysis": ("LinearDiscriminantAnalysis", "QuadraticDiscriminantAnalysis"),
-    "sklearn.dummy": ("DummyClassifier",),
-    "sklearn.ensemble": ("BaggingClassifier", "StackingClassifier", "VotingClassifier"),
+    "sklearn.dummy": ("DummyClassifier", "DummyRegressor"),
+    "sklearn.ensemble": (
+        "BaggingClassifier", "BaggingRegressor", "StackingClassifier", "StackingRegressor", "VotingClassifier",
+        "VotingRegressor",
+    ),
     "sklearn.feature_selection": ("SelectKBest", "SelectPercentile", "VarianceThreshold"),
     "sklearn.frozen": ("FrozenEstimator",),
     "sklearn.kernel_approximation": ("Nystroem", "RBFSampler"),
     "sklearn.linear_model": (
-        "LogisticRegression", "LogisticRegressionCV", "RidgeClassifier", "RidgeClassifierCV"
+        "LinearRegression", "LogisticRegression", "LogisticRegressionCV", "Ridge", "RidgeCV", "RidgeClassifier",
+        "RidgeClassifierCV",
     ),
     "sklearn.multiclass": ("OneVsOneClassifier", "OneVsRestClassifier"),
+    "sklearn.multioutput": ("MultiOutputRegressor",),
     "sklearn.naive_bayes": ("BernoulliNB", "GaussianNB", "MultinomialNB"),
     "sklearn.pipeline": ("FeatureUnion", "Pipeline"),
     "sklearn.preprocessing": (
         "Binarizer", "FunctionTransformer", "LabelBinarizer", "LabelEncoder", "MaxAbsScaler", "MinMaxScaler",
         "Normalizer", "PowerTransformer", "QuantileTransformer", "RobustScaler", "StandardScaler",
     ),
-    "sklearn.svm": ("LinearSVC",),
+    "sklearn.svm": ("LinearSVC", "LinearSVR"),
 }  # fmt: skip
 _FUNCTIONS = {"sklearn.feature_selection": ("chi2", "f_classif", "mutual_info_classif")}
 _REBUILT = ("net_", "augment_", "network_")  # fitted attributes that loading makes again
