@@ -86,6 +86,16 @@ def test_every_epoch_is_scored_on_the_test_images(runs, data):
     assert run.reports["Training"]["accuracy"] == plain.score(X, y)
 
 
+def test_of_many_training_images_a_sample_is_scored(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("ferkit.runs._runs.MOST_SCORED", 50)
+    model = build()
+    run = train_run(model, data, tmp_path)
+    X, y = data.data[data.usage == "Training"], data.target_names[data.target][data.usage == "Training"]
+    assert run.reports["Training"]["n"] == 50
+    assert run.reports["Training"]["accuracy"] == pytest.approx(model.score(X, y), abs=0.2)
+    assert run.scores["n"] == (data.usage == "PublicTest").sum()
+
+
 @pytest.mark.parametrize(
     ("params", "is_selected"),
     [
