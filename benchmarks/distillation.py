@@ -106,9 +106,10 @@ def train_student(name, predictions, arguments):
         return
     backbone, share, params = STUDENTS[name]
     train, _, test, is_copy = load(arguments.data)
-    targets = (1 - share) * np.eye(7)[train.target] + share * predictions
+    targets = [(1 - share) * np.eye(7)[train.target] + share * predictions, np.eye(7)[test.target]]
+    y, y_val = (pd.DataFrame(each, columns=train.target_names).sort_index(axis=1) for each in targets)
     model = build(backbone, arguments, **{"random_state": 0, "label_smoothing": 0.0, **params})
-    model.fit(train.data, pd.DataFrame(targets, columns=train.target_names).sort_index(axis=1))
+    model.fit(train.data, y, X_val=test.data, y_val=y_val)  # for the history, which changes nothing in the training
     is_right = model.predict(test.data) == test.target_names[test.target]
     ferkit.save(model, path)
     result = {"accuracy": is_right.mean(), "unseen_accuracy": is_right[~is_copy].mean()}

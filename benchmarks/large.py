@@ -169,7 +169,7 @@ def main():
     for size, files in sizes.items():
         store(folder / str(size), size, files)
     print(f"Stored in {perf_counter() - start:.0f} s.\n")
-    print("| container | faces | reading alone, faces/s | fit, faces/s | memory, MB | predict, faces/s | memory, MB |")
+    print("| container | faces | only reading, faces/s | fit, faces/s | memory, MB | predict, faces/s | memory, MB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in OPEN:
         for size, files in sizes.items():

@@ -29,7 +29,7 @@ CONTAINS = {
     "backbones": "networks and their names",
     "_pixels": "pixel strings to uint8",
     "_images": "shapes and pixel ranges",
-    "_documentation": "links to the documentation",
+    "_documentation": "links to pages",
     "_files": "image files",
     "_metrics": "scores",
     "_groups": "scores of groups",

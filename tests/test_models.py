@@ -76,7 +76,7 @@ def test_an_unknown_name_is_an_error():
 
 
 def test_loaded_models_use_the_accelerator_of_the_machine(small, faces, monkeypatch):
-    """The shipped models were trained on a CPU. PyTorch's device without values is in place of the accelerator."""
+    """PyTorch's device without values is in place of the accelerator."""
     assert small.device_ == resolve_device("auto")
     here = FERClassifier("cnn_small", device="cpu", max_epochs=1).fit(faces.data, faces.target)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)

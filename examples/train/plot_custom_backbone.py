@@ -50,9 +50,9 @@ register_backbone("dilated", Dilated, lr=1e-2, reference="this example")
 print("dilated" in list_backbones())
 
 # %%
-# All convolutions but the first cost the same, because the feature maps stay large until the end. A value of the last
-# feature maps depends on a part of the image. Dilation makes this part large: the figure shows the gradients of the
-# value in the middle, averaged over 100 faces. The grid is typical of dilated convolutions, which skip pixels.
+# All convolutions except the first cost the same, because the feature maps stay large until the end. A value of the
+# last feature maps depends on a part of the image. Dilation makes this part large: the figure shows the gradients of
+# the value in the middle, averaged over 100 faces. The grid is typical of dilated convolutions, which skip pixels.
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", width_ratios=[1, 1.3])
 layers = [layer for layer in summarize(Dilated(num_classes=7, in_channels=1), (1, 48, 48)).layers if layer.flops]
 left.barh([layer.name for layer in layers], [layer.flops / 1e6 for layer in layers], color="#0072B2")

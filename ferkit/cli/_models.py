@@ -133,7 +133,7 @@ def export(
         Path | None,
         Option(
             metavar="DATA",
-            help="Compute with 8-bit integers. Their ranges are measured on 512 images of this CSV file or folder.",
+            help="Compute with 8-bit integers. Up to 512 images of this CSV file or folder determine the ranges.",
         ),
     ] = None,
     force: Annotated[bool, Option("--force", help="Overwrite an existing file.")] = False,

@@ -125,7 +125,7 @@ def _explain(seeds, folds):
 
 
 def demo(out_dir: Out = Path("demo"), force: Force = False) -> None:
-    """Train on drawn faces for about two minutes, and list the files with the results."""
+    """Train on drawn faces for a few minutes, and list the files with the results."""
     check_overwrite(out_dir, force)
     model = ferkit.FERClassifier(max_epochs=10, class_weight="balanced", random_state=0, verbose=1)
     faces, name = load_or_draw(None)
