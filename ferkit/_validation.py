@@ -12,7 +12,7 @@ __all__ = ["check_classifier", "check_labels", "check_proba"]
 
 def check_classifier(model: BaseEstimator) -> None:
     """Raise an error if the model is a regressor, because emotions are scored."""
-    if is_regressor(model):
+    if isinstance(model, BaseEstimator) and is_regressor(model):  # others have no tags that say so
         raise TypeError(f"Expected a classifier, got the regressor {type(model).__name__}: call model.score(X, y).")
 
 
