@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import defaultdict
 
 import joblib
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 from skorch.exceptions import DeviceWarning
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ferkit
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, ImageResizer, Pipeline, PixelParser
@@ -454,6 +456,24 @@ def test_precision_applies_to_a_fitted_model(tiny, faces):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(faces.data), rounded)
     model.set_params(precision="float32")
     np.testing.assert_array_equal(model.predict_proba(faces.data), exact)
+
+
+def test_depthwise_convolutions_train_in_float32(tiny, faces):
+    # their gradients in bfloat16 take many times as long on a CPU
+    class Gradients(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten.convolution_backward.default:
+                dtypes[args[9]].add(args[0].dtype)
+            return function(*args, **(kwargs or {}))
+
+    for precision in ("bfloat16", "float32"):
+        dtypes = defaultdict(set)  # by the number of groups
+        model = tiny("mobilenet_v3_small", precision=precision, device="cpu")
+        with Gradients():
+            model.fit(faces.data[:14], faces.target[:14])
+        assert dtypes.pop(1) == {getattr(torch, precision)}
+        assert len(dtypes) > 5
+        assert set.union(*dtypes.values()) == {torch.float32}
 
 
 def test_batch_size_applies_to_a_fitted_model(tiny, faces):

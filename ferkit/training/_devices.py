@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from threading import RLock
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 _RANDOM_STREAM = RLock()  # PyTorch has one for the whole process
 
@@ -49,6 +50,23 @@ def resolve_precision(precision, device):
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
+
+
+class DepthwiseInFloat32(TorchFunctionMode):
+    """Compute depthwise convolutions in float32 under autocast, as in MobileNet and EfficientNet, and cast the result.
+
+    On a CPU, oneDNN's gradients of such convolutions in bfloat16 take up to 20 times as long as in float32. If
+    ``benchmarks/depthwise.py`` shows no gain any more, delete this.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.conv2d and len(args) > 1 and torch.is_autocast_enabled("cpu"):
+            images, weight, *others = args
+            if weight.shape[1] == 1 < images.shape[-3]:
+                with torch.autocast("cpu", enabled=False):
+                    output = function(images.float(), weight, *others, **(kwargs or {}))
+                return output.to(torch.get_autocast_dtype("cpu"))
+        return function(*args, **(kwargs or {}))
 
 
 def resident_bytes(device):

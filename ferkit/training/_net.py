@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from .._images import read_images
 from ._averaging import Averaging
 from ._data import Batches, FileTensor, ImageSet, resolve_batch_size
-from ._devices import find_device, resolve_precision
+from ._devices import DepthwiseInFloat32, find_device, resolve_precision
 from ._module import FERModule, load_state
 from ._transfer import cached_features
 from ._views import join_views, make_views
@@ -411,7 +411,7 @@ class FERNet(NeuralNet):
             targets.append((1 - share, y.flip(0), None if weight is None else weight.flip(0)))
         loss, logits = 0.0, []
         for part in self._split_batch(len(images)):
-            with self.autocast():
+            with self.autocast(), DepthwiseInFloat32() if self.device == "cpu" else nullcontext():
                 outputs = self.train_forward_(images[part])
             outputs = [scores.float() for scores in (outputs if isinstance(outputs, tuple) else (outputs,))]
             part_loss = sum(
