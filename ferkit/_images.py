@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from math import isqrt
+from math import isqrt, prod
 from numbers import Integral, Number
 from os import PathLike
 from reprlib import repr as short_repr
@@ -33,6 +33,7 @@ __all__ = [
     "check_images",
     "check_shape",
     "check_size",
+    "chunks",
     "from_bytes",
     "match_range",
     "number_rows",
@@ -49,7 +50,7 @@ __all__ = [
 
 Images = ArrayLike | Sequence[str | PathLike | bytes | BinaryIO | Image.Image]  # rows, a stack, or a list of images
 
-CHUNK = 1024  # rows converted at a time wherever a float copy of the whole set would be wasteful
+_CHUNK = 1024 * 48 * 48  # pixels converted at a time wherever a float copy of the whole set would be wasteful
 UNIT, BYTES = (0.0, 1.0), (0.0, 255.0)
 OVERSHOOT = 0.25  # of a range: bicubic resizing leaves it by less
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Pillow's weights of red, green and blue
@@ -335,9 +336,8 @@ def _convert(images, shape):
 
     height, width, channels = shape
     rows = np.empty((len(images), height * width * channels), np.uint8 if images.dtype == np.uint8 else np.float32)
-    step = max(1, CHUNK * 48 * 48 // images[0].size) if len(images) else 1
-    for start in range(0, len(images), step):
-        some = images[start : start + step].astype(rows.dtype, copy=False)
+    for chunk in chunks(images):
+        some = images[chunk].astype(rows.dtype, copy=False)
         n, *size, _ = some.shape
         if some.shape[3] == 1 or channels == 3:
             some = np.broadcast_to(some, (n, *size, channels))
@@ -346,7 +346,7 @@ def _convert(images, shape):
         else:
             some = some @ _LUMA
         tensor = to_tensor(np.ascontiguousarray(some).reshape(n, -1), (*size, channels))
-        rows[start : start + step] = to_rows(interpolate(tensor, (height, width), mode="bilinear", antialias=True))
+        rows[chunk] = to_rows(interpolate(tensor, (height, width), mode="bilinear", antialias=True))
     return rows
 
 
@@ -510,6 +510,12 @@ def match_range(rows, expected):
     return rows
 
 
+def chunks(images):
+    """Yield slices of an array of images, or of `ImageFiles`, whose copies in float fit into memory."""
+    step = max(1, _CHUNK // prod(images.shape[1:]))
+    return (slice(start, start + step) for start in range(0, len(images), step))
+
+
 def pixel_statistics(rows, channels, weight=None):
     """Return mean and standard deviation of each channel, float64 (channels,); the deviation of a flat channel is 1.
 
@@ -518,8 +524,7 @@ def pixel_statistics(rows, channels, weight=None):
     from sklearn.preprocessing import StandardScaler
 
     scaler, n_pixels = StandardScaler(), rows.shape[1] // channels
-    for start in range(0, len(rows), CHUNK):
-        chunk = slice(start, start + CHUNK)
+    for chunk in chunks(rows):
         pixel_weight = None if weight is None else np.repeat(weight[chunk], n_pixels)
         if weight is None or weight[chunk].any():  # the scaler refuses a chunk without weight
             scaler.partial_fit(rows[chunk].reshape(-1, channels), sample_weight=pixel_weight)

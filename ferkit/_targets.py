@@ -109,12 +109,15 @@ def weigh_rows(y, classes=None, class_weight=None, sample_weight=None):
 
 def _class_weights(y, classes, class_weight):
     """Return the weight of each row by its class, or by the classes of its soft target."""
-    if y.ndim == 1:
+    if class_weight == "balanced" and y.ndim == 1:
         return compute_sample_weight(class_weight, classes[y])
     if class_weight == "balanced":
         counts = y.sum(axis=0, dtype=np.float64)
         occurs = counts > 0
         return y[:, occurs] @ (len(y) / (occurs.sum() * counts[occurs]))
-    if unknown := [label for label in class_weight if label not in classes.tolist()]:
-        raise ValueError(f"Expected labels in class_weight among the classes {classes.tolist()}, got {unknown}.")
-    return y @ np.array([class_weight.get(label, 1) for label in classes.tolist()])
+    labels = classes.tolist()
+    unknown = [label for label in class_weight if label not in labels]
+    if unknown and not all(label in class_weight for label in labels):  # probably a misspelled label
+        raise ValueError(f"Expected labels in class_weight among the classes {labels}, got {unknown}.")
+    weights = np.array([class_weight.get(label, 1) for label in labels])
+    return weights[y] if y.ndim == 1 else y @ weights

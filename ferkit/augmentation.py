@@ -16,7 +16,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils._param_validation import Interval
 
 from ._documentation import DocumentedMixin
-from ._images import CHUNK, check_images, from_bytes, to_bytes, to_rows, to_tensor
+from ._images import check_images, chunks, from_bytes, to_bytes, to_rows, to_tensor
 
 __all__ = ["ImageAugmenter"]
 
@@ -169,7 +169,7 @@ class ImageAugmenter(DocumentedMixin, BaseSampler):
         Returns
         -------
         X_resampled : ndarray or frame of shape ((1 + n_copies) * n, pixels)
-            The images, followed by the copies, in the dtype of the images.
+            The images, followed by the copies: uint8 if the images are uint8, otherwise float32 or float64.
         y_resampled : array-like of shape ((1 + n_copies) * n,)
             The labels of all rows.
 
@@ -196,11 +196,11 @@ class ImageAugmenter(DocumentedMixin, BaseSampler):
         out = np.empty(((1 + self.n_copies) * n, X.shape[1]), dtype=X.dtype)
         out[:n] = X
         for copy in range(1, 1 + self.n_copies):
-            for start in range(0, n, CHUNK):
-                images = to_tensor(X[start : start + CHUNK], self.image_shape_).float()
+            for chunk in chunks(X):
+                images = to_tensor(X[chunk], self.image_shape_).float()
                 drawn = to_rows(self(images, generator=generator).clamp_(low, high))
                 drawn = drawn if X.dtype.kind == "f" else np.rint(drawn)
-                out[copy * n + start : copy * n + start + len(images)] = drawn
+                out[copy * n : (copy + 1) * n][chunk] = drawn
         return out, np.tile(y, 1 + self.n_copies)
 
     def __call__(
@@ -331,6 +331,11 @@ class AugmentationSteps:
 
     def __repr__(self):
         return repr(list(self.steps))
+
+    @property
+    def horizontal_flip(self):
+        """Whether a step mirrors images. Those of others may."""
+        return any(getattr(step, "horizontal_flip", True) for step in self.steps)
 
     def __call__(self, images, *, generator=None, same=False):
         for step in self.steps:

@@ -393,7 +393,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         classes : array-like of shape (n_classes,), default=None
             All labels of all calls; needed on the first call.
         sample_weight : array-like of shape (n,), default=None
-            Weight of each image in the loss.
+            Weight of each image in the loss. They are not divided by their mean, as in `fit`, because other calls may
+            have other weights.
 
         Returns
         -------
@@ -414,7 +415,7 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         y = column_or_1d(y, warn=True)
         rows, names, target, sample_weight = self._check_training_data(X, y, sample_weight, reset=first)
         classes = np.unique(np.asarray(self.classes_ if classes is None else classes))
-        if not first and not np.array_equal(classes, self.classes_):
+        if not first and not np.array_equal(classes, np.unique(self.classes_)):
             raise ValueError(f"Expected the classes of the first call, {self.classes_}, got classes={classes}.")
         unknown = np.setdiff1d(names, classes)
         if len(unknown):
@@ -423,7 +424,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
             self.classes_, self.pixel_range_ = classes, pixel_range(rows)
         else:
             rows = match_range(rows, self.pixel_range_)
-        target = np.searchsorted(self.classes_, names)[target]
+        order = np.argsort(self.classes_)  # soft targets of `fit` may have them in another one
+        target = order[np.searchsorted(self.classes_, names, sorter=order)][target]
         weight = self._weigh(target, sample_weight)
         seed = self._draw_seed() + (0 if first else len(self.history_))  # new order and augmentation in each call
         with seeded(seed, resolve_device(self.device)):
@@ -436,6 +438,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
             net.max_epochs, net.ema_decay = 1, None
             try:
                 self._train(net, rows, target, weight, seed)
+                if net.stopped_by_ is KeyboardInterrupt:
+                    raise KeyboardInterrupt
                 if net.stopped_by_:
                     raise net.stopped_by_(DIVERGED)
             except BaseException:
@@ -481,7 +485,17 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         return y if y.ndim == 1 else y.argmax(axis=1)
 
     def _scorer(self, rows, y, weight):
-        return partial(score_probabilities, self.scoring, rows, self.classes_[self._strata(y)], weight, self.classes_)
+        strata = self._strata(y)
+        score = partial(score_probabilities, self.scoring, rows, self.classes_[strata], weight, self.classes_)
+        try:
+            score(np.eye(self._n_outputs)[strata])
+        except (AttributeError, TypeError, ValueError) as error:
+            accepts = "the validation images" + " and sample_weight" * (weight is not None)
+            raise ValueError(
+                f"Expected a scorer of classifiers in scoring that accepts {accepts}, got {self.scoring!r}: pass such "
+                f'as "f1_macro", or "loss". ({error})'
+            ) from error
+        return score
 
     def _resolve_settings(self, **changes):
         settings = super()._resolve_settings(**changes)

@@ -174,6 +174,8 @@ def _difference_over_seeds(right, other=None):
 
 
 def _mean_over_folds(scores, test_fraction):
+    if test_fraction is not None and not 0 < test_fraction < 1:
+        raise ValueError(f"Expected test_fraction between 0 and 1, got {test_fraction}: pass such as 0.2.")
     share = 1 / len(scores) if test_fraction is None else test_fraction
     variance = scores.var(ddof=1) * (1 / len(scores) + share / (1 - share))
     return scores.mean(), [(variance, len(scores) - 1)]

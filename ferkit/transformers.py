@@ -28,11 +28,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._documentation import DocumentedMixin
 from ._images import (
-    CHUNK,
     Images,
     check_images,
     check_shape,
     check_size,
+    chunks,
     match_range,
     pixel_range,
     pixel_statistics,
@@ -294,12 +294,12 @@ class ImageResizer(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         out = np.empty((len(rows), self._n_features_out), dtype=rows.dtype)
         antialias = self.antialias and self.interpolation != "nearest"
         mode = "nearest-exact" if self.interpolation == "nearest" else self.interpolation
-        for start in range(0, len(rows), CHUNK):
-            images = to_tensor(rows[start : start + CHUNK], shape).float()
+        for chunk in chunks(rows):
+            images = to_tensor(rows[chunk], shape).float()
             images = F.interpolate(images, self._size, mode=mode, antialias=antialias)
             if rows.dtype == np.uint8:
                 images = images.round_().clamp_(0, 255)  # bicubic interpolation overshoots
-            out[start : start + CHUNK] = to_rows(images)
+            out[chunk] = to_rows(images)
         return out
 
 
@@ -407,8 +407,8 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
             return pixels.reshape(len(rows), -1)
         out = np.empty(rows.shape, dtype=np.float32)
         change = _standardize if self.method == "image" else _equalize
-        for start in range(0, len(rows), CHUNK):
-            out[start : start + CHUNK] = change(rows[start : start + CHUNK])
+        for chunk in chunks(rows):
+            out[chunk] = change(rows[chunk])
         return out
 
     @available_if(lambda self: self.method in ("dataset", "minmax"))
@@ -516,9 +516,10 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     _parameter_constraints = {  # noqa: RUF012
         **{
             name: FERClassifier._parameter_constraints[name]
-            for name in ("backbone_params", "input_size", "weights", "image_shape", "batch_size", "device", "precision")
+            for name in ("backbone_params", "input_size", "weights", "image_shape", "device", "precision")
         },
         "backbone": [str, callable, FERClassifier, FERRegressor],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(

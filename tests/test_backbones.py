@@ -186,6 +186,16 @@ def test_ferkits_network_takes_any_size(size):
     assert CNN(num_classes=3, in_channels=1).eval()(torch.randn(2, 1, *size)).shape == (2, 3)
 
 
+def test_dropout_reaches_every_kind_of_dropout_layer(tiny, faces):
+    def build(num_classes, in_channels):
+        kinds = [torch.nn.Dropout2d(), torch.nn.AlphaDropout(), torch.nn.Dropout()]
+        flat = [torch.nn.Flatten(), torch.nn.Linear(48 * 48 * in_channels, num_classes)]
+        return torch.nn.Sequential(*kinds, *flat)
+
+    network = tiny(build, dropout=0.25).fit(faces.data[:14], faces.target[:14]).network_.backbone
+    assert [layer.p for layer in network if hasattr(layer, "p")] == [0.25] * 3
+
+
 def test_dropout_needs_a_dropout_or_linear_layer(tiny, faces):
     def build(num_classes, in_channels):
         return torch.nn.Sequential(torch.nn.Conv2d(in_channels, num_classes, 48), torch.nn.Flatten())

@@ -251,6 +251,16 @@ def survive(mode, data, folder, kills, seed=0):
     return counts
 
 
+def test_settings_with_numpy_numbers_continue(data, tmp_path):
+    X, y = data[0], np.unique(data[1], return_inverse=True)[1]
+    settings = {"class_weight": dict.fromkeys(np.unique(y), 2.0), "checkpoint": tmp_path, "max_epochs": np.int64(1)}
+    first = build(**settings).fit(X, y)
+    again = build(**{**settings, "class_weight": dict.fromkeys(range(7), 2.0)}).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), first.predict_proba(X))
+    with pytest.raises(ValueError, match="class_weight"):
+        build(**{**settings, "class_weight": dict.fromkeys(range(7), 3.0)}).fit(X, y)
+
+
 @forks
 @pytest.mark.slow
 @pytest.mark.timeout(1800)

@@ -359,6 +359,24 @@ def test_net_params_accept_another_loss(tiny, faces):
 def test_net_params_accept_another_optimizer(tiny, faces):
     model = tiny(net_params={"optimizer": torch.optim.RMSprop, "optimizer__alpha": 0.9}).fit(faces.data, faces.target)
     assert isinstance(model.net_.optimizer_, torch.optim.RMSprop)
+    model = tiny(weight_decay=0.3, net_params={"optimizer": torch.optim.RMSprop}).fit(
+        faces.data[:14], faces.target[:14]
+    )
+    assert {group["weight_decay"] for group in model.net_.optimizer_.param_groups} == {0.3, 0.0}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"net_params": {"callbacks": []}}, "net_params can't set callbacks.*pass `callbacks`"),
+        ({"net_params": {"train_split": None}}, "net_params can't set train_split.*pass `validation_fraction`"),
+        ({"callbacks": [("checkpoint", Callback())]}, "other names in `callbacks` than .* got 'checkpoint'"),
+    ],
+    ids=str,
+)
+def test_parts_of_the_training_are_not_replaced(params, message, tiny, faces):
+    with pytest.raises(ValueError, match=message):
+        tiny(**params).fit(faces.data, faces.target)
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="needs PyTorch's Muon to compare with")
@@ -637,6 +655,22 @@ def test_partial_fit_after_fit_and_pickling(tiny, faces):
     model = pickle.loads(pickle.dumps(tiny().fit(faces.data, faces.target)))
     model.partial_fit(faces.data, faces.target)
     assert len(model.history_) == 2
+
+
+def test_partial_fit_keeps_the_order_of_classes_of_soft_targets(tiny, faces):
+    names = np.array(["neutral", "happy", "sad", "angry", "fear", "disgust", "surprise"])
+    model = tiny(random_state=0).fit(faces.data, pd.DataFrame(np.eye(7)[faces.target], columns=names))
+    for _ in range(30):
+        model.partial_fit(faces.data, np.full(len(faces.data), "sad"))
+    assert list(model.classes_) == list(names)
+    assert set(model.predict(faces.data)) == {"sad"}
+
+
+def test_class_weights_of_classes_that_a_call_of_partial_fit_lacks(tiny, faces):
+    model = tiny(class_weight={0: 2.0, 1: 3.0}).partial_fit(faces.data, faces.target, classes=range(7))
+    model.partial_fit(faces.data[:2], [0, 5])
+    with pytest.raises(ValueError, match="labels in class_weight among the classes"):
+        tiny(class_weight={"angry": 2.0}).fit(faces.data, faces.target)
 
 
 def test_partial_fit_needs_to_know_the_classes(tiny, faces):

@@ -101,6 +101,12 @@ def test_folds_are_compared_with_the_corrected_t_test(n_scores, test_fraction):
     assert row["covers"] == "folds"
 
 
+@pytest.mark.parametrize("test_fraction", [0, 1, 20])
+def test_a_test_fold_is_a_part_of_the_images(test_fraction):
+    with pytest.raises(ValueError, match=f"Expected test_fraction between 0 and 1, got {test_fraction}"):
+        compare_folds({"a": [0.5, 0.6], "b": [0.4, 0.6]}, test_fraction=test_fraction)
+
+
 def test_equal_scores_do_not_differ():
     (row,) = compare_folds({"a": [0.5, 0.6], "b": [0.5, 0.6]}).to_dict("records")
     assert (row["difference"], row["p_holm"]) == (0, 1)

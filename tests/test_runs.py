@@ -124,8 +124,27 @@ def test_validation_fraction_holds_back_training_images(data, tmp_path):
 def test_parameters_that_json_cannot_hold_are_recorded(data, tmp_path):
     model = build(callbacks=[], net_params={"optimizer__betas": (0.9, 0.99)}).set_params(backbone=CNN)
     run = train_run(model, data, tmp_path)
-    assert run.settings["parameters"]["backbone"] == repr(CNN)
+    assert run.settings["parameters"]["backbone"] == "ferkit.backbones._cnn.CNN"
     assert run.matches(model)
+    numbers = build(class_weight=dict.fromkeys(data.target_names, np.float32(2)))
+    run = train_run(numbers.set_params(random_state=np.int64(3)), data, tmp_path, overwrite=True)
+    assert run.seed == 3
+    assert run.matches(clone(numbers).set_params(random_state=3))
+
+
+def test_a_model_that_cannot_be_saved_is_refused_before_the_training(data, tmp_path):
+    with pytest.raises(ValueError, match=r"got augment=<function .*: define it at the top level of a module"):
+        train_run(build(augment=lambda images: images), data, tmp_path / "run")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_run_in_the_home_directory(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert train_run(build(), data, "~/run").path == tmp_path / "run"
+    assert Run.read("~/run").is_finished
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert not (tmp_path / "run" / ".unfinished").exists()
 
 
 def test_a_run_is_only_overwritten_with_force(runs, data):
@@ -213,6 +232,8 @@ def test_only_runs_on_the_same_images_are_compared(runs, data, tmp_path):
         compare_runs([*runs, other])
     with pytest.raises(ValueError, match="no runs"):
         compare_runs([])
+    with pytest.raises(ValueError, match="at least one run of b, got none"):
+        compare_runs({"a": runs[:1], "b": []})
     (other.path / "report.json").unlink()
     assert not Run.read(other.path).is_finished
     with pytest.raises(ValueError, match="train it again"):

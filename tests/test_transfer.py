@@ -465,6 +465,36 @@ def test_layer_decay(tiny, faces):
     assert [rates[name] for name in norms] == [rates[name] for name in convolutions]
 
 
+def test_only_convolutions_and_linear_layers_are_layers(tiny, faces):
+    class Tokens(torch.nn.Module):
+        def __init__(self, num_classes, in_channels):
+            super().__init__()
+            self.token = torch.nn.Parameter(torch.zeros(1, 1, 8))
+            self.patches = torch.nn.Conv2d(in_channels, 8, 16, 16)
+            self.scale = torch.nn.Parameter(torch.ones(1, 8, 1, 1))
+            self.attention = torch.nn.MultiheadAttention(8, 1, batch_first=True)
+            self.head = torch.nn.Linear(8, num_classes)
+
+        def forward(self, x):
+            x = (self.patches(x) * self.scale).flatten(2).transpose(1, 2) + self.token
+            return self.head(self.attention(x, x, x)[0].mean(1))
+
+    rates = rates_of(tiny(Tokens, layer_decay=0.5, lr=1e-3).fit(faces.data, faces.target))
+    expected = {"head": 1, "attention.out_proj": 1 / 2, "attention.in_proj": 1 / 4, "patches": 1 / 8}
+    for name, share in {**expected, "token": 1 / 8, "scale": 1 / 8}.items():
+        assert {rate for key, rate in rates.items() if key.startswith(name)} == {1e-3 * share}, name
+    names = "token", "patches.weight", "patches.bias", "scale"
+    model = tiny(Tokens, frozen_layers=1).fit(faces.data, faces.target)
+    frozen = {name for name, part in model.network_.backbone.named_parameters() if not part.requires_grad}
+    assert frozen == {*names}
+
+
+def test_rates_by_layer_in_a_compiled_network(tiny, faces):
+    params = {"net_params": {"compile": True, "compile__backend": "eager"}, "lr_schedule": None}
+    model = tiny(backbone_lr_scale=0.25, lr=1e-3, **params).fit(faces.data[:14], faces.target[:14])
+    assert {group["lr"] for group in model.net_.optimizer_.param_groups} == {1e-3, 2.5e-4}
+
+
 def test_a_rate_of_zero_does_not_change_the_backbone(source, tiny, faces, tmp_path):
     torch.save(weights_of(source), tmp_path / "faces.pth")
     before = weights_of(source)

@@ -260,6 +260,7 @@ def test_features_feed_a_search(fitted, faces):
         ({}, ValueError, "Expected weights of a trained network, got weights=None"),
         ({"weights": "imagenet"}, ValueError, "no published weights for the backbone 'cnn'"),
         ({"backbone": FERClassifier()}, NotFittedError, "Expected a fitted FERClassifier"),
+        ({"batch_size": "auto"}, ValueError, "batch_size"),
         (
             {"weights": "imagenet", "input_size": 64},
             ValueError,

@@ -68,6 +68,16 @@ def test_a_callable_makes_the_views(tta, scale, model, faces):
     np.testing.assert_allclose(model.set_params(tta=tta).predict_proba(shown), expected, atol=1e-5)
 
 
+def test_views_that_are_made_in_place_leave_the_images_as_they_are(model, faces, tmp_path):
+    np.save(tmp_path / "faces.npy", faces.data[:9])
+    images = np.load(tmp_path / "faces.npy", mmap_mode="c")
+    expected = average(model, [faces.images[:9] // 2])
+    shown = model.set_params(tta=lambda images: [images.floor_divide_(2)]).predict_proba(images)
+    np.testing.assert_allclose(shown, expected, atol=1e-5)
+    np.testing.assert_array_equal(images, faces.data[:9])
+    model.predict(np.load(tmp_path / "faces.npy", mmap_mode="r"))
+
+
 def test_views_may_have_another_size(model, faces):
     plain = model.set_params(tta=None).predict_proba(faces.data[:5])
     cropped = model.set_params(tta=v2.TenCrop(40)).predict_proba(faces.data[:5])
@@ -108,7 +118,13 @@ def test_random_views_need_an_augmentation(tiny, faces):
 
 @pytest.mark.parametrize(
     ("augment", "same_as"),
-    [(None, None), (ImageAugmenter(horizontal_flip=0), None), (ImageAugmenter(), "flip"), ("auto", "flip")],
+    [
+        (None, None),
+        (ImageAugmenter(horizontal_flip=0), None),
+        ([ImageAugmenter(horizontal_flip=0)] * 2, None),
+        ([ImageAugmenter(horizontal_flip=0), ImageAugmenter()], "flip"),
+        ("auto", "flip"),
+    ],
     ids=str,
 )
 def test_predictions_mirror_images_if_training_does(augment, same_as, faces):

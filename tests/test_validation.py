@@ -243,11 +243,23 @@ def test_early_stopping_watches_the_scoring(tiny, split):
         ({"scoring": "F1"}, "scoring"),
         ({"validation_fraction": 0.2, "scoring": lambda estimator, X, y: np.nan}, "Expected a finite score"),
         ({"validation_fraction": 0.2, "scoring": lambda estimator, X, y: estimator.predict(X[:2])}, "pass X unchanged"),
+        ({"validation_fraction": 0.2, "scoring": "roc_auc"}, "scorer of classifiers in scoring .* got 'roc_auc'"),
     ],
 )
 def test_scoring_that_cannot_be_computed(params, message, tiny, split):
     with pytest.raises(ValueError, match=message):
         tiny(**params).fit(*split[:2])
+
+
+def test_a_scorer_must_take_weights_if_there_are_any(tiny, split):
+    class Refuse(Callback):
+        def on_train_begin(self, net, **kwargs):
+            raise AssertionError("the training has begun")
+
+    X, y, X_val, y_val = split
+    model = tiny(scoring=lambda estimator, X, y: 0.5, keep_best=True, callbacks=[Refuse()])
+    with pytest.raises(ValueError, match="accepts the validation images and sample_weight, got <function"):
+        model.fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=np.ones(len(y_val)))
 
 
 # schedules

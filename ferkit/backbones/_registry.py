@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from ._cnn import CNN, VGGFER
 from ._optimizers import OPTIMIZERS
@@ -107,7 +108,7 @@ class DropoutLinear(nn.Linear):
 
 def set_dropout(network, p):
     """Set the probability of every dropout layer. If there are none, add one before the last linear layer."""
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Dropout)]
+    layers = [layer for layer in network.modules() if isinstance(layer, _DropoutNd)]
     for layer in layers:
         layer.p = p
     if not layers:

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from .._images import CHUNK, Images, as_rows, resolve_shape, to_stack
+from .._images import Images, as_rows, chunks, resolve_shape, to_stack
 
 __all__ = ["corrupt"]
 
@@ -104,8 +104,7 @@ def corrupt(
     rng = check_random_state(random_state)
     function, strengths = KINDS[kind]
     changed = np.empty_like(images)
-    for start in range(0, len(images), CHUNK):
-        chunk = slice(start, start + CHUNK)
+    for chunk in chunks(images):
         changed[chunk] = function(images[chunk], strengths[severity - 1], rng)
     return to_stack(changed, rows.shape[1:])
 

@@ -14,13 +14,14 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_consistent_length, column_or_1d, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .._images import CHUNK, Images, number_rows, read_images, to_stack
+from .._images import Images, chunks, number_rows, read_images, to_stack
 
 __all__ = ["Duplicates", "find_duplicates"]
 
 LARGEST_SIDE = 48  # larger images are compared at this size
 COARSE = 12  # number of low frequencies for the search of candidates, out of LARGEST_SIDE
 CANDIDATE = 0.75  # coarse similarity; images shifted by one pixel in each direction are more similar than that
+ROWS = 1024  # images compared with all others at a time
 PAIRS = 2048  # pairs compared in full at a time
 EXAMPLES = 5
 
@@ -264,14 +265,15 @@ def _describe(mask, group, names):
 def _find_pairs(images, threshold):
     """Return (pairs of images, their similarity) for similarities of at least `threshold`."""
     # Mirroring negates the odd horizontal frequencies. Their absolute value therefore gives the better of both views.
-    filtered = [_filter(images[chunk]) for chunk in gen_batches(len(images), CHUNK)]
+    filtered = [_filter(images[chunk]) for chunk in chunks(images)]
     edges, coarse = map(np.concatenate, zip(*filtered, strict=True))
     even, odd = (normalize(coarse.reshape(len(coarse), -1)).reshape(coarse.shape)[:, :, start::2] for start in (0, 1))
     even, odd = (np.ascontiguousarray(part.reshape(len(part), -1)) for part in (even, odd))
     pairs, similarity = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
-    for start in range(0, len(images), CHUNK):
-        alike = np.abs(odd[start : start + CHUNK] @ odd[start:].T)
-        alike += even[start : start + CHUNK] @ even[start:].T
+    for rows in gen_batches(len(images), ROWS):
+        start = rows.start
+        alike = np.abs(odd[rows] @ odd[start:].T)
+        alike += even[rows] @ even[start:].T
         candidates = np.argwhere(alike >= CANDIDATE)
         candidates = candidates[candidates[:, 0] < candidates[:, 1]] + start
         for batch in gen_batches(len(candidates), PAIRS):

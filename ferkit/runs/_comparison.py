@@ -135,6 +135,9 @@ def _read_groups(runs):
         names = [run.path.name for run in read]
         names = [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, read, strict=True)]
         groups = {name: [run] for name, run in zip(names, read, strict=True)}
+    for name, group in groups.items():
+        if not group:
+            raise ValueError(f"Expected at least one run of {name}, got none: leave it out.")
     tested = {(run.settings["data"], _name_test_set(run)) for group in groups.values() for run in group}
     if len(tested) != 1:
         found = ", ".join(f"{split} of {data}" for data, split in sorted(tested, key=str)) or "no runs"

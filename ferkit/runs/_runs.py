@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import platform
 import re
 import shutil
@@ -35,6 +36,7 @@ from ..display._base import new_axes, offscreen
 from ..models._read import MODEL, PICKLED, find_model
 from ..persistence import save
 from ..report import Report, evaluate
+from ..training import describe_settings
 
 __all__ = [
     "REPORT",
@@ -112,7 +114,7 @@ class Run:
         -------
         Run
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         _move_files(path)
         if not (path / SETTINGS).is_file():
             raise FileNotFoundError(f"Expected the directory of a run, got {path} without a {SETTINGS}: use train_run.")
@@ -251,7 +253,8 @@ def train_run(
     """
     if is_regressor(model):
         raise TypeError(f"Expected a classifier, got the regressor {type(model).__name__}: call model.fit(X, y).")
-    path = Path(path)
+    _check_parameters(model)
+    path = Path(path).expanduser()
     train, test, tested_on = split_rows(faces)
     unfinished = path / UNFINISHED
     found = find_training(path)
@@ -450,6 +453,18 @@ def _move_files(path):
     shutil.rmtree(files if (unfinished / CHECKPOINT).exists() else unfinished)
 
 
+def _check_parameters(model):
+    """Raise ValueError for parameters that cannot be saved with the model, before it is trained."""
+    for name, value in model.get_params(deep=False).items():
+        try:
+            pickle.dumps(value)
+        except (AttributeError, TypeError, pickle.PicklingError) as error:
+            raise ValueError(
+                f"Expected parameters that can be saved with the run, got {name}={value!r}: define it at the top level "
+                f"of a module ({error})."
+            ) from error
+
+
 def _write_model(model, path):
     try:
         save(model, path / MODEL)
@@ -470,7 +485,7 @@ def _plain_parameters(model):
     params = model.get_params()
     for name in ("verbose", "checkpoint", "checkpoint_every"):
         del params[name]
-    return json.loads(json.dumps(params, default=repr))
+    return describe_settings(params)
 
 
 def _describe_training(model):

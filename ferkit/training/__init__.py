@@ -1,7 +1,7 @@
 """Training of a network: settings, data, devices and the skorch net. Start reading at ``build_net``."""
 
 from ._build import build_net, resolve_settings
-from ._checkpoint import open_checkpoint
+from ._checkpoint import describe_settings, open_checkpoint
 from ._data import Batches, ImageSet, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import DIVERGED, ClassifierNet, FERNet, RegressorNet
@@ -22,6 +22,7 @@ __all__ = [
     "describe_history",
     "describe_module",
     "describe_net",
+    "describe_settings",
     "open_checkpoint",
     "rebuild_module",
     "rebuild_net",

@@ -18,7 +18,7 @@ from ..backbones._optimizers import OPTIMIZERS
 from ._data import resolve_batch_size
 from ._devices import Processes, resolve_device
 from ._module import FERModule
-from ._net import ClassifierNet
+from ._net import CALLBACK_NAMES, ClassifierNet
 from ._progress import ProgressBar
 from ._schedules import build_schedule
 from ._selection import KeepEpoch, keep_best, record_score
@@ -43,6 +43,7 @@ _NET_SETTINGS = (
 )  # fmt: skip
 # parameters that net_params cannot set, because ferkit's batches stay on the device
 _RESERVED = ("dataset", "iterator_train", "iterator_valid", "predict_nonlinearity")
+_ADVICE = {"callbacks": "`callbacks` to the estimator", "train_split": "`validation_fraction`, or X_val and y_val"}
 
 
 def resolve_settings(params):
@@ -71,7 +72,7 @@ def resolve_settings(params):
         if settings.weights is not None and settings.frozen_epochs != "all":
             settings.lr *= 0.1
     settings.lr = float(settings.lr)
-    if settings.weight_decay == "auto":
+    if settings.weight_decay == "auto" and "optimizer" not in (settings.net_params or {}):
         settings.weight_decay = optimizer.weight_decay
     if not all(isinstance(size, Integral) and int(size) > 0 for size in settings.head):
         raise ValueError(f"Expected positive sizes of hidden layers in head, got {settings.head}: pass such as (256,).")
@@ -187,6 +188,11 @@ def _explained(backbone):
 def _check_callbacks(callbacks):
     for item in callbacks:
         callback = item[1] if isinstance(item, (tuple, list)) else item
+        if isinstance(item, (tuple, list)) and item[0] in CALLBACK_NAMES:
+            raise ValueError(
+                f"Expected other names in `callbacks` than {', '.join(CALLBACK_NAMES)}, which ferkit uses, got "
+                f"{item[0]!r}: choose another."
+            )
         if callback is not None and not hasattr(callback, "on_epoch_end"):
             name = getattr(callback, "__name__", type(callback).__name__)
             raise TypeError(
@@ -199,6 +205,9 @@ def _check_callbacks(callbacks):
 
 
 def _check_net_params(net_params):
+    for name, advice in _ADVICE.items():
+        if name in net_params:
+            raise ValueError(f"net_params can't set {name}, because ferkit has its own: pass {advice}.")
     refused = [name for name in net_params if name.split("__")[0] in _RESERVED or name == "optimizer__param_groups"]
     if refused:
         raise ValueError(
@@ -211,9 +220,11 @@ def _check_net_params(net_params):
 def _optimizer_params(settings, net_params):
     """Return skorch's parameters for the optimizer, except those that ``net_params`` sets."""
     params: dict[str, Any] = {}
+    if settings.weight_decay != "auto":
+        params["optimizer__weight_decay"] = settings.weight_decay
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
-        params |= {"optimizer": optimizer.build, "optimizer__weight_decay": settings.weight_decay}
+        params["optimizer"] = optimizer.build
         params |= {f"optimizer__{name}": value for name, value in optimizer.arguments.items()}
     return params
 

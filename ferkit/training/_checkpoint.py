@@ -219,7 +219,7 @@ def open_checkpoint(params, data, *, seed, device):
     path = directory / NAME
     for part in directory.glob(f".{NAME}.*.part"):  # of a process that was killed
         part.unlink(missing_ok=True)
-    facts = {name: _describe(value) for name, value in settings.items()}
+    facts = describe_settings(settings)
     facts |= {name: _fingerprint(value) for name, value in data.items()}
     versions: dict[str, str | int] = {"ferkit": version("ferkit"), "torch": torch.__version__}
     if settings["device"] == "cpu":
@@ -313,8 +313,12 @@ def _restore_random(net, state):
 # settings and data
 
 
-def _describe(value):
-    """Return a setting as JSON types that are the same in another process."""
+def describe_settings(value):
+    """Return settings as JSON types that are the same in another process."""
+    if isinstance(value, dict):  # the keys of class_weight may be NumPy integers
+        value = {
+            key.item() if isinstance(key, np.generic) else key: describe_settings(item) for key, item in value.items()
+        }
     return json.loads(json.dumps(value, default=_describe_object))
 
 

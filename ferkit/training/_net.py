@@ -30,7 +30,7 @@ from ._views import join_views, make_views
 DIVERGED = "Training diverged: try a smaller lr, or check the images for extreme values."
 AUXILIARY_WEIGHT = 0.3  # of each auxiliary head's loss, as Szegedy et al. (CVPR 2015) trained GoogLeNet
 # callbacks that belong to one complete fit
-_ONE_FIT = ("valid_score", "schedule", "last_epoch", "best_epoch", "checkpoint", "progress")
+CALLBACK_NAMES = ("valid_score", "schedule", "last_epoch", "best_epoch", "checkpoint", "progress")
 
 
 def _whole(module):
@@ -108,7 +108,7 @@ class FERNet(NeuralNet):
         _, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         groups = {}
         for name, parameter in named_parameters:
-            scale = (self.rate_scales or {}).get(name.removeprefix("backbone."), 1.0)
+            scale = (self.rate_scales or {}).get(name.removeprefix("_orig_mod.").removeprefix("backbone."), 1.0)
             groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
         lr = kwargs.pop("lr", self.lr)
         return (
@@ -267,8 +267,10 @@ class FERNet(NeuralNet):
 
     def end_schedule(self):
         """Drop the callbacks of a complete fit, and the momenta, which would double the size of a saved model."""
-        self.callbacks = [entry for entry in self.callbacks if not (type(entry) is tuple and entry[0] in _ONE_FIT)]
-        self.callbacks_ = [entry for entry in self.callbacks_ if entry[0] not in _ONE_FIT]
+        self.callbacks = [
+            entry for entry in self.callbacks if not (type(entry) is tuple and entry[0] in CALLBACK_NAMES)
+        ]
+        self.callbacks_ = [entry for entry in self.callbacks_ if entry[0] not in CALLBACK_NAMES]
         return self.initialize_optimizer()
 
     def get_state(self):

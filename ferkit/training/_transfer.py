@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file
 from skorch.helper import predefined_split
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from .._files import ImageFiles, find_shipped_model, read_stored_zip
 from .._images import BYTES, UNIT, pixel_range, pixel_statistics
@@ -32,8 +33,8 @@ _STATISTICS_FILES = 4096  # number of files that is enough for the mean and stan
 def read_start(settings, rows, channels, row_weight):
     """Return (state dict or None, mean, standard deviation): initial weights, and statistics to standardize images."""
     if isinstance(rows, ImageFiles):
-        some = slice(None, None, -(-len(rows) // _STATISTICS_FILES))
-        rows, row_weight = rows[some], None if row_weight is None else row_weight[some]
+        some = np.arange(0, len(rows), -(-len(rows) // _STATISTICS_FILES))
+        rows, row_weight = rows.take(some), None if row_weight is None else row_weight[some]
     own, weights, backbone = pixel_statistics(rows, channels, row_weight), settings.weights, settings.backbone
     if weights is None:
         return None, *own
@@ -344,9 +345,10 @@ def scale_rates(network, head, backbone_lr_scale, layer_decay):
 def _number_layers(network):
     """Return the number of the layer (convolution or linear, from 0) that each parameter belongs to, by name."""
     depths, depth, last = {}, -1, None
-    for name, parameter in network.named_parameters():
-        layer = name.rpartition(".")[0]
-        if parameter.ndim > 1 and layer != last:  # a new layer; norms and biases behind it belong to it
-            depth, last = depth + 1, layer
+    for name, _ in network.named_parameters():
+        owner = name.rpartition(".")[0]
+        is_layer = isinstance(network.get_submodule(owner), (_ConvNd, nn.Linear, nn.MultiheadAttention))
+        if is_layer and owner != last:  # norms, scales and tokens behind it belong to it
+            depth, last = depth + 1, owner
         depths[name] = max(depth, 0)
     return depths

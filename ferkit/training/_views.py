@@ -32,7 +32,7 @@ def make_views(
     if isinstance(tta, str) and tta == "auto":  # a network that saw no mirror images may know left from right
         tta = "flip" if augment is not None and getattr(augment, "horizontal_flip", True) else None
     if callable(tta):
-        given = tta(to_bytes(images, pixel_range))
+        given = tta(to_bytes(images, pixel_range).clone())  # it may change them in place
         views = list(given) if isinstance(given, (list, tuple)) or getattr(given, "ndim", 0) == 5 else []
         if not views or any(getattr(view, "ndim", 0) != 4 or len(view) != len(images) for view in views):
             raise ValueError(
