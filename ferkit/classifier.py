@@ -135,7 +135,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
 
     Regularization
     weight_decay : float or "auto", default="auto"
-        Decay of weights, but not of biases and batch norm. "auto" is 0.05 for AdamW and Muon, 5e-4 for SGD and 0 for Adam.
+        Decay of weights, but not of biases and batch norm. "auto" is 0.05 for AdamW and Muon, 5e-4 for SGD and 0 for
+        Adam.
     label_smoothing : float, default=0.1
         Fraction of the target that is spread over all classes.
     ema_decay : float or None, default=0.995
