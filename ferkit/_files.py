@@ -224,7 +224,8 @@ def find_images(path):
     """Return the image files in a directory and below it, sorted, or the path itself if it is not a directory."""
     if not path.is_dir():
         return [path]
-    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
+    found = [each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts)]
     if not found:
         raise ValueError(f"Expected images in {path}, got none.")
     return found
@@ -409,6 +410,8 @@ def write_atomically(path, data):
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if path.is_dir() or not path.parent.is_dir():
+            raise OSError(f"Expected a file in an existing directory, got {path}: choose another path.") from error
         if isinstance(error, OSError):
             raise OSError(
                 f"Expected a directory with free space that can be written to, got {path.parent} "

@@ -152,13 +152,13 @@ def describe_seeds(reports: Sequence[Report]) -> tuple[float, float, float]:
     """Return the mean accuracy of models with several seeds and its 95 % interval, which covers images and seeds."""
     right = np.array([report.y_true == report.y_pred for report in reports])
     estimate = _infer(*_difference_over_seeds(right))
-    return estimate["difference"], estimate["low"], estimate["high"]
+    return estimate["difference"], max(estimate["low"], 0.0), min(estimate["high"], 1.0)
 
 
 def describe_folds(scores: Sequence[float], test_fraction: float) -> tuple[float, float, float]:
     """Return the mean score over folds and its 95 % interval."""
     estimate = _infer(*_mean_over_folds(np.asarray(scores), test_fraction))
-    return estimate["difference"], estimate["low"], estimate["high"]
+    return estimate["difference"], max(estimate["low"], 0.0), min(estimate["high"], 1.0)
 
 
 def _difference_over_seeds(right, other=None):

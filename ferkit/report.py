@@ -282,6 +282,7 @@ class Report:
         y_pred = check_labels(y_pred, ())
         if not len(y_true):
             raise ValueError("Expected at least one image to score, got none.")
+        check_labels(y_true, y_pred)
         occurring = unique_labels(y_true, y_pred)
         check_labels(occurring, () if labels is None else labels)
         labels = occurring if labels is None else np.concatenate([labels, np.setdiff1d(occurring, labels)])
@@ -370,7 +371,10 @@ class Report:
         0.75
         """
         is_text = isinstance(source, str) and source.lstrip().startswith("{")
-        content = json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
+        try:
+            content = json.loads(str(source) if is_text else Path(source).read_text(encoding="utf-8"))
+        except ValueError:
+            content = None
         version = content.get("ferkit_report") if isinstance(content, dict) else None
         if version != _VERSION:
             raise ValueError(
@@ -507,7 +511,7 @@ class Report:
             mistakes=[] if images is None else self._list_mistakes(images),
             details=details or {},
         )
-        Path(path).write_text(page, encoding="utf-8")
+        Path(path).write_text(page, encoding="utf-8", errors="backslashreplace")  # file names may be other bytes
 
     def _list_mistakes(self, images):
         """Return the picture, labels and probability of the mistakes with the highest probability."""

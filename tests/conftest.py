@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import settings
@@ -29,6 +30,25 @@ def faces():
     from ferkit.datasets import make_faces
 
     return make_faces(210, random_state=0)
+
+
+@pytest.fixture
+def file_size_limit():
+    """Context in which files cannot grow beyond some bytes, as if the disk were full."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("Linux limits the size of files")
+    import resource
+
+    @contextmanager
+    def limit(n_bytes):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return limit
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import sys
 import time
 import traceback
 from collections import Counter
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -96,17 +95,6 @@ def assert_equal(model, expected):
         np.testing.assert_allclose(values, others, rtol=0, atol=scores)
     assert model.best_epoch_ == expected.best_epoch_
     assert model.batch_size_ == expected.batch_size_
-
-
-@contextmanager
-def file_size_limit(n_bytes):
-    """Files cannot grow beyond this size meanwhile, as if the disk were full."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def start(call, prepare=lambda: None):
@@ -416,8 +404,7 @@ def test_damaged_and_foreign_files_are_refused(data, tmp_path):
         assert (tmp_path / NAME).read_bytes() == content, name
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux limits the size of files")
-def test_a_full_disk_stops_the_training_before_it_starts(data, tmp_path, epochs):
+def test_a_full_disk_stops_the_training_before_it_starts(data, tmp_path, epochs, file_size_limit):
     with file_size_limit(10_000), pytest.raises(OSError, match=f"free space .*, got {tmp_path} "):
         fit(build(checkpoint=tmp_path), data)
     assert not epochs

@@ -456,6 +456,9 @@ def test_parameters_are_checked(tmp_path):
         load_folder(folder, usage="train")
     with pytest.raises(ValueError, match="image_shape must be"):
         load_folder(folder, image_shape=(48,))
+    for shape in ((48, -1), (48, 48, 4)):
+        with pytest.raises(ValueError, match=r"image_shape must be \(height, width\), or \(height, width, 3\)"):
+            load_folder(folder, image_shape=shape)
 
 
 def test_folders_without_images_in_folders_of_labels_are_refused(tmp_path):

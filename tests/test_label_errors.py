@@ -217,6 +217,20 @@ def test_audit_refuses_options_before_it_reads(frame, options, words, tmp_path, 
     assert words in " ".join(capsys.readouterr().err.replace("│", "").split())
 
 
+def test_audit_does_not_replace_a_file_of_the_data(frame, tmp_path, capsys):
+    frame[0].to_csv(tmp_path / "fer2013.csv", index=False)
+    before = (tmp_path / "fer2013.csv").read_bytes()
+    assert audit(tmp_path, "--labels", "--csv", tmp_path / "fer2013.csv") == 2
+    assert "Expected a new file among those that are read" in " ".join(capsys.readouterr().err.replace("│", "").split())
+    assert (tmp_path / "fer2013.csv").read_bytes() == before
+
+
+def test_audit_needs_faces_for_each_network(frame, tmp_path, capsys):
+    frame[0].iloc[:2].to_csv(tmp_path / "two.csv", index=False)
+    assert audit(tmp_path / "two.csv", "--labels") == 1
+    assert "Expected at least 3 different faces for --labels, got 2" in capsys.readouterr().err
+
+
 def test_audit_says_that_labels_are_missing_before_it_trains(frame, tmp_path, capsys):
     frame[0].drop(columns="emotion").to_csv(tmp_path / "test.csv", index=False)
     assert audit(tmp_path / "test.csv", "--labels") == 1

@@ -238,6 +238,23 @@ VALUES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("given", "kind"), [([FERClassifier()], "a list"), ({}, "a dict"), (FERClassifier, "the class FERClassifier")]
+)
+def test_only_estimators_are_saved(given, kind, tmp_path):
+    with pytest.raises(TypeError, match=f"Expected an estimator, got {kind}: save each model"):
+        ferkit.save(given, tmp_path / "m.ferkit")
+    assert not any(tmp_path.iterdir())
+
+
+def test_paths_of_the_wrong_kind_are_named(tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"got the directory .*: the model of a run is model\.ferkit in it"):
+        ferkit.load(tmp_path)
+    for path in (tmp_path, tmp_path / "missing" / "m.ferkit"):
+        with pytest.raises(OSError, match="Expected a file in an existing directory"):
+            ferkit.save(FERClassifier(), path)
+
+
 def test_values_come_back_with_their_types(tmp_path):
     ferkit.save(FERClassifier(net_params=VALUES), tmp_path / "m.ferkit")
     again = ferkit.load(tmp_path / "m.ferkit").net_params

@@ -698,6 +698,23 @@ def test_annotated_videos_have_all_frames_and_boxes(video, video_table, tmp_path
         annotate_video(video, video_table, tmp_path / "missing" / "copy.mp4")
 
 
+def test_copies_on_a_full_disk_are_errors(video, video_table, tmp_path, file_size_limit):
+    photo = tmp_path / "three.jpg"
+    draw_photo().save(photo)
+    table = analyze([photo])
+    for copy, write in {
+        tmp_path / "copy.avi": lambda: annotate_video(video, video_table, tmp_path / "copy.avi"),
+        tmp_path / "copy.mp4": lambda: annotate_video(video, video_table, tmp_path / "copy.mp4"),
+        tmp_path / "out" / "three.jpg": lambda: annotate_photos([photo], table, tmp_path / "out", overwrite=True),
+    }.items():
+        write()
+        before = copy.read_bytes()
+        with file_size_limit(8192), pytest.raises(OSError, match="Expected a directory with free space"):
+            write()
+        assert copy.read_bytes() == before
+        assert [path.name for path in copy.parent.iterdir() if path.name.startswith(".")] == []
+
+
 def draw_blink(path, levels, fps=2):
     """A video whose frames have one gray level each."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, (64, 64))
@@ -868,9 +885,12 @@ def test_the_photo_command_names_bad_files(tmp_path, capsys):
     (tmp_path / "bad.png").write_text("not an image")
     assert run("photo", tmp_path) == 1
     assert "bad.png can't be read as an image" in capsys.readouterr().err
+    (tmp_path / "._good.png").write_text("what macOS writes")
+    (tmp_path / "folder.png").mkdir()
     assert run("photo", tmp_path, "--drop-errors") == 0
     captured = capsys.readouterr()
     assert captured.err.startswith(f"Skipped {tmp_path / 'bad.png'}: ")
+    assert captured.err.count("Skipped") == 1
     assert captured.out.startswith(f"{tmp_path / 'good.png'}: ")
     assert run("photo", tmp_path / "good.png", "--out", tmp_path) == 2
     assert "Expected another directory" in capsys.readouterr().err
@@ -1008,7 +1028,7 @@ def test_the_video_command_writes_what_is_asked_for(video, tmp_path, capsys):
     assert run("video", video, "--every", "10") == 0
     assert "Written" not in capsys.readouterr().out
     assert run("video", video, "--timeline", tmp_path / "t.txt") == 2
-    assert run("video", video, "--out", out, "--every", "x") == 1
+    assert run("video", video, "--out", out, "--every", "x") == 2
 
 
 def test_the_video_command_writes_an_empty_table_if_there_is_no_face(tmp_path, capsys):

@@ -161,7 +161,7 @@ def test_invalid_predictions_are_refused():
         Report.from_predictions([], [])
     with pytest.raises(ValueError, match="inconsistent"):
         Report.from_predictions(["a", "b"], ["a"])
-    with pytest.raises(ValueError, match="Mix of label input types"):
+    with pytest.raises(ValueError, match="Expected labels like 'a', got 0"):
         Report.from_predictions([0, 1], ["a", "b"])
     with pytest.raises(ValueError, match=r"of shape \(n, 2\)"):
         Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.eye(2, 3), classes=["a", "b"])

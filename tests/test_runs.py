@@ -316,6 +316,9 @@ def test_an_unfinished_training_is_discarded(data, tmp_path, stop):
     stop(2, RuntimeError)
     with pytest.raises(RuntimeError):
         train_run(build().set_params(max_epochs=3), data, tmp_path)
+    with pytest.raises(ValueError, match="lr"):
+        train_run(build(lr="fast"), data, tmp_path, overwrite=True)
+    assert (tmp_path / ".unfinished" / "checkpoint.safetensors").exists()
     run = train_run(build(16), data, tmp_path, overwrite=True)
     assert run.matches(build(16))
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set()

@@ -206,8 +206,12 @@ def test_pages_of_other_sites_cannot_use_a_local_server(app, photo):
     assert ask(app, post(photo, headers={"Origin": "http://[localhost"})).status_code == 403
     assert ask(create_app(allowed_hosts=["faces.example"]), get("/health"), host="faces.example").status_code == 200
     assert ask(create_app(allowed_hosts=None), get("/health"), host="faces.example").status_code == 200
+    for name in ("Faces.Example", "faces.example:8000"):
+        assert ask(create_app(allowed_hosts=[name]), get("/health"), host="faces.example:80").status_code == 200
     with pytest.raises(TypeError, match=r"pass \['faces.example'\]"):
         create_app(allowed_hosts="faces.example")
+    with pytest.raises(ValueError, match="names of hosts in allowed_hosts, got ''"):
+        create_app(allowed_hosts=["faces.example", ""])
 
 
 def bomb(width, height, form="PNG", mode="1"):

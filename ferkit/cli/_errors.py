@@ -20,7 +20,8 @@ def print_error(error, where=""):
 def _name_options(error):
     """Return the text of an error, with options of the command in place of arguments of functions."""
     text = re.sub('(load with|pass) errors="drop"', "add --drop-errors", str(error))
-    return text.replace('pass usage="all"', "add --usage all").replace("pass overwrite=True", "add --force")
+    text = re.sub(r"""pass usage=["'](\w+)["']""", r"add --usage \1", text)
+    return text.replace("pass overwrite=True", "add --force").replace("every=", "--every ").replace("port=", "--port ")
 
 
 @contextmanager
@@ -28,12 +29,14 @@ def as_bad_usage(parameter):
     """Turn the errors that the library raises for bad values into bad usage of an option."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (AttributeError, ValueError, OSError) as error:
         raise typer.BadParameter(_name_options(error), param_hint=parameter) from error
 
 
 def check_written(inputs, *outputs):
     """Check the files that a command will write, before it starts: path or None, option and suffixes of each."""
+    from .._files import make_directory
+
     taken = [*inputs]
     for path, option, suffixes in outputs:
         if path is None:
@@ -43,8 +46,11 @@ def check_written(inputs, *outputs):
                 raise ValueError(f"Expected a {' or '.join(suffixes)} file, got {path}.")
             if not path.parent.is_dir():
                 raise ValueError(f"Expected a file in an existing directory, got {path}: create {path.parent}.")
+            make_directory(path.parent)
             if path.resolve() in map(Path.resolve, taken):
                 raise ValueError(f"Expected another file than those that are read or written, got {path}.")
+            if path.exists() and not {*map(Path.resolve, inputs)}.isdisjoint(path.resolve().parents):
+                raise ValueError(f"Expected a new file among those that are read, got {path}: choose another name.")
         taken.append(path)
 
 

@@ -33,7 +33,7 @@ def backbones(
             backbone = ferkit.backbones.resolve_backbone(each)
             size = input_size or backbone.input_size
             summary = try_summarize(backbone.build, size)
-            cost = f"{summary.parameters / 1e6:8.2f} M {summary.flops / 1e6:9,.0f}" if summary else "too small"
+            cost = f"{summary.parameters / 1e6:8.2f} M {summary.flops / 1e6:9,.0f}" if summary else "does not fit"
             typer.echo(f"{each:21} {size:>3}×{size:<3} {cost:>20}  {backbone.reference}")
         typer.echo("and every network of timm as timm/<name>")
         return

@@ -32,7 +32,7 @@ def photo(
 
     check_model(model)
     paths = [*dict.fromkeys(path for given in images for path in find_images(given))]
-    check_written(paths, (csv, "--csv", [".csv"]))
+    check_written([*images, *paths], (csv, "--csv", [".csv"]))
     if out_dir:
         with as_bad_usage("--out"):
             make_directory(out_dir)
@@ -78,7 +78,7 @@ def video(
     threshold: Threshold = 0.5,
 ) -> None:
     """Find the faces in a video, follow them and recognize their expressions over time."""
-    from ..photos._sources import VIDEO_SUFFIXES, is_video
+    from ..photos._sources import VIDEO_SUFFIXES, is_video, parse_every
 
     check_model(model)
     if not is_video(file):
@@ -93,6 +93,8 @@ def video(
         (timeline, "--timeline", [".png", ".svg"]),
     )
     step = int(every) if every.isdecimal() else every
+    with as_bad_usage("--every"):
+        parse_every(step)
     table = ferkit.photos.analyze(file, read_model(model), threshold=threshold, every=step, verbose=1)
     for track, faces in table.groupby("track"):
         shares = faces["emotion"].value_counts(normalize=True)

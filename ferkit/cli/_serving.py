@@ -36,9 +36,11 @@ def serve(
 ) -> None:
     """Serve a page that recognizes expressions in photos and from the camera, and its web API."""
     check_model(model)
+    if not host:
+        raise typer.BadParameter("Expected an address, got '': use 0.0.0.0 for all.", param_hint="--host")
     names = list(allow_host or [])
     if _is_loopback(host):
-        names += ferkit.serving.LOOPBACK
+        names += [*ferkit.serving.LOOPBACK, host]
     app = ferkit.serving.create_app(
         model,
         threshold=threshold,
@@ -73,4 +75,4 @@ def export_web(
 def _is_loopback(host):
     with suppress(ValueError):
         return ip_address(host).is_loopback
-    return host == "localhost"
+    return host.lower() == "localhost"

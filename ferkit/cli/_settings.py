@@ -103,6 +103,8 @@ class Training:
                         value = parse(value)
                         break
                 model.set_params(**{name: value})
+        with as_bad_usage(None):
+            model._validate_params()
         return model
 
 

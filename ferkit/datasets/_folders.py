@@ -174,6 +174,10 @@ def load_images(path, list_faces, about, *, usage, image_shape, errors, return_X
                 ]
             else:
                 shape = check_shape(image_shape)
+                if -1 in shape or shape[2] not in (1, 3):
+                    raise ValueError(
+                        f"image_shape must be (height, width), or (height, width, 3) for color, got {image_shape!r}."
+                    )
                 data, kept, first_bad = decode_faces(members, names, boxes, shape, errors, verbose)
                 problems += [first_bad] if first_bad else []
     except (*DAMAGE, OSError) as error:

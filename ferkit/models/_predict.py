@@ -43,7 +43,9 @@ def predict_files(
     if not hasattr(first, "n_features_in_"):
         kind = type(first).__name__  # such as a PixelParser, which takes strings
         raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
-    shape = find_shape(model)
+    shape, taken = find_shape(model), {"image", "emotion"}.intersection(map(str, model.classes_))
+    if taken:
+        raise ValueError(f"Expected classes whose names are not those of other columns, got {sorted(taken)}.")
     names = [*dict.fromkeys(map(str, paths))]
     images: dict[str, np.ndarray] = {}
     skipped: dict[str, Exception] = {}

@@ -120,6 +120,8 @@ def load(path: str | PathLike, *, trusted: Iterable[str] = ()) -> BaseEstimator:
     ...     ferkit.load(Path(directory, "pipeline.ferkit"))
     Pipeline(steps=[('parse', PixelParser()), ('classify', FERClassifier())])
     """
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"Expected a file, got the directory {path}: the model of a run is model.ferkit in it.")
     content = Path(path).read_bytes()
     if Path(path).suffix == ".onnx":
         from ..onnx import OnnxClassifier

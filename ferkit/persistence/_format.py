@@ -98,6 +98,9 @@ _REBUILT = ("net_", "augment_", "network_")  # fitted attributes that loading ma
 
 def to_bytes(model: BaseEstimator, card: str = "", half: bool = False) -> bytes:
     """Return the content of the file that `save` writes."""
+    if isinstance(model, type) or not isinstance(model, BaseEstimator):
+        kind = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise TypeError(f"Expected an estimator, got {kind}: save each model to a file of its own.")
     writer = _Writer(half)
     top = writer.encode(model, "model")
     tensors = save_tensors(writer.tensors)
@@ -352,7 +355,7 @@ def write_card(model, card):
             "epochs": str(len(last.history_)),
         }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    title = "" if card.startswith("# ") else f"# {type(model).__name__}\n\n"
+    title = "" if card.lstrip().startswith("# ") else f"# {type(model).__name__}\n\n"
     text = f"{card.strip()}\n\n" if card.strip() else ""
     return f"{title}{text}| | |\n| --- | --- |\n{table}\n"
 

@@ -1,15 +1,18 @@
 """Draw boxes and emotions into photos and videos, pixel by pixel. `ferkit.display` draws figures."""
 
 from collections.abc import Iterable
+from io import BytesIO
 from itertools import count
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from .._files import write_atomically
 from ._sources import import_cv2, open_video, to_photo, walk_video
 
 __all__ = ["annotate_photos", "annotate_video", "draw_faces"]
@@ -151,7 +154,10 @@ def annotate_photos(
     copies = {name: copy for name, copy in copies.items() if name not in skipped}
     for name, copy in copies.items():
         faces = table[files == name].drop_duplicates("face")  # the list may contain a photo twice
-        Image.fromarray(draw_faces(photos[name], faces)).save(copy)
+        content = BytesIO()
+        kind = "PNG" if copy.suffix == ".png" else "JPEG"
+        Image.fromarray(draw_faces(photos[name], faces)).save(content, kind)
+        write_atomically(copy, content.getvalue())  # Pillow does not notice a full disk
     return [*copies.values()]
 
 
@@ -210,8 +216,10 @@ def annotate_video(
     check_columns(table, "video", {"frame"})
     if Path(path).resolve() == Path(video).resolve():
         raise ValueError(f"Expected another file than the video itself, got {path}.")
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
     capture = open_video(video)
-    writer = None
+    writer, written = None, 0
     faces = dict(iter(table.groupby("frame")))
     shown = table[:0]
     try:
@@ -220,16 +228,34 @@ def annotate_video(
             if not success:
                 break
             if writer is None:
-                writer = _open_writer(cv2, path, capture.get(cv2.CAP_PROP_FPS), image.shape[1::-1])
+                writer = _open_writer(cv2, part, capture.get(cv2.CAP_PROP_FPS), image.shape[1::-1])
             if is_analyzed:
                 shown = faces.get(index, table[:0])
             writer.write(draw_faces(image[:, :, ::-1], shown)[:, :, ::-1] if len(shown) else image)
+            written += 1
+        if writer is not None:
+            writer.release()
+            _check_written(cv2, part, written)
+            part.replace(path)
     finally:
         capture.release()
         if writer is not None:
             writer.release()
+        part.unlink(missing_ok=True)
     if writer is None:
         raise ValueError(f"Expected a video with at least one frame, got {video}, which has none that can be read.")
+
+
+def _check_written(cv2, path, n_frames):
+    """Check that a video is complete, because OpenCV does not notice a full disk."""
+    capture = cv2.VideoCapture(str(path))
+    found = sum(1 for _ in iter(capture.grab, False))  # the header may promise more
+    capture.release()
+    if found < n_frames:
+        raise OSError(
+            f"Expected a directory with free space that can be written to, got {path.parent}: choose another, or "
+            "delete files."
+        )
 
 
 def _open_writer(cv2, path, fps, size):

@@ -371,7 +371,7 @@ def order_labels(model, faces):
 
 def write_text(path, text):
     """Write a text file so that it never exists in part, even if the process is killed."""
-    write_atomically(path, text.encode())
+    write_atomically(path, text.encode(errors="backslashreplace"))  # file names may be other bytes
 
 
 @contextmanager
@@ -454,7 +454,8 @@ def _move_files(path):
 
 
 def _check_parameters(model):
-    """Raise ValueError for parameters that cannot be saved with the model, before it is trained."""
+    """Raise ValueError for bad parameters, and for those that cannot be saved, before anything is overwritten."""
+    model._validate_params()
     for name, value in model.get_params(deep=False).items():
         try:
             pickle.dumps(value)

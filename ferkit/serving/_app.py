@@ -134,10 +134,18 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         app = self.app
         if self.allowed_hosts is not None and _hostname(host) not in self.allowed_hosts:
-            app = _refuse(400, f"Expected one of the names {list(self.allowed_hosts)} as Host, got {host[:100]!r}.")
+            app = _refuse(400, f"Expected one of the names {self.allowed_hosts} as Host, got {host[:100]!r}.")
         elif origin not in (None, f"http://{host}", f"https://{host}"):
             app = _refuse(403, f"Expected a request of this site, got one of {origin[:100]!r}: open its own page.")
         await app(scope, receive, send_with_headers)
+
+
+def _check_host(name):
+    is_ipv6 = name.count(":") > 1 and not name.startswith("[")
+    host = _hostname(f"[{name}]" if is_ipv6 else name)
+    if not host:
+        raise ValueError(f"Expected names of hosts in allowed_hosts, got {name!r}: pass such as 'example.org'.")
+    return host
 
 
 def _hostname(host):
@@ -174,7 +182,8 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.add_middleware(Guard, allowed_hosts=allowed_hosts)
+    hosts = None if allowed_hosts is None else [*map(_check_host, allowed_hosts)]
+    app.add_middleware(Guard, allowed_hosts=hosts)
 
     @app.post(
         "/analyze",
