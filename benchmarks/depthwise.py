@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from _common import alternate, parse_arguments
 from torchvision.models import get_model
 
-from ferkit.training._devices import DepthwiseInFloat32
+from ferkit.training._devices import depthwise_in_float32
 
 NETWORKS = ("mobilenet_v2", "mobilenet_v3_small", "mnasnet1_0", "efficientnet_b0", "shufflenet_v2_x1_0", "resnet18")
 
@@ -29,13 +29,17 @@ def main():
     for name in NETWORKS:
         network = get_model(name, num_classes=7).to(memory_format=torch.channels_last)
 
-        def step(mode, network=network):
-            with torch.autocast("cpu", torch.bfloat16, cache_enabled=False), mode:
-                loss = F.cross_entropy(network(images), target)
-            loss.backward()
+        def step(context, network=network):
+            with context:
+                with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+                    loss = F.cross_entropy(network(images), target)
+                loss.backward()
 
-        step(nullcontext())
-        sides = {"bfloat16": lambda: step(nullcontext()), "float32": lambda: step(DepthwiseInFloat32())}
+        sides = {
+            "bfloat16": lambda: step(nullcontext()),
+            "float32": lambda network=network: step(depthwise_in_float32(network)),
+        }
+        alternate(sides, 1)
         seconds, _ = alternate(sides, rounds)
         times = [1000 * median(seconds[side]) for side in sides]
         ratios = sorted(old / new for old, new in zip(*seconds.values(), strict=True))

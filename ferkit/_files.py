@@ -224,7 +224,7 @@ def find_images(path):
     """Return the image files in a directory and below it, sorted, or the path itself if it is not a directory."""
     if not path.is_dir():
         return [path]
-    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file())
+    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in IMAGE_SUFFIXES and not each.is_dir())
     found = [each for each in found if not any(part.startswith(".") for part in each.relative_to(path).parts)]
     if not found:
         raise ValueError(f"Expected images in {path}, got none.")

@@ -510,9 +510,9 @@ def match_range(rows, expected):
     return rows
 
 
-def chunks(images):
+def chunks(images, factor=1):
     """Yield slices of an array of images, or of `ImageFiles`, whose copies in float fit into memory."""
-    step = max(1, _CHUNK // prod(images.shape[1:]))
+    step = max(1, factor * _CHUNK // prod(images.shape[1:]))
     return (slice(start, start + step) for start in range(0, len(images), step))
 
 
@@ -524,10 +524,13 @@ def pixel_statistics(rows, channels, weight=None):
     from sklearn.preprocessing import StandardScaler
 
     scaler, n_pixels = StandardScaler(), rows.shape[1] // channels
-    for chunk in chunks(rows):
-        pixel_weight = None if weight is None else np.repeat(weight[chunk], n_pixels)
-        if weight is None or weight[chunk].any():  # the scaler refuses a chunk without weight
-            scaler.partial_fit(rows[chunk].reshape(-1, channels), sample_weight=pixel_weight)
+    for block in chunks(rows, 16):
+        pixels = rows[block]  # decodes files, on all cores if they are many
+        for chunk in chunks(pixels):
+            row_weight = None if weight is None else weight[block][chunk]
+            pixel_weight = None if row_weight is None else np.repeat(row_weight, n_pixels)
+            if row_weight is None or row_weight.any():  # the scaler refuses a chunk without weight
+                scaler.partial_fit(pixels[chunk].reshape(-1, channels), sample_weight=pixel_weight)
     return scaler.mean_, scaler.scale_
 
 

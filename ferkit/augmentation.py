@@ -334,7 +334,7 @@ class AugmentationSteps:
 
     @property
     def horizontal_flip(self):
-        """Whether a step mirrors images. Those of others may."""
+        """Whether a step may mirror images. Steps that are not an `ImageAugmenter` count as mirroring."""
         return any(getattr(step, "horizontal_flip", True) for step in self.steps)
 
     def __call__(self, images, *, generator=None, same=False):

@@ -126,7 +126,7 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
     scoring : str or callable, default="accuracy"
         Score of the validation images that ``early_stopping`` and ``keep_best`` compare: "accuracy", "loss", or a
         scikit-learn scorer, by name or as ``callable(estimator, X, y)``. Scorers get soft targets as their most
-        probable class.
+        probable class, and are tried on perfect predictions before the training.
     callbacks : list of skorch callbacks, default=None
         Called during training.
     net_params : dict, default=None
@@ -394,8 +394,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         classes : array-like of shape (n_classes,), default=None
             All labels of all calls; needed on the first call.
         sample_weight : array-like of shape (n,), default=None
-            Weight of each image in the loss. They are not divided by their mean, as in `fit`, because other calls may
-            have other weights.
+            Weight of each image in the loss. Unlike in `fit`, the weights are not divided by their mean, because other
+            calls may have other weights.
 
         Returns
         -------

@@ -5,11 +5,13 @@ import sys
 import threading
 import warnings
 from collections import defaultdict
+from itertools import product
 
 import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from imblearn.over_sampling import RandomOverSampler
 from PIL import Image
@@ -363,6 +365,9 @@ def test_net_params_accept_another_optimizer(tiny, faces):
         faces.data[:14], faces.target[:14]
     )
     assert {group["weight_decay"] for group in model.net_.optimizer_.param_groups} == {0.3, 0.0}
+    tiny(weight_decay=0, net_params={"optimizer": torch.optim.Rprop}).fit(faces.data[:14], faces.target[:14])
+    with pytest.raises(ValueError, match="Expected weight_decay='auto' for an optimizer without"):
+        tiny(weight_decay=0.1, net_params={"optimizer": torch.optim.Rprop}).fit(faces.data, faces.target)
 
 
 @pytest.mark.parametrize(
@@ -484,9 +489,14 @@ def test_depthwise_convolutions_train_in_float32(tiny, faces):
                 dtypes[args[9]].add(args[0].dtype)
             return function(*args, **(kwargs or {}))
 
-    for precision in ("bfloat16", "float32"):
+    def checkpointed(num_classes, in_channels):
+        network = timm.create_model("mobilenetv3_small_050", num_classes=num_classes, in_chans=in_channels)
+        network.set_grad_checkpointing()
+        return network
+
+    for backbone, precision in product(("mobilenet_v3_small", checkpointed), ("bfloat16", "float32")):
         dtypes = defaultdict(set)  # by the number of groups
-        model = tiny("mobilenet_v3_small", precision=precision, device="cpu")
+        model = tiny(backbone, precision=precision, device="cpu")
         with Gradients():
             model.fit(faces.data[:14], faces.target[:14])
         assert dtypes.pop(1) == {getattr(torch, precision)}

@@ -77,7 +77,8 @@ def test_confusion_shows_fractions_in_the_order_of_labels():
 
 
 def test_confusion_shows_the_difference_of_two_models():
-    display = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=PREDICTED)
+    late = pd.Series(PREDICTED, index=range(5, 5 + len(PREDICTED)))
+    display = ConfusionDisplay.from_predictions(TRUE, BETTER, baseline=late)
     assert texts(display) == [["+1", "-1", ""], ["-1", "+1", ""], ["+1", "", "-1"]]
     more, less = (display.ax_.images[0].to_rgba(value) for value in (1, -1))
     assert more[0] > more[2], "more is orange"

@@ -694,8 +694,9 @@ def test_annotated_videos_have_all_frames_and_boxes(video, video_table, tmp_path
         assert not after.read()[0]
     with pytest.raises(ValueError, match="Expected another file than the video itself"):
         annotate_video(video, video_table, video)
-    with pytest.raises(ValueError, match=r"Expected an \.mp4, \.webm or \.avi file"):
-        annotate_video(video, video_table, tmp_path / "missing" / "copy.mp4")
+    for path in (tmp_path / "missing" / "copy.mp4", tmp_path, tmp_path / "copy.txt"):
+        with pytest.raises(ValueError, match=rf"Expected an \.mp4, \.webm or \.avi file .*got .*{path.name}: choose"):
+            annotate_video(video, video_table, path)
 
 
 def test_copies_on_a_full_disk_are_errors(video, video_table, tmp_path, file_size_limit):

@@ -133,7 +133,7 @@ def test_parameters_that_json_cannot_hold_are_recorded(data, tmp_path):
 
 
 def test_a_model_that_cannot_be_saved_is_refused_before_the_training(data, tmp_path):
-    with pytest.raises(ValueError, match=r"got augment=<function .*: define it at the top level of a module"):
+    with pytest.raises(ValueError, match=r"got augment=<function .*: pass another value, or define its function"):
         train_run(build(augment=lambda images: images), data, tmp_path / "run")
     assert not any(tmp_path.iterdir())
 

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
+from torch.nn.utils.parametrizations import spectral_norm
 from torchvision.models import get_model, get_model_weights
 
 from ferkit import FERClassifier, ImageResizer
@@ -487,6 +488,16 @@ def test_only_convolutions_and_linear_layers_are_layers(tiny, faces):
     model = tiny(Tokens, frozen_layers=1).fit(faces.data, faces.target)
     frozen = {name for name, part in model.network_.backbone.named_parameters() if not part.requires_grad}
     assert frozen == {*names}
+
+
+def test_layers_with_a_parametrization_count(tiny, faces):
+    def build(num_classes, in_channels):
+        convolution = spectral_norm(torch.nn.Conv2d(in_channels, 8, 3, 2, bias=False))
+        pool = [torch.nn.BatchNorm2d(8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+        return torch.nn.Sequential(convolution, *pool, torch.nn.Linear(8, num_classes))
+
+    rates = rates_of(tiny(build, layer_decay=0.5, lr=1e-3).fit(faces.data, faces.target))
+    assert sorted(set(rates.values())) == [5e-4, 1e-3]
 
 
 def test_rates_by_layer_in_a_compiled_network(tiny, faces):

@@ -21,7 +21,8 @@ def _name_options(error):
     """Return the text of an error, with options of the command in place of arguments of functions."""
     text = re.sub('(load with|pass) errors="drop"', "add --drop-errors", str(error))
     text = re.sub(r"""pass usage=["'](\w+)["']""", r"add --usage \1", text)
-    return text.replace("pass overwrite=True", "add --force").replace("every=", "--every ").replace("port=", "--port ")
+    text = re.sub(r"(?<![\w/])(every|port)=", r"--\1 ", text)
+    return text.replace("pass overwrite=True", "add --force")
 
 
 @contextmanager

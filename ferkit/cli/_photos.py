@@ -32,7 +32,7 @@ def photo(
 
     check_model(model)
     paths = [*dict.fromkeys(path for given in images for path in find_images(given))]
-    check_written([*images, *paths], (csv, "--csv", [".csv"]))
+    check_written(paths, (csv, "--csv", [".csv"]))
     if out_dir:
         with as_bad_usage("--out"):
             make_directory(out_dir)

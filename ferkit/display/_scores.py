@@ -158,8 +158,7 @@ class ConfusionDisplay:
         """
         predicted = [y_pred] if baseline is None else [y_pred, baseline]
         y_true = check_labels(y_true, () if labels is None else labels, *predicted)
-        for given in predicted:
-            check_labels(y_true, given)
+        predicted = [check_labels(given, y_true) for given in predicted]
         occurring = unique_labels(y_true, *predicted)
         labels = occurring if labels is None else [*np.asarray(labels), *np.setdiff1d(occurring, labels)]
         confusion = confusion_matrix(y_true, y_pred, labels=labels)

@@ -157,7 +157,7 @@ def annotate_photos(
         content = BytesIO()
         kind = "PNG" if copy.suffix == ".png" else "JPEG"
         Image.fromarray(draw_faces(photos[name], faces)).save(content, kind)
-        write_atomically(copy, content.getvalue())  # Pillow does not notice a full disk
+        write_atomically(copy.resolve(), content.getvalue())  # Pillow does not notice a full disk
     return [*copies.values()]
 
 
@@ -216,7 +216,9 @@ def annotate_video(
     check_columns(table, "video", {"frame"})
     if Path(path).resolve() == Path(video).resolve():
         raise ValueError(f"Expected another file than the video itself, got {path}.")
-    path = Path(path)
+    path = Path(path).resolve()  # a link keeps its name
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"Expected an .mp4, .webm or .avi file in an existing directory, got {path}: choose another.")
     part = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
     capture = open_video(video)
     writer, written = None, 0
@@ -228,7 +230,7 @@ def annotate_video(
             if not success:
                 break
             if writer is None:
-                writer = _open_writer(cv2, part, capture.get(cv2.CAP_PROP_FPS), image.shape[1::-1])
+                writer = _open_writer(cv2, part, path.name, capture.get(cv2.CAP_PROP_FPS), image.shape[1::-1])
             if is_analyzed:
                 shown = faces.get(index, table[:0])
             writer.write(draw_faces(image[:, :, ::-1], shown)[:, :, ::-1] if len(shown) else image)
@@ -253,14 +255,14 @@ def _check_written(cv2, path, n_frames):
     capture.release()
     if found < n_frames:
         raise OSError(
-            f"Expected a directory with free space that can be written to, got {path.parent}: choose another, or "
-            "delete files."
+            f"Expected a directory with free space and a format that OpenCV can write, got {path.parent} and "
+            f"{path.suffix}: choose others, or delete files."
         )
 
 
-def _open_writer(cv2, path, fps, size):
+def _open_writer(cv2, path, name, fps, size):
     codec = cv2.VideoWriter_fourcc(*CODECS.get(Path(path).suffix.lower(), "mp4v"))
     writer = cv2.VideoWriter(str(path), codec, fps if fps > 0 else 25, size)
     if not writer.isOpened():
-        raise ValueError(f"Expected an .mp4, .webm or .avi file that can be written, got {path}: choose another.")
+        raise ValueError(f"Expected an .mp4, .webm or .avi file that can be written, got {name}: choose another.")
     return writer

@@ -461,8 +461,8 @@ def _check_parameters(model):
             pickle.dumps(value)
         except (AttributeError, TypeError, pickle.PicklingError) as error:
             raise ValueError(
-                f"Expected parameters that can be saved with the run, got {name}={value!r}: define it at the top level "
-                f"of a module ({error})."
+                f"Expected parameters that pickle can save with the run, got {name}={value!r}: pass another value, or "
+                f"define its function or class at the top level of a module ({error})."
             ) from error
 
 

@@ -141,9 +141,9 @@ class Guard:
 
 
 def _check_host(name):
-    is_ipv6 = name.count(":") > 1 and not name.startswith("[")
+    is_ipv6 = str(name).count(":") > 1 and not str(name).startswith("[")
     host = _hostname(f"[{name}]" if is_ipv6 else name)
-    if not host:
+    if not host or not {*"/@?#"}.isdisjoint(name):
         raise ValueError(f"Expected names of hosts in allowed_hosts, got {name!r}: pass such as 'example.org'.")
     return host
 

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import signature
 from math import inf
 from numbers import Integral
 from types import SimpleNamespace
@@ -220,8 +221,14 @@ def _check_net_params(net_params):
 def _optimizer_params(settings, net_params):
     """Return skorch's parameters for the optimizer, except those that ``net_params`` sets."""
     params: dict[str, Any] = {}
-    if settings.weight_decay != "auto":
+    takes_decay = "optimizer" not in net_params or "weight_decay" in signature(net_params["optimizer"]).parameters
+    if settings.weight_decay != "auto" and takes_decay:
         params["optimizer__weight_decay"] = settings.weight_decay
+    elif settings.weight_decay not in ("auto", 0):
+        raise ValueError(
+            "Expected weight_decay='auto' for an optimizer without weight decay, got "
+            f"weight_decay={settings.weight_decay}: leave it out."
+        )
     if "optimizer" not in net_params:
         optimizer = OPTIMIZERS[settings.optimizer]
         params["optimizer"] = optimizer.build

@@ -1,10 +1,11 @@
 """Functions for the device, precision, memory budget and random stream of a training, and for its processes."""
 
 from contextlib import contextmanager
+from functools import partial
 from threading import RLock
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 _RANDOM_STREAM = RLock()  # PyTorch has one for the whole process
 
@@ -52,21 +53,37 @@ def resolve_precision(precision, device):
     return torch.bfloat16 if native else torch.float32
 
 
-class DepthwiseInFloat32(TorchFunctionMode):
-    """Compute depthwise convolutions in float32 under autocast, as in MobileNet and EfficientNet, and cast the result.
+@contextmanager
+def depthwise_in_float32(network):
+    """Let depthwise convolutions compute in float32 under autocast, in forward passes with gradients on a CPU.
 
-    On a CPU, oneDNN's gradients of such convolutions in bfloat16 take up to 20 times as long as in float32. If
-    ``benchmarks/depthwise.py`` shows no gain any more, delete this.
+    Gradients of such convolutions in bfloat16, as in MobileNet and EfficientNet, take oneDNN up to 20 times as long. If
+    ``benchmarks/depthwise.py`` shows no gain any more, delete this. The context includes the backward pass, which
+    repeats the forward pass of networks with gradient checkpointing.
     """
+    layers = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d)
+        and 1 < layer.groups == layer.in_channels
+        and layer.weight.dtype == torch.float32
+        and "forward" not in vars(layer)
+    ]
+    for layer in layers:
+        layer.forward = partial(_forward_in_float32, layer.forward)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is torch.conv2d and len(args) > 1 and torch.is_autocast_enabled("cpu"):
-            images, weight, *others = args
-            if weight.shape[1] == 1 < images.shape[-3]:
-                with torch.autocast("cpu", enabled=False):
-                    output = function(images.float(), weight, *others, **(kwargs or {}))
-                return output.to(torch.get_autocast_dtype("cpu"))
-        return function(*args, **(kwargs or {}))
+
+def _forward_in_float32(forward, images, *others):
+    if not torch.is_autocast_enabled("cpu") or not torch.is_grad_enabled():
+        return forward(images, *others)
+    with torch.autocast("cpu", enabled=False):
+        output = forward(images.float(), *others)
+    return output.to(torch.get_autocast_dtype("cpu"))
 
 
 def resident_bytes(device):

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from .._images import read_images
 from ._averaging import Averaging
 from ._data import Batches, FileTensor, ImageSet, resolve_batch_size
-from ._devices import DepthwiseInFloat32, find_device, resolve_precision
+from ._devices import depthwise_in_float32, find_device, resolve_precision
 from ._module import FERModule, load_state
 from ._transfer import cached_features
 from ._views import join_views, make_views
@@ -411,20 +411,25 @@ class FERNet(NeuralNet):
         targets = [(share, y, weight)]
         if share != 1.0:
             targets.append((1 - share, y.flip(0), None if weight is None else weight.flip(0)))
-        loss, logits = 0.0, []
-        for part in self._split_batch(len(images)):
-            with self.autocast(), DepthwiseInFloat32() if self.device == "cpu" else nullcontext():
-                outputs = self.train_forward_(images[part])
-            outputs = [scores.float() for scores in (outputs if isinstance(outputs, tuple) else (outputs,))]
-            part_loss = sum(
-                (AUXILIARY_WEIGHT if head else 1.0) * self._loss(scores, targets, part)
-                for head, scores in enumerate(outputs)
-            ) * (len(outputs[0]) / len(images))
-            (self.scaler_.scale(part_loss) if self.scaler_ else part_loss).backward()  # adds to the gradients
-            loss += part_loss.detach()
-            logits.append(outputs[0].detach())
+        # a compiled network would be compiled again
+        depthwise = nullcontext() if self.compile or self.device != "cpu" else depthwise_in_float32(self.module_)
+        with depthwise:
+            parts = [self._add_gradients(images, targets, part) for part in self._split_batch(len(images))]
+        losses, logits = zip(*parts, strict=True)
         logits = torch.cat(logits)
-        return {"loss": loss, "y_pred": logits, **self.score_batch(logits, y if share >= 0.5 else y.flip(0))}
+        return {"loss": sum(losses), "y_pred": logits, **self.score_batch(logits, y if share >= 0.5 else y.flip(0))}
+
+    def _add_gradients(self, images, targets, part):
+        """Add the gradients of a part of the batch to those of the weights, and return its loss and logits."""
+        with self.autocast():
+            outputs = self.train_forward_(images[part])
+        outputs = [scores.float() for scores in (outputs if isinstance(outputs, tuple) else (outputs,))]
+        loss = sum(
+            (AUXILIARY_WEIGHT if head else 1.0) * self._loss(scores, targets, part)
+            for head, scores in enumerate(outputs)
+        ) * (len(outputs[0]) / len(images))
+        (self.scaler_.scale(loss) if self.scaler_ else loss).backward()
+        return loss.detach(), outputs[0].detach()
 
     def mix(self, images):
         """Mix each image with one other, and return the images and the share of the first one."""

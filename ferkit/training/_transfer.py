@@ -25,6 +25,7 @@ from .._images import BYTES, UNIT, pixel_range, pixel_statistics
 from ..backbones._inspect import build_meta
 from ._data import Batches, resolve_batch_size
 
+_LAYERS = (_ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase)
 _STATISTICS_FILES = 4096  # number of files that is enough for the mean and standard deviation of the pixels
 
 # starting weights
@@ -346,8 +347,8 @@ def _number_layers(network):
     """Return the number of the layer (convolution or linear, from 0) that each parameter belongs to, by name."""
     depths, depth, last = {}, -1, None
     for name, _ in network.named_parameters():
-        owner = name.rpartition(".")[0]
-        is_layer = isinstance(network.get_submodule(owner), (_ConvNd, nn.Linear, nn.MultiheadAttention))
+        owner = name.rpartition(".")[0].partition(".parametrizations.")[0]  # of weights with a parametrization
+        is_layer = isinstance(network.get_submodule(owner), _LAYERS)
         if is_layer and owner != last:  # norms, scales and tokens behind it belong to it
             depth, last = depth + 1, owner
         depths[name] = max(depth, 0)
