@@ -57,8 +57,8 @@ def photo(
             table.to_csv(csv, index=False)
     if out_dir:
         with as_bad_usage("--out"):
-            ferkit.photos.annotate_photos(paths, table, out_dir, overwrite=force)
-        typer.echo(f"The photos with boxes are in {out_dir}", err=True)
+            copies = ferkit.photos.annotate_photos(paths, table, out_dir, overwrite=force)
+        typer.echo(f"Photos with boxes in {out_dir}: {len(copies)}", err=True)
 
 
 def video(
