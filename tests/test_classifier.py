@@ -377,7 +377,7 @@ def test_net_params_accept_another_optimizer(tiny, faces):
         ({"net_params": {"train_split": None}}, "net_params can't set train_split.*pass `validation_fraction`"),
         ({"callbacks": [("checkpoint", Callback())]}, "other names in `callbacks` than .* got 'checkpoint'"),
     ],
-    ids=str,
+    ids=["callbacks", "validation images", "names"],
 )
 def test_parts_of_the_training_are_not_replaced(params, message, tiny, faces):
     with pytest.raises(ValueError, match=message):
