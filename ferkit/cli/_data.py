@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 import typer
 from typer import Option
 
@@ -84,8 +83,8 @@ def _find_label_errors(faces, group, recipe, verbose):
     if faces.target is None:
         raise ValueError("Expected faces with labels for --labels, got none: add a column with the emotions.")
     y = faces.target_names[faces.target]
-    if len(np.unique(group)) < FOLDS:
-        raise ValueError(f"Expected at least {FOLDS} different faces for --labels, got {len(np.unique(group))}.")
+    if (n_different := len({*group.tolist()})) < FOLDS:
+        raise ValueError(f"Expected at least {FOLDS} different faces for --labels, got {n_different}.")
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     model = ferkit.recipes.make_classifier(recipe, random_state=0, verbose=verbose)
     y_proba = cross_val_predict(model, faces.data, y, groups=group, cv=folds, method="predict_proba")
