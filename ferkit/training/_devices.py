@@ -57,7 +57,7 @@ def resolve_precision(precision, device):
 def depthwise_in_float32(network):
     """Let depthwise convolutions compute in float32 under autocast, in forward passes with gradients on a CPU.
 
-    Gradients of such convolutions in bfloat16, as in MobileNet and EfficientNet, take oneDNN up to 20 times as long. If
+    Gradients of such convolutions in bfloat16, as in MobileNet and EfficientNet, take oneDNN many times as long. If
     ``benchmarks/depthwise.py`` shows no gain any more, delete this. The context includes the backward pass, which
     repeats the forward pass of networks with gradient checkpointing.
     """
