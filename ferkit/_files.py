@@ -410,7 +410,7 @@ def write_atomically(path, data):
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if path.is_dir() or not path.parent.is_dir():
+        if isinstance(error, OSError) and (path.is_dir() or not path.parent.is_dir()):
             raise OSError(f"Expected a file in an existing directory, got {path}: choose another path.") from error
         if isinstance(error, OSError):
             raise OSError(
