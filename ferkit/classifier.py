@@ -185,8 +185,9 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
     history_ : list of dict
         One dict per epoch: ``epoch`` (from 1), ``train_loss`` and ``train_accuracy`` (on augmented batches, while the
         weights change), ``valid_loss`` and ``valid_accuracy`` (with the weights that predictions use; nan without
-        validation), ``lr`` (at the start of the epoch) and ``seconds``. ``valid_score`` follows if ``scoring`` is a
-        scorer, and numbers that ``callbacks`` record, such as skorch's EpochScoring, under their own names.
+        validation), ``lr`` (at the start of the epoch) and ``seconds`` (the first epoch includes the features of
+        frozen layers). ``valid_score`` follows if ``scoring`` is a scorer, and numbers that ``callbacks`` record, such
+        as skorch's EpochScoring, under their own names.
     best_epoch_ : int or None
         The epoch whose weights predictions use, with ``keep_best`` or ``early_stopping``; None otherwise.
     network_ : torch.nn.Module

@@ -1,5 +1,7 @@
 """Hidden layers before the output, layers that never train, and frozen epochs on augmented images."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -147,6 +149,25 @@ def test_frozen_epochs_can_see_augmented_images(faces):
     assert [(backbone, head) for _, backbone, head in seen] == [(False, True)] * 2
     later = weights_of(model.set_params(max_epochs=3).fit(faces.data, faces.target))
     assert layers_of(changed(after, later)) > {"head"}, "all layers train afterwards"
+
+
+class Slow(CNN):
+    def forward(self, x):
+        if x.device.type != "meta":
+            time.sleep(0.2)
+        return super().forward(x)
+
+
+def test_features_of_frozen_layers_show_progress_and_count_as_time(tiny, faces, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+    monkeypatch.setenv("TERM", "xterm")
+    params = {"frozen_epochs": "all", "verbose": 1, "max_epochs": 2, "batch_size": 35}
+    model = tiny(Slow, **params).fit(faces.data[:70], faces.target[:70])
+    shown = capsys.readouterr()
+    assert "Frozen layers" in shown.err
+    assert "epoch 2/2" in shown.out
+    assert model.history_[0]["seconds"] > 0.4, "two batches"
+    assert model.history_[1]["seconds"] < 0.2, "the second epoch uses the same features"
 
 
 def test_a_function_of_torchvision_has_its_published_weights(tiny, faces, tmp_path, monkeypatch):

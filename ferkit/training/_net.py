@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
+from skorch.callbacks import EarlyStopping, PassthroughScoring
 from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
 from torch.utils.data import Dataset
@@ -24,6 +24,7 @@ from ._averaging import Averaging
 from ._data import Batches, FileTensor, ImageSet, resolve_batch_size
 from ._devices import depthwise_in_float32, find_device, resolve_precision
 from ._module import FERModule, load_state
+from ._progress import TrainingTimer
 from ._transfer import cached_features
 from ._views import join_views, make_views
 
@@ -98,7 +99,7 @@ class FERNet(NeuralNet):
             for prefix in ("train", "valid")
             for name in self.score_names
         ]
-        return [("epoch_timer", EpochTimer()), *((score.name, score) for score in scores)]
+        return [("epoch_timer", TrainingTimer()), *((score.name, score) for score in scores)]
 
     def check_data(self, X, y=None):
         """Accept the data, which the estimator has checked."""

@@ -1,13 +1,33 @@
-"""`ProgressBar`: the skorch callback that shows the progress of a training."""
+"""skorch callbacks that show the progress of a training and measure its time."""
 
 import logging
 import sys
 from multiprocessing import parent_process
+from time import time
 from typing import Any
 
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EpochTimer
+
+from .._files import show_progress
 
 _LOGGER = logging.getLogger("ferkit")
+
+
+class TrainingTimer(EpochTimer):
+    """Measure the time of each epoch from the end of the previous one.
+
+    The first epoch therefore includes the features of a frozen backbone, which may take longer than all epochs.
+    """
+
+    def on_train_begin(self, net, **kwargs):
+        self.epoch_start_time_ = time()
+
+    def on_epoch_begin(self, net, **kwargs):
+        pass
+
+    def on_epoch_end(self, net, **kwargs):
+        super().on_epoch_end(net, **kwargs)
+        self.epoch_start_time_ = time()
 
 
 class ProgressBar(Callback):
@@ -47,13 +67,17 @@ class ProgressBar(Callback):
             speed_estimate_period=60,
             refresh_per_second=2,  # drawing occupies a core that the network could use
         )
-        self.bar_.start()
         self.task_ = None
+
+    def track(self, batches):
+        """Return an iterator over batches, before the first epoch, that shows its progress."""
+        return show_progress(batches, "Frozen layers", lambda: len(batches)) if self.is_shown_ else batches
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         if self.bar_ is None:
             return
         if self.task_ is None:
+            self.bar_.start()
             batches = len(net.get_iterator(dataset_train, training=True))
             self.task_ = self.bar_.add_task(
                 "fit",

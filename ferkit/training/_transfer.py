@@ -323,8 +323,9 @@ def cached_features(net, images):
 
 def _compute_all(net, images):
     net._set_training(False)
-    features = []
-    for batch, _ in Batches(images, resolve_batch_size(net.batch_size)):
+    features, batches = [], Batches(images, resolve_batch_size(net.batch_size))
+    progress = dict(net.callbacks_).get("progress")
+    for batch, _ in progress.track(batches) if progress else batches:
         with torch.no_grad(), net.autocast():
             features.append(compute_features(net.module_, batch["images"] if isinstance(batch, dict) else batch)[0])
     return torch.cat(features).float()
