@@ -31,6 +31,7 @@ from .training import (
     ImageSet,
     Processes,
     build_net,
+    count_steps,
     describe_history,
     open_checkpoint,
     resolve_batch_size,
@@ -163,7 +164,7 @@ class NetworkEstimator(DocumentedMixin, BaseEstimator):
         self.checkpoint_every = checkpoint_every
         self.verbose = verbose
 
-    # torchvision's transforms have a `get_params` that is not scikit-learn's, which therefore must not call it
+    # scikit-learn must not call the `get_params` of torchvision's transforms, which means something else
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         params = super().get_params(deep=False)
@@ -288,7 +289,7 @@ class NetworkEstimator(DocumentedMixin, BaseEstimator):
                 score=score,
                 checkpoint=checkpoint,
             )
-            steps = net.max_epochs * -(-len(rows) // resolve_batch_size(net.batch_size, len(rows)))
+            steps = count_steps(net.max_epochs, net.batch_size, len(rows))
             if steps < _FEW_STEPS:
                 warnings.warn(
                     f"Expected at least {_FEW_STEPS} training steps for a network to learn, got {steps}: increase "
@@ -344,7 +345,7 @@ class NetworkEstimator(DocumentedMixin, BaseEstimator):
         self.batch_size_ = resolve_batch_size(net.batch_size, len(rows))
 
     def _keep(self, net, advice=""):
-        """Store a trained net. Until this call, the estimator is unchanged."""
+        """Store a trained net. Until this call, `partial_fit` leaves the earlier net in place."""
         self.history_, self.best_epoch_ = describe_history(net), net.best_epoch_
         self._applied = self._prediction_params()
         self.net_ = net

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import zipfile
-from contextlib import nullcontext, suppress
+from collections import deque
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -119,16 +121,16 @@ class ImageFiles:
         some = self.take(range(len(self))[rows] if isinstance(rows, slice) else rows)
         pixels = np.empty(some.shape, np.uint8)
         boxes = [getattr(file, "box", None) for file in some.files]
-        decoded = decode_images(list(map(_opener, some.files)), self.image_shape, boxes)
-        for row, file, position, image in zip(pixels, some.files, some.positions, decoded, strict=True):
-            if isinstance(image, Exception):
-                raise _unreadable(file, position, image) from image
-            row[:] = image
+        with closing(decode_images(list(map(_opener, some.files)), self.image_shape, boxes)) as decoded:
+            for row, file, position, image in zip(pixels, some.files, some.positions, decoded, strict=True):
+                if isinstance(image, Exception):
+                    raise _unreadable(file, position, image) from image
+                row[:] = image
         return pixels
 
 
 def _unreadable(file, position, error):
-    name = f"Image {position}" if isinstance(file, bytes) else file
+    name = f"Image {position}" if file is None or isinstance(file, bytes) else file
     advice = "leave it out" + ", or convert it to 8 bits" * isinstance(error, DepthError)
     return ValueError(f"{name} can't be read as an image ({error}): {advice}.")
 
@@ -232,16 +234,22 @@ def find_images(path):
 
 
 def decode_images(open_files, shape, boxes=None):
-    """Yield the result or the exception of `read_image` for each file. Large images are decoded on all cores."""
+    """Yield the result or the exception of `read_image` for each file. Large images are decoded on all cores.
+
+    Close the generator if not all images are needed.
+    """
     files = list(zip(open_files, [None] * len(open_files) if boxes is None else boxes, strict=True))
-    blocks = (files[start : start + BLOCK] for start in range(0, len(files), BLOCK))
+    starts = iter(range(0, len(files), BLOCK))
     n_jobs = -1 if open_files and _is_large(open_files[0]) else 1
     # a backend of the caller's, such as Dask's, would wait for workers that wait for this fit
-    yield from chain.from_iterable(
-        Parallel(n_jobs, backend="threading", return_as="generator")(
-            delayed(_try_images)(block, shape) for block in blocks
-        )
+    decoded = Parallel(n_jobs, backend="threading", return_as="generator")(
+        delayed(_try_images)(files[start : start + BLOCK], shape) for start in starts
     )
+    try:
+        yield from chain.from_iterable(decoded)
+    finally:
+        deque(starts, maxlen=0)
+        deque(decoded, maxlen=0)  # joblib warns about results that nobody takes
 
 
 def _is_large(open_file):
@@ -391,15 +399,21 @@ def write_atomically(path, data):
     """Write bytes to a file that afterwards is either complete or as it was before, even if the process is killed.
 
     The bytes go to a hidden temporary file in the same directory, which then replaces ``path``. A process that is
-    killed leaves this file behind, with the name ``.<name>.<number>.part``.
+    killed leaves this file behind, with the name ``.<name>.<number>.part``. A link stays a link, and a file keeps its
+    permissions. Pipes and devices are written to.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(data)
+        return
     part = path.with_name(f".{path.name}.{uuid4().hex}.part")  # a fixed name would let two processes mix their bytes
     try:
         with open(part, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if path.is_file():
+            shutil.copymode(path, part)
         os.replace(part, path)
         if hasattr(os, "O_DIRECTORY"):  # Windows can't open a directory
             directory = os.open(path.parent, os.O_DIRECTORY)

@@ -4,21 +4,19 @@ import numpy as np
 import pandas as pd
 
 from ._metrics import wilson_interval
+from ._validation import check_known
 
 __all__ = ["check_groups", "score_groups"]
 
 
 def check_groups(groups):
     """Return the group of each image as a 1-D array of strings."""
+    check_known(groups, "group")
     groups = np.asarray(groups)
     if groups.ndim != 1:
         raise ValueError(
             f"Expected groups of shape (n,), got {groups.shape}: pass one value per image. To combine several "
             "attributes, join their values."
-        )
-    if missing := int(pd.isna(groups).sum()):
-        raise ValueError(
-            f'Expected a group for each image, got {missing:,} missing values: give them a name such as "unknown".'
         )
     return groups.astype(str)
 

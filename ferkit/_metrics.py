@@ -9,6 +9,7 @@ from sklearn.metrics import check_scoring
 __all__ = [
     "bin_confidence",
     "calibration_error",
+    "find_confidence",
     "rank_confusions",
     "score_predictions",
     "score_probabilities",
@@ -22,13 +23,17 @@ def wilson_interval(n_right, n, level=0.95):
     return float(interval.low), float(interval.high)
 
 
-def bin_confidence(y_true, y_proba, labels, n_bins):
+def find_confidence(y_pred, y_proba, labels):
+    """Return the probability of each predicted label, which is not the highest one if a threshold was tuned."""
+    return np.where(np.asarray(labels) == y_pred[:, None], y_proba, 0).sum(axis=1)
+
+
+def bin_confidence(y_true, y_pred, y_proba, labels, n_bins):
     """Return accuracy and mean confidence of the bins that hold predictions, and the counts of all bins.
 
     The bins have equal width. The confidence of a prediction is the probability of the predicted label.
     """
-    right = np.asarray(labels)[y_proba.argmax(axis=1)] == y_true
-    confidence = y_proba.max(axis=1).clip(max=1)
+    right, confidence = y_pred == y_true, find_confidence(y_pred, y_proba, labels).clip(max=1)
     # calibration_curve returns no counts; like it, this puts a value on an edge into the lower bin
     counts = np.bincount(np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence), minlength=n_bins)
     return *calibration_curve(right, confidence, n_bins=n_bins), counts

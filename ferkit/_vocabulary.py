@@ -1,5 +1,7 @@
 """Names of the emotions and splits, and the ways in which data sets write them."""
 
+from functools import cache
+
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # in the order of FER2013's codes
 FERPLUS_EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 
@@ -27,6 +29,7 @@ VOCABULARIES = {
 FIRST_CODES = {"rafdb": 1}  # the others start at 0
 
 
+@cache
 def number_names(vocabulary):
     """Return a dict from each code of a data set, as text, to the index of its name."""
     first = FIRST_CODES.get(vocabulary, 0)

@@ -1,4 +1,4 @@
-"""`ImageAugmenter`: random changes to images that do not change the expression, and adapters for those of others."""
+"""`ImageAugmenter`: random changes that keep the expression, and adapters for the transforms of other libraries."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from imblearn.base import BaseSampler
 from imblearn.utils import check_target_type
 from numpy.typing import ArrayLike
+from pandas.api.types import is_integer_dtype
 from sklearn.base import clone
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval
 
 from ._documentation import DocumentedMixin
 from ._images import check_images, chunks, from_bytes, to_bytes, to_rows, to_tensor
+from ._validation import check_known
 
 __all__ = ["ImageAugmenter"]
 
@@ -164,7 +166,7 @@ class ImageAugmenter(DocumentedMixin, BaseSampler):
         y : array-like of shape (n,)
             Labels.
         **params : dict
-            Further arguments that imbalanced-learn's pipeline passes on. None is supported.
+            Further arguments from imbalanced-learn's pipeline. Not supported.
 
         Returns
         -------
@@ -178,12 +180,15 @@ class ImageAugmenter(DocumentedMixin, BaseSampler):
         ValueError
             If `X` does not hold images, or `y` does not hold one label per image.
         """
+        check_known(y)
         return super().fit_resample(X, y, **params)
 
     def _check_X_y(self, X, y):
         if hasattr(X, "sparse"):  # a sparse frame; imbalanced-learn converts the result back
             X = X.sparse.to_dense()
+        is_integer_frame = hasattr(X, "dtypes") and all(map(is_integer_dtype, X.dtypes))
         X, _ = check_images(self, X, reset=True)
+        self._rounds = X.dtype == np.uint8 or is_integer_frame  # imbalanced-learn's cast to integers would truncate
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
         check_consistent_length(X, y)
@@ -199,8 +204,7 @@ class ImageAugmenter(DocumentedMixin, BaseSampler):
             for chunk in chunks(X):
                 images = to_tensor(X[chunk], self.image_shape_).float()
                 drawn = to_rows(self(images, generator=generator).clamp_(low, high))
-                drawn = drawn if X.dtype.kind == "f" else np.rint(drawn)
-                out[copy * n : (copy + 1) * n][chunk] = drawn
+                out[copy * n : (copy + 1) * n][chunk] = np.rint(drawn) if self._rounds else drawn
         return out, np.tile(y, 1 + self.n_copies)
 
     def __call__(
@@ -319,10 +323,10 @@ class ImageAugmenter(DocumentedMixin, BaseSampler):
 
 
 class AugmentationSteps:
-    """Augmentations of any kind, one after the other, as one that takes batches like an `ImageAugmenter`.
+    """Apply several augmentations in order, with the interface of `ImageAugmenter`.
 
-    Those of others get and return images as PyTorch's libraries have them: uint8, or floats from 0 to 1. Transforms of
-    torchvision draw once per call, so they are called per image.
+    Callables of other libraries get uint8 images and return uint8, or floats from 0 to 1. Transforms of torchvision
+    draw once per call, so they are called once per image.
     """
 
     def __init__(self, steps: Sequence[Augmentation], pixel_range: tuple[float, float]) -> None:
@@ -353,17 +357,16 @@ class AugmentationSteps:
 
 
 def resolve_augment(augment, pixel_range):
-    """Return the parameter ``augment`` as what one training on pixels of this range calls on batches, or None."""
+    """Return the callable that training on pixels of this range applies to batches, or None without augmentation."""
+    if augment is None:
+        return None
     if isinstance(augment, str):  # "auto"
         return ImageAugmenter()
-    if augment is None or isinstance(augment, ImageAugmenter):
-        steps = [] if augment is None else [clone(augment)]
-    else:
-        steps = list(augment) if isinstance(augment, (list, tuple)) else [augment]
-        for step in steps:
-            if not callable(step):
-                raise ValueError(f"Expected callables in augment, got {step!r}: pass such as [ImageAugmenter(), …].")
-        steps = [clone(step) if isinstance(step, ImageAugmenter) else deepcopy(step) for step in steps]
+    steps = list(augment) if isinstance(augment, (list, tuple)) else [augment]
+    for step in steps:
+        if not callable(step):
+            raise ValueError(f"Expected callables in augment, got {step!r}: pass such as [ImageAugmenter(), …].")
+    steps = [clone(step) if isinstance(step, ImageAugmenter) else deepcopy(step) for step in steps]
     for step in steps:
         if isinstance(step, ImageAugmenter):
             step._validate_params()

@@ -16,10 +16,10 @@ from ._estimator import NetworkEstimator
 from ._images import Images, check_images, match_range, pixel_range
 from ._metrics import score_probabilities
 from ._targets import check_soft_targets, encode_labels, is_soft, keep_weighted, match_labels, most_probable, weigh_rows
-from ._validation import check_labels
+from ._validation import check_known, check_labels
 from .training import DIVERGED, ClassifierNet, build_net, resolve_device, seeded
 
-__all__ = ["FERClassifier"]
+__all__ = ["FERClassifier", "predicts_best"]
 
 
 class FERClassifier(ClassifierMixin, NetworkEstimator):
@@ -81,7 +81,7 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         Random changes, drawn again for every training batch. "auto" is ``ImageAugmenter()``. To search over
         ``augment__rotation`` and the like, pass an ImageAugmenter. A callable, such as a transform of torchvision,
         takes a batch as a uint8 tensor (n, channels, height, width) and returns uint8, or floats from 0 to 1, of the
-        same shape. Its random values should come from PyTorch. Those of a list act one after the other.
+        same shape. Its random values should come from PyTorch. The elements of a list are applied in order.
     mixup : float or "auto", default="auto"
         Parameter of the beta distribution from which the mixing weights of pairs of images are drawn [2]_; 0 switches
         mixup off. "auto" is 0.2 if ``max_epochs`` is 40 or more, otherwise 0.
@@ -459,6 +459,7 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         classes, y = check_soft_targets(y) if soft else (None, y)
         rows, _ = check_images(self, X, reset=reset, lazy=True)
         if not soft:
+            check_known(y)
             y = column_or_1d(y, warn=True)
             check_classification_targets(y)
         check_consistent_length(rows, y)
@@ -573,10 +574,10 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`, as rows or as a stack.
+            Images in any form that `predict` accepts.
         y : array-like of shape (n,) or (n, n_classes)
-            Labels, or soft targets as in `fit`. Of a soft target, the most probable class counts; of equally probable
-            ones the first.
+            Labels, or soft targets as in `fit`. For a soft target, the most probable class counts, or the first one in
+            a tie.
         sample_weight : array-like of shape (n,), default=None
             Weight of each image.
 
@@ -587,3 +588,8 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
         if is_soft(y):
             y = check_labels(most_probable(y), self.classes_)
         return super().score(X, y, sample_weight)
+
+
+def predicts_best(model):
+    """Return whether a model surely predicts the most probable class. Others, such as tuned thresholds, may not."""
+    return isinstance(model[-1] if hasattr(model, "steps") else model, FERClassifier)

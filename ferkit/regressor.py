@@ -8,7 +8,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ._estimator import NetworkEstimator
 from ._images import Images, check_images
@@ -22,7 +22,7 @@ __all__ = ["FERRegressor"]
 class FERRegressor(RegressorMixin, NetworkEstimator):
     """Predict numbers from faces, such as valence and arousal, with a neural network.
 
-    The network is trained as that of :class:`FERClassifier`, but with the squared error as loss. Targets are
+    It trains like :class:`FERClassifier`, with the squared error as loss. Targets are
     standardized in training, and predictions have the scale of the targets.
 
     Parameters
@@ -167,6 +167,8 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
             1 if all predictions are exact, 0 if they are as good as the mean. With several targets, the mean of their
             values.
         """
+        check_is_fitted(self)
+        self._check_names(_column_names(y), "y")
         return super().score(X, y, sample_weight)
 
     def _to_scale(self, outputs):
@@ -177,8 +179,7 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         if y is None:
             raise ValueError("FERRegressor requires y to be passed, but the target y is None.")
         rows, _ = check_images(self, X, reset=reset, lazy=True)
-        columns = [*getattr(y, "columns", [])]
-        names = columns if columns and all(isinstance(name, str) for name in columns) else None
+        names = _column_names(y)
         y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(rows, y)
         if n_missing := np.isnan(y).reshape(len(y), -1).any(axis=1).sum():
@@ -194,7 +195,8 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         self.target_names_ = names
         self.target_mean_ = np.average(y, axis=0, weights=sample_weight)
         scale = np.sqrt(np.average((y - self.target_mean_) ** 2, axis=0, weights=sample_weight))
-        self.target_scale_ = np.where(scale > 0, scale, 1.0)[()]
+        # rounding keeps the deviation of equal numbers above 0
+        self.target_scale_ = np.where(np.ptp(y, axis=0) > 0, scale, 1.0)[()]
         return self._encode(names, y)
 
     def _encode(self, names, y):
@@ -203,12 +205,16 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
             raise ValueError(
                 f"Expected {expected} in y_val as in y, got shape {y.shape}: use the same targets in both."
             )
-        if names and self.target_names_ and names != self.target_names_:
-            raise ValueError(
-                f"Expected the columns {self.target_names_} in y_val as in y, got {names}: pass y_val[y.columns]."
-            )
+        self._check_names(names, "y_val")
         standardized = (y - self.target_mean_) / self.target_scale_
         return standardized.reshape(len(y), -1).astype(np.float32)
+
+    def _check_names(self, names, parameter):
+        if names and self.target_names_ and names != self.target_names_:
+            raise ValueError(
+                f"Expected the columns {self.target_names_} of y in `fit`, got {names}: pass "
+                f"{parameter}[model.target_names_]."
+            )
 
     def _describe_targets(self):
         return {"target_mean": self.target_mean_.tolist(), "target_scale": self.target_scale_.tolist()}
@@ -239,3 +245,9 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _column_names(y):
+    """Return the names of the columns of a data frame, or None."""
+    columns = [*getattr(y, "columns", [])]
+    return columns if columns and all(isinstance(name, str) for name in columns) else None

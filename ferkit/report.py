@@ -21,18 +21,18 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     recall_score,
 )
-from sklearn.utils import Bunch, check_consistent_length
+from sklearn.utils import Bunch, _safe_indexing, check_consistent_length
 from sklearn.utils.multiclass import unique_labels
 from tabulate import tabulate
 
 from ._files import find_files, read_content
 from ._groups import check_groups, score_groups
-from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, unpack
-from ._metrics import bin_confidence, calibration_error, rank_confusions, wilson_interval
+from ._images import BYTES, UNIT, Images, as_rows, number_rows, pixel_range, to_stack, unpack
+from ._metrics import bin_confidence, calibration_error, find_confidence, rank_confusions, wilson_interval
 from ._targets import most_probable
-from ._validation import check_classifier, check_labels, check_proba
+from ._validation import check_classifier, check_labels, check_proba, extend_labels
 from ._vocabulary import find_emotion
-from .classifier import FERClassifier
+from .classifier import predicts_best
 from .datasets import corrupt
 
 __all__ = ["Comparison", "Report", "compare_reports", "evaluate", "evaluate_corruptions", "evaluate_sets"]
@@ -91,9 +91,9 @@ def evaluate(
     """
     check_classifier(model)
     in_training = None if X_train is None else _find_in_training(X, X_train)
-    classes, last = getattr(model, "classes_", None), model[-1] if hasattr(model, "steps") else model
+    classes = getattr(model, "classes_", None)
     y_proba, start = None, perf_counter()
-    if isinstance(last, FERClassifier):  # predicts the most probable class, so one pass through the network is enough
+    if predicts_best(model):  # one pass through the network is enough
         y_proba = model.predict_proba(X)
         y_pred = model.classes_[y_proba.argmax(axis=1)]
     else:
@@ -285,7 +285,7 @@ class Report:
         check_labels(y_true, y_pred)
         occurring = unique_labels(y_true, y_pred)
         check_labels(occurring, () if labels is None else labels)
-        labels = occurring if labels is None else np.concatenate([labels, np.setdiff1d(occurring, labels)])
+        labels = extend_labels(labels, occurring)
         right = y_true == y_pred
         confusion = confusion_matrix(y_true, y_pred, labels=labels)
         per_class = classification_report(y_true, y_pred, labels=labels, output_dict=True, zero_division=0)
@@ -299,18 +299,19 @@ class Report:
         top_2 = calibration = None
         classes = None if classes is None else np.asarray(classes)
         if y_proba is not None:
-            known = np.atleast_1d(np.asarray(classes))
-            y_proba = check_proba(y_proba, known)
+            if classes is None:
+                raise ValueError("Expected `classes` with y_proba, got None: pass classes=model.classes_.")
+            y_proba = check_proba(y_proba, classes)
             best = y_proba.argmax(axis=1)
-            if not np.array_equal(known[best], y_pred) and np.array_equal(np.sort(known)[best], y_pred):
+            if not np.array_equal(classes[best], y_pred) and np.array_equal(np.sort(classes)[best], y_pred):
                 raise ValueError(
-                    f"Expected `classes` in the order of the columns of y_proba, got {known.tolist()}, with which the "
-                    "most probable class is not the predicted one: pass classes=model.classes_, which is sorted."
+                    f"Expected `classes` in the order of the columns of y_proba, got {classes.tolist()}, with which "
+                    "the most probable class is not the predicted one: pass classes=model.classes_, which is sorted."
                 )
             # top_k_accuracy_score refuses labels that the model does not know
-            best_2 = known[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
+            best_2 = classes[np.argsort(-y_proba, axis=1, kind="stable")[:, :2]]
             top_2 = float((best_2 == y_true[:, None]).any(axis=1).mean())
-            calibration = calibration_error(*bin_confidence(y_true, y_proba, known, _BINS))
+            calibration = calibration_error(*bin_confidence(y_true, y_pred, y_proba, classes, _BINS))
         in_training = None if in_training is None else np.asarray(in_training, dtype=bool)
         unseen = right if in_training is None else right[~in_training]
         any_unseen = in_training is not None and len(unseen) > 0
@@ -472,9 +473,10 @@ class Report:
             File to write.
         title : str, default="Report"
             Heading of the page.
-        images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels), default=None
-            The scored images, in the order of the predictions. If given, the page contains the 24 mistakes with the
-            highest probability as pictures. Only share it if you may share these images.
+        images : array-like, default=None
+            The scored images, in the order of the predictions and in any form that :class:`ferkit.FERClassifier`
+            accepts. If given, the page contains the 24 mistakes with the highest probability as pictures. Only share it
+            if you may share these images.
         history : list of dict, default=None
             ``history_`` of the :class:`~ferkit.FERClassifier`, for the learning curve.
         details : dict of dict, default=None
@@ -496,7 +498,7 @@ class Report:
             }
             if self.y_proba is not None and self.classes is not None:
                 displays["calibration"] = ReliabilityDisplay.from_predictions(
-                    self.y_true, self.y_proba, labels=self.classes, n_bins=_BINS
+                    self.y_true, self.y_proba, y_pred=self.y_pred, labels=self.classes, n_bins=_BINS
                 )
             if self.per_group:
                 displays["groups"] = GroupScoresDisplay(self.per_group).plot()
@@ -517,21 +519,23 @@ class Report:
         """Return the picture, labels and probability of the mistakes with the highest probability."""
         from .display._base import encode_image, to_images
 
-        images = to_images(images)
         check_consistent_length(images, self.y_true)
         if self.y_proba is None:
             return []
         wrong = np.flatnonzero(self.y_true != self.y_pred)
-        probability = self.y_proba.max(axis=1)
+        probability = find_confidence(self.y_pred, self.y_proba, self.classes)
         worst = wrong[np.argsort(-probability[wrong], kind="stable")][:_MISTAKES]
+        if not len(worst):
+            return []
+        images = to_images(_safe_indexing(images, worst))
         return [
             {
-                "image": encode_image(images[row], like=images),
+                "image": encode_image(image, like=images),
                 "true": self.y_true[row],
                 "predicted": self.y_pred[row],
                 "probability": probability[row],
             }
-            for row in worst
+            for row, image in zip(worst, images, strict=True)
         ]
 
     def _repr_html_(self):
@@ -784,6 +788,8 @@ def evaluate_sets(models: Mapping[str, BaseEstimator], sets: Mapping[str, Bunch]
             )
         classes = np.array([find_emotion(label) for label in model.classes_])
         for tested_on, faces in sets.items():
+            if faces["target"] is None:
+                raise ValueError(f"Expected labeled images to score on, got images with no labels in {tested_on}.")
             target = np.asarray(faces["target"])
             known = np.array([find_emotion(label) for label in faces["target_names"]])
             labels = known[target.argmax(axis=1) if target.ndim == 2 else target]
@@ -798,7 +804,7 @@ def evaluate_sets(models: Mapping[str, BaseEstimator], sets: Mapping[str, Bunch]
             fits = images is None or np.shape(faces["data"])[1] == getattr(model, "n_features_in_", None)
             X = (faces["data"] if fits else images)[kept]  # a classifier of images resizes a stack
             if hasattr(model, "predict_proba"):
-                y_proba = model.predict_proba(X)[:, [int(np.flatnonzero(classes == each)[0]) for each in common]]
+                y_proba = model.predict_proba(X) @ (classes[:, None] == common)  # adds the probabilities of synonyms
                 y_pred = common[y_proba.argmax(axis=1)]
             else:
                 y_pred = np.array([find_emotion(label) for label in model.predict(X)])
@@ -862,11 +868,12 @@ def evaluate_corruptions(
     >>> scores[["corruption", "severity", "n"]].values.tolist()
     [['none', 0, 70], ['noise', 1, 70], ['noise', 5, 70]]
     """
-    plain = evaluate(model, X, y)
+    plain, (images, shape) = evaluate(model, X, y), as_rows(X)
     rows = [{"corruption": "none", "severity": 0, "n": plain.n, **_describe_accuracy(plain), "relative_loss": 0.0}]
     for kind in kinds:
         for severity in severities:
-            report = evaluate(model, corrupt(X, kind, severity, random_state=random_state), y)
+            degraded = corrupt(images, kind, severity, image_shape=shape, random_state=random_state)
+            report = evaluate(model, degraded if shape is None else to_stack(degraded, shape), y)
             loss = 1 - report.accuracy / plain.accuracy if plain.accuracy else float("nan")
             scores = {**_describe_accuracy(report), "relative_loss": loss}
             rows.append({"corruption": kind, "severity": severity, "n": report.n, **scores})

@@ -434,7 +434,8 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
 
 def _standardize(rows):
     mean, std = rows.mean(axis=1, keepdims=True), rows.std(axis=1, keepdims=True)
-    return (rows - mean) / np.where(std > 0, std, 1)
+    is_flat = np.ptp(rows, axis=1, keepdims=True) == 0  # rounding keeps the deviation of equal floats above 0
+    return (rows - mean) / np.where(is_flat, 1, std)
 
 
 def _equalize(rows):
@@ -476,7 +477,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
     batch_size : int, default=64
         Maximum number of images per batch. Image files are decoded one batch at a time.
     device : str, default="auto"
-        A PyTorch device. "auto" is CUDA if available, then Apple's MPS, then the CPU.
+        A PyTorch device. "auto" is the accelerator of the machine (CUDA, Apple's MPS, …), otherwise the CPU.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Type of convolutions and matrix products. "auto" is bfloat16 if the hardware multiplies in it, float16 on other
         NVIDIA GPUs with tensor cores, and otherwise float32.
@@ -550,7 +551,7 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Parameters
         ----------
         X : array-like of shape (n, pixels), (n, height, width), (n, height, width, 1|3) or (n, 1|3, height, width)
-            Images, or a list or column of the paths of n image files.
+            Images, or a list or column of n PIL images, paths, or contents of image files.
         y : None
             Ignored.
 
@@ -615,7 +616,8 @@ class NetworkFeatures(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         Parameters
         ----------
         X : array-like
-            Images of the shape seen in `fit`.
+            Images in any form that `fit` accepts. Stacks, PIL images and image files of another shape are resized to
+            ``image_shape_``. Rows must have ``n_features_in_`` values.
 
         Returns
         -------

@@ -340,3 +340,14 @@ def test_augmentations_of_others_are_drawn(faces):
     assert len({image.tobytes() for image in display.images[1]}) == 4
     assert all((one == other).all() for one, other in zip(display.images, again.images, strict=True))
     assert AugmentationDisplay.from_estimator(halve, faces.images[0]).labels == ["halve"]
+
+
+def test_copies_of_a_frame_of_integers_are_rounded(faces):
+    small = {"horizontal_flip": 0, "rotation": 5, "translation": 0, "scale": 0, "contrast": 0}
+    augmenter = ImageAugmenter(random_state=0, **small)
+    expected, _ = augmenter.fit_resample(faces.data[:40], faces.target[:40])
+    frame = pd.DataFrame(faces.data[:40].astype(np.int64))
+    got, _ = augmenter.fit_resample(frame, faces.target[:40])
+    np.testing.assert_array_equal(got.to_numpy(), expected)
+    with pytest.raises(ValueError, match="Expected a label for each image, got 1 missing"):
+        augmenter.fit_resample(faces.data[:3], ["a", None, "b"])

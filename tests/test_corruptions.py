@@ -10,7 +10,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import RidgeClassifier
 from sklearn.utils import Bunch
 
-from ferkit.datasets import corrupt, make_faces
+from ferkit.datasets import corrupt, harmonize, make_faces
 from ferkit.display import HeatmapDisplay
 from ferkit.report import evaluate, evaluate_corruptions, evaluate_sets
 
@@ -147,6 +147,26 @@ def test_scores_under_corruptions_are_those_of_the_corrupted_images(fitted):
     assert (scores.iloc[0].accuracy, scores.iloc[0].relative_loss) == (plain.accuracy, 0)
 
 
+def to_files(images, folder):
+    paths = [folder / f"{number}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda images, folder: images, lambda images, folder: [*map(Image.fromarray, images)], to_files],
+    ids=["stack", "PIL", "files"],
+)
+def test_corrupted_images_of_any_size_are_resized_by_the_model(form, fitted, tmp_path):
+    faces = make_faces(21, size=96, random_state=1)
+    y = faces.target_names[faces.target]
+    scores = evaluate_corruptions(fitted, form(faces.images, tmp_path), y, kinds=["light"], severities=[2])
+    degraded = corrupt(faces.data, "light", 2, random_state=0).reshape(-1, 96, 96, 1)
+    assert scores.accuracy.tolist() == [fitted.score(faces.images, y), fitted.score(degraded, y)]
+
+
 def test_a_model_is_scored_on_each_set(ridge):
     sets = {"drawn": make_faces(100, random_state=1), "others": make_faces(50, random_state=2)}
     scores = evaluate_sets({"ridge": ridge, "dummy": DummyClassifier().fit(X, ["happy"] * len(X))}, sets)
@@ -188,6 +208,20 @@ class Certain:
         return np.tile([0.5, 0.3, 0.2], (len(X), 1))
 
 
+class Merged(Certain):
+    """A model of two sets, whose names for one emotion differ."""
+
+    classes_ = np.array(["anger", "angry", "sad"])
+
+    def predict_proba(self, X):
+        return np.tile([0.3, 0.3, 0.4], (len(X), 1))
+
+
+def test_probabilities_of_synonyms_are_added():
+    faces = Bunch(data=X, images=None, target=np.zeros(40, int), target_names=np.array(["angry", "sad"]))
+    assert evaluate_sets({"merged": Merged()}, {"angry": faces}).accuracy[0] == 1
+
+
 def test_a_model_chooses_among_the_emotions_of_the_set():
     faces = Bunch(data=X, images=None, target=np.arange(40) % 2, target_names=np.array(["happy", "sad"]))
     assert evaluate_sets({"certain": Certain()}, {"two": faces}).accuracy[0] == 0.5
@@ -205,6 +239,14 @@ def test_images_of_another_size_and_files_are_scored(fitted, tmp_path):
     scores = evaluate_sets({"cnn": fitted}, {"small": small, "enlarged": enlarged, "files": files})
     assert scores.accuracy[0] == scores.accuracy[2]
     assert abs(scores.accuracy[0] - scores.accuracy[1]) < 0.2
+
+
+def test_sets_without_labels_are_refused():
+    unlabeled = Bunch(data=X, images=None, target=None, target_names=np.array(["happy", "sad"]))
+    with pytest.raises(ValueError, match="no labels in unlabeled"):
+        evaluate_sets({"certain": Certain()}, {"unlabeled": unlabeled})
+    with pytest.raises(ValueError, match="faces with no labels"):
+        harmonize(unlabeled)
 
 
 def test_numbers_and_sets_without_a_common_emotion_are_refused(ridge):

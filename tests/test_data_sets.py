@@ -295,8 +295,42 @@ def test_ckplus_gives_the_last_frames_and_on_request_the_first_one_as_neutral(tm
     assert names_of(faces) == ["neutral", "disgust", "disgust", "neutral", "surprise", "surprise"]
     assert [Path(name).name[9:17].lstrip("0") for name in faces.origin] == ["1", "3", "4"] * 2
     assert faces.groups.tolist() == ["S005"] * 3 + ["S010"] * 3
-    with pytest.raises(ValueError, match=r"^Expected n_frames of 1 or more, got 0"):
+    with pytest.raises(ValueError, match=r"^Expected a whole number of 1 or more in n_frames, got 0"):
         load_ckplus(folder, n_frames=0)
+
+
+def test_no_frame_of_ckplus_has_two_labels(tmp_path):
+    folder = write_ckplus(tmp_path)
+    assert names_of(load_ckplus(folder, n_frames=9, neutral=True)) == [
+        "neutral",
+        *["disgust"] * 3,
+        "neutral",
+        *["surprise"] * 3,
+    ]
+    for path in sorted(folder.rglob("*.png"))[1:4]:
+        path.unlink()
+    faces = load_ckplus(folder, neutral=True)
+    assert names_of(faces) == ["disgust", "neutral", "surprise"], "the only frame of a sequence is its peak"
+    with pytest.raises(ValueError, match=r"got 1\.5"):
+        load_ckplus(folder, n_frames=1.5)
+
+
+def test_links_to_directories_are_followed_once(tmp_path):
+    for number, name in enumerate(("happy", "sad")):
+        draw(tmp_path / f"{name}/{number}.png", number)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "happy").symlink_to(tmp_path / "happy")
+    (data / "sad").symlink_to(tmp_path / "sad")
+    (tmp_path / "sad/loop").symlink_to(data)
+    assert names_of(load_folder(data)) == ["happy", "sad"]
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path):
+    folder = write_rafdb(tmp_path)
+    labels = next(folder.rglob("list_patition_label.txt"))
+    labels.write_text("\ufeff" + labels.read_text())
+    assert len(load_rafdb(folder).data) == 4
 
 
 def test_groups_keep_people_apart(tmp_path, tiny):

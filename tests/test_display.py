@@ -9,6 +9,8 @@ from PIL import Image
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.naive_bayes import GaussianNB
 
 from ferkit import FERClassifier, ImageAugmenter, ImageNormalizer, Pipeline, PixelParser
 from ferkit.backbones import CNN, summarize
@@ -182,6 +184,21 @@ def test_the_most_confident_mistakes_come_first(fitted, faces, names):
     assert all(ax.get_title().startswith("✗") for ax in display.axes_.flat[:12])
     with pytest.raises(ValueError, match="Expected order="):
         PredictionsDisplay.from_estimator(fitted, faces.data, names, order="worst")
+
+
+def test_predictions_are_those_of_the_estimator_and_not_the_most_probable_label(faces):
+    y = np.where(faces.target == 3, "happy", "other")
+    model = FixedThresholdClassifier(GaussianNB(), threshold=1e-9, pos_label="happy", response_method="predict_proba")
+    y_pred = model.fit(faces.data, y).predict(faces.data)
+    proba = model.predict_proba(faces.data)
+    wrong = y_pred != y
+    assert (model.classes_[proba.argmax(axis=1)] != y_pred).any()
+    display = PredictionsDisplay.from_estimator(model, faces.data, y, n_images=wrong.sum(), order="mistakes")
+    assert (display.y_true != display.y_pred).all()
+    column = (y_pred == "other").astype(int)
+    assert sorted(display.probability) == sorted(proba[np.arange(len(y)), column][wrong])
+    display = ReliabilityDisplay.from_estimator(model, faces.data, y)
+    assert np.average(display.accuracy, weights=display.counts[display.counts > 0]) == pytest.approx((~wrong).mean())
 
 
 def test_correct_predictions_follow_the_mistakes(faces):

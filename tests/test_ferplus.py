@@ -1,4 +1,5 @@
 import gzip
+import re
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,7 @@ def test_pixel_strings(files):
 
 FORMS = {
     "blanks": lambda text: text.replace(",", " , "),
+    "floats": lambda text: re.sub(r",(\d+)(?=[,\n])", r",\1.0", text),
     "from Windows": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
     "other columns": lambda text: text.replace("\n", ",\n").replace("NF,", "NF,comment", 1),
 }

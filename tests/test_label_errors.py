@@ -109,6 +109,8 @@ def test_labels_without_suspects_are_one_line():
         ({"y_proba": np.full((30, 2), 0.5)}, "one column per label"),
         ({"y_proba": np.full((30, 3), np.nan)}, "from 0 to 1"),
         ({"names": range(3)}, "inconsistent numbers"),
+        ({"labels": [*LABELS[:2], LABELS[0]]}, "Expected different labels"),
+        ({"y": pd.Series([None, *"ab"] * 10)}, "Expected a label for each image, got 10 missing"),
     ],
 )
 def test_invalid_input_is_named(planted, changes, words):

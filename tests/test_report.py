@@ -71,6 +71,14 @@ def test_calibration_error_by_hand():
     assert sure.calibration_error == 0
 
 
+def test_confidence_is_the_probability_of_the_predicted_label(tmp_path):
+    proba = [[0.1, 0.5, 0.4]]
+    report = Report.from_predictions(["happy"], ["sad"], y_proba=proba, classes=["fear", "happy", "sad"])
+    assert report.calibration_error == pytest.approx(0.4)
+    report.to_html(tmp_path / "report.html", images=np.zeros((1, 4, 4), np.uint8))
+    assert "sad 40%" in (tmp_path / "report.html").read_text()
+
+
 def test_confused_pairs_are_the_mistakes_most_frequent_first():
     y_true = ["fear"] * 5 + ["sad"] * 4 + ["happy"]
     y_pred = ["sad", "sad", "sad", "happy", "fear", "fear", "fear", "sad", "sad", "happy"]
@@ -165,10 +173,29 @@ def test_invalid_predictions_are_refused():
         Report.from_predictions([0, 1], ["a", "b"])
     with pytest.raises(ValueError, match=r"of shape \(n, 2\)"):
         Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.eye(2, 3), classes=["a", "b"])
+    with pytest.raises(ValueError, match="Expected `classes` with y_proba"):
+        Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.eye(2))
     with pytest.raises(ValueError, match="from 0 to 1"):
         Report.from_predictions(["a", "b"], ["a", "b"], y_proba=np.full((2, 2), np.nan), classes=["a", "b"])
     with pytest.raises(ValueError, match="Expected labels like 0, got 'a'"):
         Report.from_predictions(["a", "b"], ["a", "b"], labels=[0, 1])
+
+
+@pytest.mark.parametrize("missing", [np.nan, None])
+@pytest.mark.parametrize("form", [list, pd.Series])
+def test_missing_labels_and_groups_are_refused(form, missing):
+    for arguments in ((form(["a", missing]), ["a", "b"]), (["a", "b"], form(["a", missing]))):
+        with pytest.raises(ValueError, match=r"Expected a label for each image, got 1 missing"):
+            Report.from_predictions(*arguments)
+    with pytest.raises(ValueError, match=r"Expected a group for each image, got 1 missing"):
+        Report.from_predictions(["a", "b"], ["a", "b"], groups=form(["x", missing]))
+
+
+def test_labels_may_be_a_series_with_any_index_and_must_differ():
+    labels = pd.Series(["b", "a"], index=[3, 4])
+    assert Report.from_predictions(["a", "b"], ["a", "b"], labels=labels).labels == ["b", "a"]
+    with pytest.raises(ValueError, match="Expected different labels"):
+        Report.from_predictions(["a", "b"], ["a", "b"], labels=["a", "a", "b"])
 
 
 def test_names_in_the_order_of_the_data_set_name_the_right_rows():

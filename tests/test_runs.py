@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from sklearn.base import clone
+from sklearn.utils import Bunch
 
 from ferkit import FERClassifier, load
 from ferkit.backbones import CNN
 from ferkit.comparison import compare_folds
-from ferkit.datasets import make_faces
+from ferkit.datasets import load_folder, make_faces
 from ferkit.display import ComparisonDisplay, FacesDisplay
 from ferkit.report import compare_reports
 from ferkit.runs import Run, compare_pairs, compare_runs, train_run
@@ -228,7 +230,7 @@ def test_folds_of_a_cross_validation_are_one_row(tmp_path):
 
 def test_only_runs_on_the_same_images_are_compared(runs, data, tmp_path):
     other = train_run(build(), data, tmp_path / "other", data_name="others")
-    with pytest.raises(ValueError, match="PublicTest of drawn, PublicTest of others"):
+    with pytest.raises(ValueError, match=r"PublicTest of drawn \(14 images\), PublicTest of others \(14 images\)"):
         compare_runs([*runs, other])
     with pytest.raises(ValueError, match="no runs"):
         compare_runs([])
@@ -322,3 +324,35 @@ def test_an_unfinished_training_is_discarded(data, tmp_path, stop):
     run = train_run(build(16), data, tmp_path, overwrite=True)
     assert run.matches(build(16))
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set()
+
+
+def test_a_run_on_image_files(data, tmp_path):
+    for number, (image, code) in enumerate(zip(data.images[:70], data.target, strict=False)):
+        path = (
+            tmp_path
+            / "faces"
+            / ("test" if number % 5 == 0 else "train")
+            / str(data.target_names[code])
+            / f"{number}.png"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    files = load_folder(tmp_path / "faces", image_shape=None)
+    assert files.images is None
+    run = train_run(build(), files, tmp_path / "run")
+    assert run.is_finished
+    assert "data:image/png" in (run.path / "report.html").read_text()
+
+
+def test_soft_targets_are_refused_before_the_training(data, tmp_path):
+    soft = Bunch(**{**data, "target": np.eye(7)[data.target]})
+    with pytest.raises(ValueError, match="Expected one label per image, got soft targets"):
+        train_run(build(), soft, tmp_path / "run")
+
+
+def test_runs_on_other_numbers_of_images_and_repeated_runs_are_refused(runs, tmp_path):
+    other = train_run(build(), make_faces(70, random_state=1), tmp_path / "other", data_name="drawn")
+    with pytest.raises(ValueError, match=r"PublicTest of drawn \(14 images\), PublicTest of drawn \(7 images\)"):
+        compare_runs([*runs, other])
+    with pytest.raises(ValueError, match="Expected different runs of a"):
+        compare_runs({"a": [runs[0], runs[0]]})

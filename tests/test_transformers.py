@@ -164,6 +164,22 @@ def test_flat_images_stay_finite(method):
     assert np.isfinite(out).all()
 
 
+@pytest.mark.parametrize("gray", [0.1, 0.3, 7.3, 200.0])
+def test_flat_images_of_floats_become_0(gray):
+    rows = np.full((2, 2304), gray, np.float32)
+    assert ImageNormalizer(method="image").fit_transform(rows) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("transformer", [ImageResizer(8), ImageNormalizer(method="minmax")], ids=repr)
+def test_polars_frames_of_bytes_are_bytes(transformer, faces):
+    rows = faces.data[:6] // 2 + 40
+    frame = pytest.importorskip("polars").DataFrame(rows)
+    expected = transformer.fit_transform(rows)
+    out = clone(transformer).fit_transform(frame)
+    assert out.dtype == expected.dtype
+    np.testing.assert_array_equal(out, expected)
+
+
 @pytest.mark.parametrize("method", ["image", "equalize"])
 def test_methods_that_lose_information_have_no_inverse(method, faces):
     assert not hasattr(ImageNormalizer(method=method).fit(faces.data), "inverse_transform")

@@ -103,7 +103,7 @@ def build_meta(build, **arguments):
             return build(**arguments).to("meta")
 
 
-def find_sizes(build: Callable[..., nn.Module], **arguments: Any) -> list[int]:
+def find_sizes(build: Callable[..., nn.Module], *, in_channels: int = 1, **arguments: Any) -> list[int]:
     """Find the common image sizes that a network accepts.
 
     Only shapes are computed, so the search is fast.
@@ -111,9 +111,11 @@ def find_sizes(build: Callable[..., nn.Module], **arguments: Any) -> list[int]:
     Parameters
     ----------
     build : callable
-        The builder of the network, called as ``build(num_classes=2, **arguments)``.
+        The builder of the network, called as ``build(num_classes=2, in_channels=in_channels, **arguments)``.
+    in_channels : int, default=1
+        Number of channels of the images.
     **arguments : dict
-        ``in_channels`` and further arguments of the builder.
+        Further arguments of the builder.
 
     Returns
     -------
@@ -127,8 +129,8 @@ def find_sizes(build: Callable[..., nn.Module], **arguments: Any) -> list[int]:
     >>> find_sizes(resolve_backbone("vgg16").build, in_channels=1)
     [32, 48, 64, 75, 80, 96, 112, 128, 160, 192, 224, 256, 299, 320, 384, 448, 512]
     """
-    network = build_meta(build, num_classes=2, **arguments)
-    return [size for size in SIZES if _takes(network, size, arguments["in_channels"])]
+    network = build_meta(build, num_classes=2, in_channels=in_channels, **arguments)
+    return [size for size in SIZES if _takes(network, size, in_channels)]
 
 
 def _takes(network, size, channels):

@@ -80,9 +80,13 @@ def read_predictor(name):
     return _read.read_predictor(name, allow_pickles=True)
 
 
-def check_model(name):
-    if name not in ferkit.models.list_models():
-        check_exists(Path(name), "MODEL")
+def check_model(name, parameter="MODEL"):
+    shipped = ferkit.models.list_models()
+    if name not in shipped and not Path(name).exists():
+        raise typer.BadParameter(
+            f"'{name}' does not exist, and is no model that ships with ferkit ({', '.join(shipped)}).",
+            param_hint=parameter,
+        )
 
 
 def check_exists(path, parameter):

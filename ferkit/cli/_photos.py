@@ -30,7 +30,7 @@ def photo(
     from .._files import find_images, make_directory
     from ..photos._drawing import plan_copies
 
-    check_model(model)
+    check_model(model, "--model")
     paths = [*dict.fromkeys(path for given in images for path in find_images(given))]
     check_written(paths, (csv, "--csv", [".csv"]))
     if out_dir:
@@ -80,7 +80,7 @@ def video(
     """Find the faces in a video, follow them and recognize their expressions over time."""
     from ..photos._sources import VIDEO_SUFFIXES, is_video, parse_every
 
-    check_model(model)
+    check_model(model, "--model")
     if not is_video(file):
         raise typer.BadParameter(
             f"Expected a video ({', '.join(VIDEO_SUFFIXES)}), got {file}: for photos use `ferkit photo`.",
@@ -126,7 +126,7 @@ def webcam(
     threshold: Threshold = 0.5,
 ) -> None:
     """Recognize expressions in front of a camera. Opens a window, or prints text if it cannot. Ctrl-C or q stops."""
-    check_model(model)
+    check_model(model, "--model")
     from ..photos._window import open_window
 
     before = None

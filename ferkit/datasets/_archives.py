@@ -37,7 +37,7 @@ def list_members(path, stack):
     """
     if path.is_dir():
         root = os.path.abspath(path)
-        files = (os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names)
+        files = (os.path.join(folder, name) for folder, names in _walk(root) for name in names)
         # Names begin with the name of the folder itself, which may be "test".
         above = len(os.path.dirname(root))
         return {
@@ -48,6 +48,15 @@ def list_members(path, stack):
     open_file = partial(open, path, "rb")
     members = list_archive(open_file, stack)
     return {path.name: open_file} if members is None else members
+
+
+def _walk(root):
+    """Yield (directory, names of its files). Links to directories are followed, each directory once."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(folder, name)) not in seen]
+        yield folder, names
 
 
 def list_archive(open_file, stack):

@@ -67,12 +67,6 @@ def check_usage(usage):
     return wanted
 
 
-def check_errors(errors):
-    """Raise if the parameter `errors` of a loader is invalid."""
-    if errors not in ("raise", "drop"):
-        raise ValueError(f'Expected errors="raise" or errors="drop", got errors={errors!r}.')
-
-
 def raise_damage(where, error):
     """Raise an error of a reader of archives and tables as one that names the file."""
     if getattr(error, "errno", None) not in (None, errno.EINVAL):  # caused by permissions or the disk, not the data

@@ -47,12 +47,12 @@ def corrupt(
     noise     Gaussian noise                     standard deviation         8, 16, 26, 38, 54
     ========= ================================== ========================== ==================================
 
-    Pixels of blur are those of an image of 48 pixels; on larger images, the blur grows with the height. Gray levels of
+    Blur is given in pixels of a 48-pixel image and grows with the height of larger images. Gray levels of
     noise go from 0 to 255. The other strengths are relative to the image. The direction of the light, the place and the
     tone of the square and the noise are drawn for each image. With an integer `random_state`, the draws are the same in
     each severity.
 
-    The idea is that of ImageNet-C [1]_. Its own corruptions are made for photos of 224 pixels.
+    The idea comes from ImageNet-C [1]_. Its own corruptions are made for photos of 224 pixels.
 
     Parameters
     ----------

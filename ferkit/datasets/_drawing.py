@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._vocabulary import EMOTIONS, FER2013_USAGES
@@ -376,7 +376,7 @@ def make_faces(
         frame : DataFrame of shape (n_samples, 3)
             Only with ``as_frame=True``: ``emotion``, ``pixels`` (values separated by spaces) and ``Usage``.
         traits : DataFrame of shape (n_samples, 7)
-            What else differs between the faces: ``valence`` and ``arousal`` (from -1 to 1: those of the emotion [1]_
+            Other properties of the faces: ``valence`` and ``arousal`` (from -1 to 1: those of the emotion [1]_
             times the intensity of the expression, which is barely visible to full, plus those of the emotion that is
             mixed in), ``skin`` (tone from dark, 0.42, to light, 0.82), ``age`` (wrinkles, from 0 to 1), ``light`` (from
             0.38, with dark shadows, to 0.68), ``glasses`` and ``beard``.
@@ -408,9 +408,7 @@ def make_faces(
     rng = np.random.default_rng(state.randint(2**31, size=4))  # draws float32 several times faster
     traits = _draw_traits(target, rng)
     images = np.empty((n_samples, size, size), np.uint8)
-    step = max(1, _CHUNK_PIXELS // size**2)
-    for start in range(0, n_samples, step):
-        chunk = slice(start, start + step)
+    for chunk in gen_batches(n_samples, max(1, _CHUNK_PIXELS // size**2)):
         faces = _draw(Bunch(**{name: values[chunk] for name, values in traits.items()}), size)
         faces += np.float32(noise) * rng.standard_normal(faces.shape, dtype=np.float32)
         images[chunk] = np.rint(255 * faces.clip(0, 1))

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._validation import check_errors
 from .._vocabulary import DIGIT_CODES, EMOTIONS, NAME_CODES
 from ._archives import DAMAGE, is_image, list_members, list_nested
-from ._base import FACE_SIDE, check_errors, check_held, check_usage, make_bunch, raise_damage, shorten
+from ._base import FACE_SIDE, check_held, check_usage, make_bunch, raise_damage, shorten
 from ._folders import decode_faces, sort_images
 from ._tables import COLUMNS, USAGE_DTYPE, find_tables, read_header, read_table
 

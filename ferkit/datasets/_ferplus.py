@@ -20,7 +20,7 @@ __all__ = ["load_ferplus"]
 
 CHOICES = (*FERPLUS_EMOTIONS, "unknown", "NF")  # NF means "not a face"
 VOTE_COLUMNS = ("Usage", "Image name", *CHOICES)
-COUNTS = {str(count): count for count in range(11)}
+COUNTS = {text: count for count in range(11) for text in (f"{count}", f"{count}.0")}  # pandas may write 3 as 3.0
 MOST_EMOTIONS = 3  # in a distribution
 
 # FER2013's code of each choice, -1 if it has none. Labels and votes agree on two thirds of the faces; a random order

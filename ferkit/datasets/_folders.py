@@ -6,7 +6,7 @@ import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,9 +17,10 @@ import pandas as pd
 
 from .._files import FaceFile, decode_images, show_progress
 from .._images import check_shape
+from .._validation import check_errors
 from .._vocabulary import USAGE_NAMES, USAGES
 from ._archives import DAMAGE, is_image, list_members
-from ._base import FACE_SIDE, check_errors, check_held, check_usage, make_bunch, raise_damage, shorten
+from ._base import FACE_SIDE, check_held, check_usage, make_bunch, raise_damage, shorten
 
 __all__ = ["load_folder"]
 
@@ -214,18 +215,17 @@ def decode_faces(members, names, boxes, shape, errors, verbose):
     data = np.empty((len(names), int(np.prod(shape))), np.uint8)
     kept: list[int] = []
     first_bad = ""
-    images = decode_images([members[name] for name in names], shape, boxes)
-    if verbose:
-        images = show_progress(images, "Decoding", lambda: len(names))
-    for position, image in enumerate(images):
-        if isinstance(image, Exception):
-            problem = f"Image {names[position]} cannot be read ({image})"
-            if errors == "raise":
-                raise ValueError(f'{problem}: remove it, or load with errors="drop"') from image
-            first_bad = first_bad or problem
-        else:
-            data[len(kept)] = image
-            kept.append(position)
+    with closing(decode_images([members[name] for name in names], shape, boxes)) as images:
+        shown = show_progress(images, "Decoding", lambda: len(names)) if verbose else images
+        for position, image in enumerate(shown):
+            if isinstance(image, Exception):
+                problem = f"Image {names[position]} cannot be read ({image})"
+                if errors == "raise":
+                    raise ValueError(f'{problem}: remove it, or load with errors="drop"') from image
+                first_bad = first_bad or problem
+            else:
+                data[len(kept)] = image
+                kept.append(position)
     return data[: len(kept)], np.array(kept, np.int64), first_bad
 
 

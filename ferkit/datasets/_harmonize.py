@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._images import to_stack
-from .._vocabulary import FIRST_CODES, VOCABULARIES, find_emotion
+from .._vocabulary import VOCABULARIES, find_emotion, number_names
 from ._base import shorten
 
 __all__ = ["harmonize"]
@@ -24,7 +24,7 @@ def harmonize(faces: Bunch, names: str | Sequence[str] = "fer2013", *, numbering
     Parameters
     ----------
     faces : :class:`~sklearn.utils.Bunch`
-        What a loader of this module has returned.
+        Faces as returned by a loader of this module.
     names : str or sequence of str, default="fer2013"
         The names to use, in the order of the new ``target_names``. Or the name of a data set, for its names:
         ``"fer2013"``, ``"ferplus"``, ``"rafdb"``, ``"affectnet"``, ``"ckplus"``, ``"jaffe"`` or ``"expw"``.
@@ -64,10 +64,12 @@ def harmonize(faces: Bunch, names: str | Sequence[str] = "fer2013", *, numbering
     given = [str(name) for name in faces.target_names]
     meanings = {}
     if numbering is not None:
-        first = FIRST_CODES.get(numbering, 0)
-        meanings = {str(first + code): name for code, name in enumerate(_find_names(numbering, "numbering"))}
+        their_names = _find_names(numbering, "numbering")
+        meanings = dict(zip(number_names(numbering), their_names, strict=True))
     new_code = np.array([codes.get(find_emotion(meanings.get(name, name)), -1) for name in given], np.int64)
 
+    if faces.target is None:
+        raise ValueError("Expected labeled faces, got faces with no labels.")
     target = np.asarray(faces.target)
     if target.ndim == 2:
         most = target.argmax(axis=1)

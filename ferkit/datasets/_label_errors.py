@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from .._validation import check_labels, check_proba
+from .._validation import check_label_names, check_labels, check_proba
 
 __all__ = ["LabelErrors", "find_label_errors"]
 
@@ -159,7 +159,7 @@ def find_label_errors(
     True
     """
     y = check_labels(y, () if labels is None else labels)
-    labels = np.unique(y) if labels is None else np.asarray(column_or_1d(labels))
+    labels = np.unique(y) if labels is None else check_label_names(labels)
     y_proba = check_proba(y_proba, labels)
     names = np.arange(len(y)) if names is None else column_or_1d(names)
     check_consistent_length(y, y_proba, names)

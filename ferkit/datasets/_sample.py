@@ -82,7 +82,7 @@ def sample_faces(
         faces.usage[:] = usage
         faces.DESCR = f"{n_samples:,} faces of one split, {usage}, drawn by make_faces.\n"
     else:
-        if not Path(home, "fer2013").is_dir():
+        if not Path(home, "fer2013").expanduser().is_dir():
             raise FileNotFoundError(
                 f"Expected a folder fer2013 in FERKIT_DATA={home}, got none: set FERKIT_DATA to the folder that "
                 "contains fer2013, or unset it to draw faces."

@@ -366,8 +366,8 @@ def load_ckplus(
     >>> faces.target_names[faces.target], faces.groups
     (array(['neutral', 'disgust', 'disgust'], dtype='<U8'), array(['S005', 'S005', 'S005'], dtype='<U4'))
     """
-    if n_frames < 1:
-        raise ValueError(f"Expected n_frames of 1 or more, got {n_frames!r}.")
+    if n_frames < 1 or n_frames != int(n_frames):
+        raise ValueError(f"Expected a whole number of 1 or more in n_frames, got {n_frames!r}.")
 
     def list_faces(members):
         return _list_ckplus(members, n_frames, neutral)
@@ -397,8 +397,9 @@ def _list_ckplus(members, n_frames, neutral):
         shown = sorted(frames[person, sequence])
         if not shown:
             yield Face(label_file, "", group=person, problem=f"{label_file} labels a sequence whose images are missing")
-        chosen = [*((frame, "0") for frame in shown[:1] if neutral), *((frame, label) for frame in shown[-n_frames:])]
-        for (frame, name), code in chosen:
+        first = shown[:1] if neutral and len(shown) > 1 else []
+        last = shown[len(first) :][-n_frames:]
+        for (frame, name), code in [*((frame, "0") for frame in first), *((frame, label) for frame in last)]:
             box, problem = None, ""
             if place := landmarks.get((person, sequence, frame)):
                 points = [line.split() for line in _read_lines(members[place]) if line.strip()]
@@ -585,4 +586,4 @@ def _read_box(where, cells):
 
 def _read_lines(open_file):
     with open_file() as file:
-        return file.read().decode("utf-8", "replace").splitlines()
+        return file.read().decode("utf-8-sig", "replace").splitlines()

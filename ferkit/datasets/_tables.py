@@ -3,7 +3,7 @@
 import csv
 import gzip
 import posixpath
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections import Counter
 from contextlib import contextmanager
 from io import BufferedReader
@@ -76,7 +76,10 @@ def _read_records(file):
     first quote, lines are split here, because that gives the same rows several times faster.
     """
     lines = _read_lines(file)
-    lines = chain([next(lines, b"").removeprefix(BOM_UTF8)], lines)
+    first = next(lines, b"")
+    if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise UnicodeError("it is UTF-16 text; save it as UTF-8")
+    lines = chain([first.removeprefix(BOM_UTF8)], lines)
     for line in lines:
         if b'"' in line or len(line) > csv.field_size_limit():
             break

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import _safe_indexing
 
 from .._images import Images, pixel_range, to_rows, to_stack, to_tensor
+from .._metrics import find_confidence
 from .._validation import check_classifier, check_labels, check_proba
 from ..augmentation import Augmentation, ImageAugmenter, resolve_augment
 from ..datasets import LabelErrors
@@ -19,6 +20,7 @@ from ._base import (
     TEXT,
     new_axes,
     new_grid,
+    predict,
     seen_images,
     show,
     show_prediction,
@@ -163,8 +165,9 @@ class FacesDisplay:
 
         Parameters
         ----------
-        images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels)
-            Images. Rows must be square images.
+        images : array-like
+            Images in any form that :class:`ferkit.FERClassifier` accepts. Rows must be square images. Only the images
+            that are shown are decoded.
         y : array-like of shape (n,)
             Labels of the images.
         labels : array-like, default=None
@@ -178,11 +181,12 @@ class FacesDisplay:
         -------
         FacesDisplay
         """
-        images, rng = to_images(images), np.random.default_rng(random_state)
-        y = check_labels(y, () if labels is None else labels, images)
+        y, rng = check_labels(y, () if labels is None else labels, images), np.random.default_rng(random_state)
         labels = np.unique(y) if labels is None else np.asarray(labels)
         chosen = [rng.permutation(np.flatnonzero(y == label))[:n_columns] for label in labels]
-        return cls([images[rows] for rows in chosen], [str(label) for label in labels]).plot()
+        shown = to_images(_safe_indexing(images, np.concatenate(chosen)))
+        ends = np.cumsum([len(rows) for rows in chosen])
+        return cls(np.split(shown, ends[:-1]), [str(label) for label in labels]).plot()
 
     def plot(self) -> Self:
         """Draw and return the display."""
@@ -258,7 +262,8 @@ class AugmentationDisplay:
             for _, change in changes:
                 augment = resolve_augment(change, pixel_range(original))
                 drawn = (augment(batch, generator=generator) if augment else batch).clamp(batch.min(), batch.max())
-                rows = np.concatenate([original, to_rows(drawn).astype(original.dtype)])
+                drawn = to_rows(drawn if original.dtype.kind == "f" else drawn.round())
+                rows = np.concatenate([original, drawn.astype(original.dtype)])
                 images.append(to_stack(rows, shape))
         return cls(images, [label for label, _ in changes]).plot()
 
@@ -431,11 +436,15 @@ class PredictionsDisplay:
         y = check_labels(y, estimator.classes_, X, images)
         if order == "random":  # only the shown images need a prediction
             rows = np.random.default_rng(random_state).permutation(len(y))[:n_images]
-            X, y, images = _safe_indexing(X, rows), y[rows], None if images is None else to_images(images)[rows]
-        y_proba = estimator.predict_proba(X)
-        rows = _choose(y, y_proba, estimator.classes_, n_images, order, random_state)
-        shown = seen_images(estimator, _safe_indexing(X, rows)) if images is None else to_images(images)[rows]
-        return cls(shown, y[rows], estimator.classes_[y_proba[rows].argmax(axis=1)], y_proba[rows].max(axis=1)).plot()
+            X, y, images = _safe_indexing(X, rows), y[rows], None if images is None else _safe_indexing(images, rows)
+        y_pred, y_proba = predict(estimator, X)
+        confidence = find_confidence(y_pred, y_proba, estimator.classes_)
+        rows = _choose(y, y_pred, confidence, n_images, order, random_state)
+        if images is None:
+            shown = seen_images(estimator, _safe_indexing(X, rows))
+        else:
+            shown = to_images(_safe_indexing(images, rows))
+        return cls(shown, y[rows], y_pred[rows], confidence[rows]).plot()
 
     @classmethod
     def from_predictions(
@@ -453,8 +462,9 @@ class PredictionsDisplay:
 
         Parameters
         ----------
-        images : array-like of shape (n, height, width), (n, height, width, channels) or (n, pixels)
-            Images. Rows must be square images.
+        images : array-like
+            Images in any form that :class:`ferkit.FERClassifier` accepts. Rows must be square images. Only the images
+            that are shown are decoded.
         y_true : array-like of shape (n,)
             True labels.
         y_proba : array-like of shape (n, n_labels)
@@ -472,11 +482,11 @@ class PredictionsDisplay:
         -------
         PredictionsDisplay
         """
-        images, y_proba = to_images(images), check_proba(y_proba, labels)
+        y_proba = check_proba(y_proba, labels)
         y_true = check_labels(y_true, labels, images, y_proba)
-        rows = _choose(y_true, y_proba, labels, n_images, order, random_state)
-        y_pred = np.asarray(labels)[y_proba[rows].argmax(axis=1)]
-        return cls(images[rows], y_true[rows], y_pred, y_proba[rows].max(axis=1)).plot()
+        y_pred, confidence = np.asarray(labels)[y_proba.argmax(axis=1)], y_proba.max(axis=1)
+        rows = _choose(y_true, y_pred, confidence, n_images, order, random_state)
+        return cls(to_images(_safe_indexing(images, rows)), y_true[rows], y_pred[rows], confidence[rows]).plot()
 
     def plot(self) -> Self:
         """Draw and return the display."""
@@ -487,12 +497,12 @@ class PredictionsDisplay:
         return self
 
 
-def _choose(y_true, y_proba, labels, n_images, order, random_state):
+def _choose(y_true, y_pred, confidence, n_images, order, random_state):
     """Return the rows to show."""
     if order == "random":
         rows = np.random.default_rng(random_state).permutation(len(y_true))
     elif order == "mistakes":
-        rows = np.lexsort((-y_proba.max(axis=1), np.asarray(labels)[y_proba.argmax(axis=1)] == y_true))
+        rows = np.lexsort((-confidence, y_pred == y_true))
     else:
         raise ValueError(f'Expected order="random" or order="mistakes", got order={order!r}.')
     return rows[:n_images]

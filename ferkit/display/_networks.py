@@ -56,7 +56,7 @@ class BackboneDisplay:
         """Draw the convolutions, linear layers and attention layers, and return the display."""
         from matplotlib import colormaps
         from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
+        from matplotlib.colors import ListedColormap, Normalize
         from matplotlib.patches import Rectangle
         from matplotlib.ticker import PercentFormatter
 
@@ -65,16 +65,17 @@ class BackboneDisplay:
         shares = np.array([layer.flops for layer in layers]) / max(self.summary.flops, 1)
         widths = np.array([0.2 + np.log2(channels) / 8 for _, channels in extents])
         norm, gap = Normalize(0, shares.max()), 0.12
+        shades = ListedColormap(colormaps["Blues"](np.linspace(0.15, 0.95, 256)))
         starts = np.concatenate([[0], np.cumsum(widths + gap)[:-1]])
         self.figure_, ((self.ax_,),) = new_axes(1, 1, 10, 3.4)
         tallest = max(height for height, _ in extents)
         stage = None
         for (height, channels), share, start, width in zip(extents, shares, starts, widths, strict=True):
             tall = max(height / tallest, 0.03)
-            face = colormaps["Blues"](0.15 + 0.8 * norm(share))
-            self.ax_.add_patch(
-                Rectangle((start, -tall / 2), width, tall, facecolor=face, edgecolor="0.3", linewidth=0.5)
+            block = Rectangle(
+                (start, -tall / 2), width, tall, facecolor=shades(norm(share)), edgecolor="0.3", linewidth=0.5
             )
+            self.ax_.add_patch(block)
             if height != stage:
                 self.ax_.text(start, tall / 2 + 0.03, f"{height}", fontsize=7, va="bottom")
                 self.ax_.text(start, -tall / 2 - 0.03, f"{channels:,}", fontsize=7, va="top")
@@ -87,9 +88,7 @@ class BackboneDisplay:
             "above a block: the size of its feature maps; below: their number",
             fontsize=9,
         )
-        bar = self.figure_.colorbar(
-            ScalarMappable(Normalize(0, shares.max()), _shades(colormaps["Blues"])), ax=self.ax_, shrink=0.8
-        )
+        bar = self.figure_.colorbar(ScalarMappable(norm, shades), ax=self.ax_, shrink=0.8)
         bar.set_label("share of FLOPs")
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
         return self
@@ -103,12 +102,6 @@ def _extent(shape):
     if len(shape) == 2:
         return round(shape[0] ** 0.5), shape[1]
     return 1, shape[-1]
-
-
-def _shades(colormap):
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap(colormap(np.linspace(0.15, 0.95, 256)))
 
 
 class FilterDisplay:
@@ -367,4 +360,4 @@ def _explain(model, rows, shape, targets, method, layer):
                 images, baseline, target=target, n_steps=STEPS, internal_batch_size=4 * BATCH
             )
         heat.append(maps.detach().sum(dim=1).clamp(min=0).cpu().numpy())
-    return np.concatenate(heat) if heat else np.empty((0, *shape[:2])), title
+    return np.concatenate(heat), title

@@ -19,8 +19,8 @@ from sklearn.utils.multiclass import unique_labels
 
 from .._images import Images
 from .._metrics import bin_confidence, calibration_error, rank_confusions
-from .._validation import check_classifier, check_labels, check_proba
-from ._base import COLORS, DASHES, new_axes
+from .._validation import check_classifier, check_labels, check_proba, extend_labels
+from ._base import COLORS, DASHES, new_axes, predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,7 +160,7 @@ class ConfusionDisplay:
         y_true = check_labels(y_true, () if labels is None else labels, *predicted)
         predicted = [check_labels(given, y_true) for given in predicted]
         occurring = unique_labels(y_true, *predicted)
-        labels = occurring if labels is None else [*np.asarray(labels), *np.setdiff1d(occurring, labels)]
+        labels = list(extend_labels(labels, occurring))
         confusion = confusion_matrix(y_true, y_pred, labels=labels)
         if baseline is not None:
             baseline = confusion_matrix(y_true, baseline, labels=labels)
@@ -223,9 +223,8 @@ class ConfusionDisplay:
             colorbar=False,
         )
         for text, value in zip(display.text_.flat, values.flat, strict=True):
-            red, green, blue, _ = display.im_.cmap(display.im_.norm(value))
             # scikit-learn writes in colors of the colormap, which cannot be read on a diverging one
-            text.set_color("black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white")
+            text.set_color(_text_color(display.im_, value))
             if not value or text.get_text() in ("+0%", "-0%"):
                 text.set_text("")
         rows = [f"{label} ({count:,})" for label, count in zip(self.labels, counts.sum(axis=1), strict=True)]
@@ -591,10 +590,19 @@ class ReliabilityDisplay:
         ReliabilityDisplay
         """
         check_classifier(estimator)
-        return cls.from_predictions(y, estimator.predict_proba(X), labels=estimator.classes_, n_bins=n_bins)
+        y_pred, y_proba = predict(estimator, X)
+        return cls.from_predictions(y, y_proba, labels=estimator.classes_, y_pred=y_pred, n_bins=n_bins)
 
     @classmethod
-    def from_predictions(cls, y_true: ArrayLike, y_proba: ArrayLike, *, labels: ArrayLike, n_bins: int = 15) -> Self:
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_proba: ArrayLike,
+        *,
+        labels: ArrayLike,
+        y_pred: ArrayLike | None = None,
+        n_bins: int = 15,
+    ) -> Self:
         """Sort predictions into bins and draw.
 
         Parameters
@@ -605,6 +613,8 @@ class ReliabilityDisplay:
             Probability of each label.
         labels : array-like
             Labels of the columns of ``y_proba``, which are ``model.classes_``.
+        y_pred : array-like of shape (n,), default=None
+            Predicted labels. By default, the most probable ones.
         n_bins : int, default=15
             Number of confidence bins.
 
@@ -613,7 +623,9 @@ class ReliabilityDisplay:
         ReliabilityDisplay
         """
         y_proba = check_proba(y_proba, labels)
-        return cls(*bin_confidence(check_labels(y_true, labels, y_proba), y_proba, labels, n_bins)).plot()
+        y_pred = np.asarray(labels)[y_proba.argmax(axis=1)] if y_pred is None else y_pred
+        y_true, y_pred = (check_labels(y, labels, y_proba) for y in (y_true, y_pred))
+        return cls(*bin_confidence(y_true, y_pred, y_proba, labels, n_bins)).plot()
 
     @property
     def expected_calibration_error(self) -> float:
@@ -704,9 +716,8 @@ class HeatmapDisplay:
         image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         self.text_ = []
         for row, column, score in zip(row_codes, column_codes, self.scores.itertuples(), strict=True):
-            red, green, blue, _ = image.cmap(image.norm(score.accuracy))
             text = f"{score.accuracy:.1%}\n{100 * score.accuracy_low:.1f}–{100 * score.accuracy_high:.1f}"
-            color = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+            color = _text_color(image, score.accuracy)
             self.text_.append(ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color))
         ax.set_yticks(range(len(rows)), rows)
         ax.set_xticks(range(len(columns)), columns)
@@ -715,3 +726,9 @@ class HeatmapDisplay:
         ax.spines[:].set_visible(False)
         self.figure_, self.ax_ = ax.figure, ax
         return self
+
+
+def _text_color(image, value):
+    """Return black or white, whichever can be read on the color of a value."""
+    red, green, blue, _ = image.cmap(image.norm(value))
+    return "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"

@@ -1,6 +1,7 @@
 """Predictions for image files."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from .._files import decode_images
 from .._images import resolve_shape
+from .._validation import check_columns
 from .._vocabulary import EMOTIONS
 
 __all__ = ["find_shape", "predict_files"]
@@ -28,10 +30,13 @@ def find_shape(model: BaseEstimator) -> tuple[int, int, int]:
 
 
 def _stored_shape(model):
-    """Return the shape that a network or transformer in a pipeline or an ensemble has learned, or None."""
+    """Return the shape that a network or transformer inside of a model has learned, or None."""
     if hasattr(model, "image_shape_"):
         return model.image_shape_
-    parts = [step for _, step in model.steps] if hasattr(model, "steps") else getattr(model, "estimators_", ())
+    parts = [step for _, step in getattr(model, "steps", ())]
+    for name in ("estimators_", "calibrated_classifiers_"):
+        parts += getattr(model, name, ())
+    parts += [getattr(model, name, None) for name in ("best_estimator_", "estimator_", "estimator")]
     return next(filter(None, map(_stored_shape, parts)), None)
 
 
@@ -43,20 +48,20 @@ def predict_files(
     if not hasattr(first, "n_features_in_"):
         kind = type(first).__name__  # such as a PixelParser, which takes strings
         raise ValueError(f"Expected a model for images, got one that begins with a {kind}: save its last step.")
-    shape, taken = find_shape(model), {"image", "emotion"}.intersection(map(str, model.classes_))
-    if taken:
-        raise ValueError(f"Expected classes whose names are not those of other columns, got {sorted(taken)}.")
+    check_columns(map(str, model.classes_), {"image", "emotion"})
+    shape = find_shape(model)
     names = [*dict.fromkeys(map(str, paths))]
     images: dict[str, np.ndarray] = {}
     skipped: dict[str, Exception] = {}
     decoded = decode_images([partial(open, path, "rb") for path in names], shape)
-    for path, image in zip(names, decoded, strict=True):
-        if not isinstance(image, Exception):
-            images[path] = image
-        elif errors == "raise":
-            raise ValueError(f'Expected an image, got {path} ({image}): pass errors="drop" to skip it.') from image
-        else:
-            skipped[path] = image
+    with closing(decoded):
+        for path, image in zip(names, decoded, strict=True):
+            if not isinstance(image, Exception):
+                images[path] = image
+            elif errors == "raise":
+                raise ValueError(f'Expected an image, got {path} ({image}): pass errors="drop" to skip it.') from image
+            else:
+                skipped[path] = image
     if not images:
         raise ValueError("Expected at least one readable image, got none.")
     classes = [*map(str, model.classes_)]

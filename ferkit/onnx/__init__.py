@@ -179,10 +179,14 @@ class OnnxClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
 
     Examples
     --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
     >>> import ferkit
     >>> from ferkit.datasets import make_faces
-    >>> from ferkit.onnx import OnnxClassifier, to_bytes
-    >>> model = OnnxClassifier(to_bytes(ferkit.load_model()), n_threads=1)
+    >>> from ferkit.onnx import OnnxClassifier
+    >>> with TemporaryDirectory() as directory:
+    ...     ferkit.export(ferkit.load_model(), Path(directory, "model.onnx"))
+    ...     model = OnnxClassifier(Path(directory, "model.onnx").read_bytes(), n_threads=1)
     >>> model.predict_proba(make_faces(5, random_state=0).images).shape
     (5, 7)
     """

@@ -7,7 +7,6 @@ the format of skops, which `load` only reads if they are trusted.
 
 import json
 import math
-import os
 import re
 import zipfile
 from collections import defaultdict
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sklearn.base import BaseEstimator
@@ -601,6 +601,6 @@ def _check_attributes(value):
         if not {*np.ravel(methods).tolist()} <= {"auto", "predict", "predict_proba", "decision_function"}:
             raise ValueError(f"it calls the methods {methods}")
     if attributes.get("n_jobs"):
-        value.n_jobs = min(value.n_jobs, os.cpu_count() or 1)
+        value.n_jobs = min(value.n_jobs, cpu_count())
     if _needs_trust(value):
         raise ValueError(f"it contains a {type(value).__name__} in another form than ferkit.save writes")

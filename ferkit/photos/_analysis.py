@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from .._files import show_progress
-from .._validation import check_proba
+from .._validation import check_columns, check_errors, check_proba
 from ..models import list_models
 from ..models._predict import find_shape
 from ..models._read import read_model, read_predictor
@@ -25,7 +25,7 @@ __all__ = ["analyze", "analyze_video", "watch"]
 THRESHOLD = 0.5
 SMOOTHING = 0.5
 N_FACES, N_FRAMES = 256, 8  # a batch ends with the first of the two; larger ones need more memory and are little faster
-COLUMNS = {"face": np.int64, **dict.fromkeys(["left", "top", "width", "height", "score"], np.float32)}
+COLUMNS = ("face", "left", "top", "width", "height", "score")
 
 TAKEN = {"file", "frame", "time", "track", "emotion", "unsure", *COLUMNS}  # not names of classes
 
@@ -111,8 +111,7 @@ def analyze(
     >>> len(table), table.columns[:7].tolist()
     (2, ['file', 'face', 'left', 'top', 'width', 'height', 'score'])
     """
-    if errors not in ("raise", "drop"):
-        raise ValueError(f'Expected errors="raise" or errors="drop", got errors={errors!r}.')
+    check_errors(errors)
     check_options(
         "analyze",
         threshold=threshold,
@@ -287,8 +286,10 @@ def watch(
 
 def _give(boxes, n_photos, skipped):
     """Return a detector that returns the given boxes, photo by photo, without those of photos that were skipped."""
-    is_single = not isinstance(boxes, Faces) and len(boxes) and np.ndim(boxes[0]) == 2
-    given = list(boxes) if is_single or n_photos != 1 else [boxes]
+    if not isinstance(boxes, Faces):
+        boxes = boxes.to_numpy() if hasattr(boxes, "to_numpy") else list(boxes)
+    is_list = not isinstance(boxes, Faces) and len(boxes) and (isinstance(boxes[0], Faces) or np.ndim(boxes[0]) == 2)
+    given = list(boxes) if is_list or n_photos != 1 else [boxes]
     if len(given) != n_photos:
         raise ValueError(
             f"Expected boxes (n, 4) for each photo, got {len(given)} for {n_photos} photos: pass a list of arrays."
@@ -305,9 +306,7 @@ class Classifier:
         self.threshold = threshold
         self.shape = find_shape(self.model)
         self.names = [str(label) for label in self.model.classes_]
-        taken = TAKEN.intersection(self.names)
-        if taken:
-            raise ValueError(f"Expected classes whose names are not those of other columns, got {sorted(taken)}.")
+        check_columns(self.names, TAKEN)
 
     def classify(
         self,
@@ -326,7 +325,6 @@ class Classifier:
         keys: list[tuple] = []
         faces: list[Faces] = []
         crops: list[np.ndarray] = []
-        count = 0
 
         def finish():
             return images, self.to_table(keys, faces, crops, smoother if is_video else None)
@@ -338,11 +336,10 @@ class Classifier:
             tracks = tracker.update(found.boxes, frame.time) if is_video else [None] * len(found.boxes)
             keys += [(frame.name, frame.time, track, face) for face, track in enumerate(tracks)]
             images += [frame.image] if keep_images else []
-            count += 1
-            if count >= n_frames or len(crops) >= N_FACES:
+            if len(faces) >= n_frames or len(crops) >= N_FACES:
                 yield finish()
-                images, keys, faces, crops, count = [], [], [], [], 0
-        if count:
+                images, keys, faces, crops = [], [], [], []
+        if faces:
             yield finish()
 
     def to_table(self, keys, faces, crops, smoother=None):

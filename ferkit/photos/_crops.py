@@ -18,7 +18,7 @@ MARGIN = -0.05  # of the height of the box on each side, measured by benchmarks/
 def crop_faces(
     image: Any, boxes: ArrayLike, *, size: int = 48, margin: float = MARGIN, color: bool = False
 ) -> np.ndarray:
-    """Cut faces out of an image, framed as those of FER2013 are.
+    """Cut faces out of an image with the framing of FER2013.
 
     A crop is a square around the center of the box. Outside of the image, the pixels of its edge are repeated.
 

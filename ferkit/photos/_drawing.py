@@ -228,7 +228,7 @@ def annotate_video(
         for index, _, is_analyzed in walk_video(capture, table.attrs.get("every", 1) if every is None else every):
             success, image = capture.retrieve()
             if not success:
-                break
+                continue
             if writer is None:
                 writer = _open_writer(cv2, part, path.name, capture.get(cv2.CAP_PROP_FPS), image.shape[1::-1])
             if is_analyzed:

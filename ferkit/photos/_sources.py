@@ -1,5 +1,6 @@
 """Photos, directories, arrays, videos and cameras as frames: RGB images with a name and a time."""
 
+import os
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -25,6 +26,8 @@ __all__ = [
     "walk_video",
 ]
 
+PLAYLISTS = (b"ffconcat", b"#EXTM3U")  # how they begin
+MAX_DAMAGED = 100  # frames in a row that cannot be read, after which a video ends
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 
 
@@ -136,7 +139,10 @@ def open_video(source: Any) -> Any:
         return capture
     if not Path(source).is_file():
         raise FileNotFoundError(f"Expected a video, got {source}, which is not a file: check the path.")
-    capture = cv2.VideoCapture(str(source))
+    with open(source, "rb") as file:
+        if file.read(8).startswith(PLAYLISTS):
+            raise ValueError(f"Expected a video, got {source}, a playlist that names other files: pass one of these.")
+    capture = cv2.VideoCapture(os.path.abspath(source))  # FFmpeg takes the start of a name with a colon as a protocol
     if not capture.isOpened():
         raise ValueError(f"Expected a video, got {source}, which OpenCV can't read: it may be damaged.")
     return capture
@@ -158,12 +164,11 @@ def read_video(source: Any, every: int | str = 1, max_frames: int | None = None)
     capture = open_video(source)
     n_read = 0
     try:
-        for index, time, is_due in walk_video(capture, every, is_live=not isinstance(source, (str, PathLike))):
-            if not is_due:
-                continue
-            success, image = capture.retrieve()
+        is_live = not isinstance(source, (str, PathLike)) and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
+        for index, time, is_due in walk_video(capture, every, is_live):
+            success, image = capture.retrieve() if is_due else (False, None)
             if not success:
-                break
+                continue
             n_read += 1
             yield Frame(index, time, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             if n_read == max_frames:
@@ -176,12 +181,23 @@ def read_video(source: Any, every: int | str = 1, max_frames: int | None = None)
 
 
 def walk_video(capture: Any, every: int | str, is_live: bool = False) -> Iterator[tuple[int, float, bool]]:
-    """Grab each frame of a video; yield its number, its time, and whether it is to be analyzed."""
+    """Grab each frame of a video; yield its number, its time, and whether it is to be analyzed.
+
+    Frames of a file that cannot be read are left out and counted.
+    """
     cv2 = import_cv2()
     step, interval = parse_every(every)
     fps = capture.get(cv2.CAP_PROP_FPS)
-    start, due, index, last = monotonic(), 0.0, 0, -1.0
-    while capture.grab():
+    n_frames = 0 if is_live else capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    start, due, index, last, failures = monotonic(), 0.0, -1, -1.0, 0
+    while True:
+        index += 1
+        if not capture.grab():
+            failures += 1
+            if index >= n_frames or failures > MAX_DAMAGED:
+                return
+            continue
+        failures = 0
         # times are those of the file if they increase, as they should
         time = monotonic() - start if is_live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if not is_live and not time > last:
@@ -191,7 +207,6 @@ def walk_video(capture: Any, every: int | str, is_live: bool = False) -> Iterato
         if is_due and interval:  # after a pause, no frames are caught up on
             due = interval * ((time + 1e-6) // interval + 1)
         yield index, time, is_due
-        index += 1
 
 
 def parse_every(every: Any) -> tuple[int, float]:
@@ -201,7 +216,7 @@ def parse_every(every: Any) -> tuple[int, float]:
             seconds = pd.Timedelta(every).total_seconds()
         except ValueError:
             seconds = 0.0
-        if seconds > 0:
+        if seconds > 0 and not every.strip().isdigit():  # which would be nanoseconds
             return 1, seconds
     elif is_camera(every) and every > 0:
         return every, 0.0

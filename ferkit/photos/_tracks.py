@@ -24,11 +24,14 @@ class Tracker:
 
     def __init__(self):
         self.tracks: dict[int, tuple] = {}  # number: (last box, time)
+        self.previous = 0.0  # time of the previous frame, which may be long ago if few frames are analyzed
         self.count = 0
 
     def update(self, boxes: np.ndarray, time: float) -> list[int]:
         """Return the track of each box in the next frame."""
-        self.tracks = {track: seen for track, seen in self.tracks.items() if time - seen[1] <= MAX_GAP}
+        start = min(time - MAX_GAP, self.previous)
+        self.tracks = {track: seen for track, seen in self.tracks.items() if seen[1] >= start}
+        self.previous = time
         numbers = [-1] * len(boxes)
         if len(boxes) and self.tracks:
             known = list(self.tracks)

@@ -138,9 +138,16 @@ def _read_groups(runs):
     for name, group in groups.items():
         if not group:
             raise ValueError(f"Expected at least one run of {name}, got none: leave it out.")
-    tested = {(run.settings["data"], _name_test_set(run)) for group in groups.values() for run in group}
+    for name, group in groups.items():
+        if len({(run.path.resolve(), run.fold) for run in group}) < len(group):
+            raise ValueError(f"Expected different runs of {name}, got one more than once: pass each run once.")
+    tested = {
+        (run.settings["data"], _name_test_set(run), run.scores["n"] if run.fold is None else "all")
+        for group in groups.values()
+        for run in group
+    }
     if len(tested) != 1:
-        found = ", ".join(f"{split} of {data}" for data, split in sorted(tested, key=str)) or "no runs"
+        found = ", ".join(f"{split} of {data} ({n} images)" for data, split, n in sorted(tested, key=str)) or "no runs"
         raise ValueError(f"Expected runs that were tested on the same images, got {found}: compare them separately.")
     for name, group in groups.items():
         if len({_settings_without_seed(run) for run in group}) > 1:

@@ -1,7 +1,6 @@
 """Training runs as directories: train a network into one, read one, use its model."""
 
 import json
-import os
 import pickle
 import platform
 import re
@@ -76,7 +75,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Run:
-    """A training run in a directory.
+    """A training run in a directory. ``str()`` returns its scores, from ``report.txt``.
 
     Attributes
     ----------
@@ -284,9 +283,14 @@ def train_run(
     files.mkdir()
     _write_model(model, files)
     is_selected = bool(watches_test and _selects(model))
-    settings = {"data": data_name, "tested_on": tested_on, "selected_on_test": is_selected}
-    settings |= {"interrupted": bool(interrupts)}
-    settings |= {"parameters": parameters, **_describe_training(model)}
+    settings = {
+        "data": data_name,
+        "tested_on": tested_on,
+        "selected_on_test": is_selected,
+        "interrupted": bool(interrupts),
+        "parameters": parameters,
+        **_describe_training(model),
+    }
     write_text(files / SETTINGS, json.dumps(settings, indent=2, allow_nan=False) + "\n")
 
     labels = order_labels(model, faces)
@@ -309,7 +313,7 @@ def train_run(
     reports[tested_on].to_html(
         files / "report.html",
         title=title,
-        images=faces.images[test],
+        images=_pictures(faces)[test],
         history=model.history_,
         details=_describe_for_page(settings, "test images" if watches_test else "training images that were held back"),
     )
@@ -345,6 +349,11 @@ def split_rows(faces):
     """Return the rows to train on, the rows to test on, and the name of the test set."""
     if faces.target is None:
         raise ValueError("Expected labeled images, got images without labels: the challenge's test.csv has none.")
+    if np.ndim(faces.target) > 1:
+        raise ValueError(
+            "Expected one label per image, got soft targets: call model.fit(faces.data, faces.target), or pass the "
+            "most probable labels."
+        )
     counts = dict(zip(*np.unique(faces.usage, return_counts=True), strict=True))
     train = np.flatnonzero(faces.usage == "Training")
     if not len(train):
@@ -376,7 +385,7 @@ def write_text(path, text):
 
 @contextmanager
 def _saved_in(model, directory):
-    """Save the training meanwhile in a directory. Yield a list that then holds a KeyboardInterrupt with usable weights.
+    """Save checkpoints to a directory. Yield a list that receives a KeyboardInterrupt if usable weights remain.
 
     A training that fails before its first checkpoint leaves nothing to continue, so the directory is removed.
     """
@@ -398,7 +407,7 @@ def _saved_in(model, directory):
 
 
 def find_training(path: Path) -> str | None:
-    """Return what a directory contains: "a run", "an unfinished training" or None."""
+    """Complete a move of files that was interrupted. Return "a run", "an unfinished training" or None."""
     _move_files(path)
     if (path / UNFINISHED / CHECKPOINT).exists():
         return "an unfinished training"
@@ -508,7 +517,7 @@ def _describe_training(model):
         "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
         "machine": {
             "platform": platform.platform(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": joblib.cpu_count(),
             "threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
@@ -544,6 +553,10 @@ def _describe_for_page(settings, validated_on):
     }
 
 
+def _pictures(faces):
+    return faces.data if faces.images is None else faces.images  # None for image files
+
+
 @offscreen()
 def _draw_figures(model, faces, splits, reports):
     y, (train, test), (*_, report) = faces.target_names[faces.target], splits.values(), reports.values()
@@ -552,9 +565,9 @@ def _draw_figures(model, faces, splits, reports):
         "class_distribution": ClassDistributionDisplay.from_targets(
             {name: y[rows] for name, rows in splits.items()}, labels=report.labels
         ),
-        "samples": FacesDisplay.from_data(faces.images[train], y[train], labels=report.labels),
+        "samples": FacesDisplay.from_data(_pictures(faces)[train], y[train], labels=report.labels),
         "predictions": PredictionsDisplay.from_predictions(
-            faces.images[test], y[test], report.y_proba, labels=report.classes
+            _pictures(faces)[test], y[test], report.y_proba, labels=report.classes
         ),
     }
     width = 3.3 + 0.48 * len(report.labels)

@@ -1,13 +1,13 @@
 """The FastAPI app: what it answers, and what it refuses."""
 
 import asyncio
-import os
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.staticfiles import StaticFiles
+from joblib import cpu_count
 from PIL import Image
 from pydantic import BaseModel, Field
 from python_multipart.exceptions import FormParserError
@@ -160,7 +160,7 @@ def _refuse(code, detail):
 def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout, allowed_hosts):
     name, card, model = find_model(model)
     classifier = Classifier(model, threshold)
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cores = cpu_count()
     queue = AnalysisQueue(
         partial(_find, shape=classifier.shape, max_pixels=max_pixels),
         lambda crops: classifier.model.predict_proba(crops.reshape(len(crops), -1)),
@@ -208,12 +208,12 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
         ]
         return Analysis(width=width, height=height, faces=found)
 
-    @app.get("/model")
+    @app.api_route("/model", methods=["GET", "HEAD"])
     async def describe_model() -> Model:
         """Describe the model and its limits."""
         return Model(name=name, classes=classifier.names, threshold=threshold, card=card)
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def check_health() -> Health:
         """Say that the server works."""
         return Health(status="ok", version=__version__)

@@ -37,7 +37,12 @@ class AnalysisQueue:
         self._n_requests = 0
         self._waiting: list[tuple] = []  # pairs of crops and the future of their probabilities
         self._is_predicting = False
-        self._finders = ThreadPoolExecutor(n_threads, "ferkit-find")
+        self._n_threads = n_threads
+        self._make_pools()
+
+    def _make_pools(self):
+        """Make pools, whose threads start when they are needed."""
+        self._finders = ThreadPoolExecutor(self._n_threads, "ferkit-find")
         self._predictor = ThreadPoolExecutor(1, "ferkit-predict")
 
     @contextmanager
@@ -94,6 +99,7 @@ class AnalysisQueue:
         return batch
 
     def close(self):
-        """Stop the threads when they have finished what they are doing."""
+        """Stop the threads when they have finished what they are doing. The queue can be used again."""
         for threads in (self._finders, self._predictor):
             threads.shutdown(wait=False, cancel_futures=True)
+        self._make_pools()

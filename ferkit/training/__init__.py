@@ -2,7 +2,7 @@
 
 from ._build import build_net, resolve_settings
 from ._checkpoint import describe_settings, open_checkpoint
-from ._data import Batches, ImageSet, resolve_batch_size
+from ._data import Batches, ImageSet, count_steps, resolve_batch_size
 from ._devices import Processes, resolve_device, resolve_precision, seeded
 from ._net import DIVERGED, ClassifierNet, FERNet, RegressorNet
 from ._rebuild import describe_history, describe_module, describe_net, rebuild_module, rebuild_net
@@ -19,6 +19,7 @@ __all__ = [
     "Processes",
     "RegressorNet",
     "build_net",
+    "count_steps",
     "describe_history",
     "describe_module",
     "describe_net",

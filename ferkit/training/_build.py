@@ -16,7 +16,7 @@ from skorch.helper import predefined_split
 from .._images import check_size
 from ..backbones import find_sizes, resolve_backbone
 from ..backbones._optimizers import OPTIMIZERS
-from ._data import resolve_batch_size
+from ._data import count_steps
 from ._devices import Processes, resolve_device
 from ._module import FERModule
 from ._net import CALLBACK_NAMES, ClassifierNet
@@ -138,7 +138,7 @@ def build_net(settings, rows, image_shape, n_outputs, *, weight=None, valid=None
         **_loss_params(settings, net_params, n_outputs),
         **net_params,
     }
-    steps = params["max_epochs"] * -(-len(rows) // resolve_batch_size(params["batch_size"], len(rows)))
+    steps = count_steps(params["max_epochs"], params["batch_size"], len(rows))
     callbacks = _callbacks(settings, params["max_epochs"], steps, image_shape[1], valid, score, checkpoint)
     with _explained(settings.backbone_name):
         net = settings.net(**{"callbacks": callbacks, **params}).initialize()
@@ -186,10 +186,15 @@ def _explained(backbone):
         raise
 
 
+def _callback_of(entry):
+    """Return a callback, which skorch also accepts as a pair with its name."""
+    return entry[1] if isinstance(entry, (tuple, list)) else entry
+
+
 def _check_callbacks(callbacks):
     for item in callbacks:
-        callback = item[1] if isinstance(item, (tuple, list)) else item
-        if isinstance(item, (tuple, list)) and item[0] in CALLBACK_NAMES:
+        callback = _callback_of(item)
+        if callback is not item and item[0] in CALLBACK_NAMES:
             raise ValueError(
                 f"Expected other names in `callbacks` than {', '.join(CALLBACK_NAMES)}, which ferkit uses, got "
                 f"{item[0]!r}: choose another."
@@ -262,10 +267,10 @@ def _callbacks(settings, epochs, steps, width, valid, score, checkpoint):
     callbacks.append(("last_epoch", KeepEpoch()))  # after all scores of the epoch, and before callbacks that may end it
     own = _check_callbacks(settings.callbacks or [])
     # these build the network again, with an optimizer that the schedule must know
-    first = [entry for entry in own if isinstance(entry[1] if isinstance(entry, tuple) else entry, InputShapeSetter)]
+    first = [entry for entry in own if isinstance(_callback_of(entry), InputShapeSetter)]
     lost = next((name for name in ("weights", "frozen_epochs") if getattr(settings, name)), None)
     if first and lost:
-        name = (first[0][1] if isinstance(first[0], tuple) else first[0]).param_name
+        name = _callback_of(first[0]).param_name
         raise ValueError(
             f"Expected no InputShapeSetter with {lost}=, got one in `callbacks`: it builds the network again without "
             f'{lost}. Pass the size yourself, as in backbone_params={{"{name}": {width}}}, and leave the callback out.'

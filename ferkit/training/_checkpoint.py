@@ -14,7 +14,6 @@ from hashlib import sha256
 from importlib.metadata import version
 from os import stat
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -24,17 +23,16 @@ from skorch.callbacks import (
     Callback,
     EarlyStopping,
     EpochScoring,
-    EpochTimer,
     GradientNormClipping,
     InputShapeSetter,
     LRScheduler,
     PassthroughScoring,
 )
 
-from .._files import ImageFiles, write_atomically
+from .._files import ImageFiles, make_directory, write_atomically
 from ._devices import get_stream, resolve_precision, set_stream
 from ._module import load_state, with_layer_versions
-from ._progress import ProgressBar
+from ._progress import ProgressBar, TrainingTimer
 from ._selection import KeepBest, KeepEpoch
 
 NAME = "checkpoint.safetensors"
@@ -46,8 +44,8 @@ _SCALARS = (bool, int, float, str, np.generic)
 _NOT_COMPARED = ("checkpoint", "checkpoint_every", "device", "precision", "verbose")
 # callbacks that continue exactly: the state of some is saved, the others have none that matters
 _CONTINUED = (
-    EarlyStopping, EpochScoring, EpochTimer, GradientNormClipping, InputShapeSetter, KeepBest, KeepEpoch, LRScheduler,
-    PassthroughScoring, ProgressBar,
+    EarlyStopping, EpochScoring, GradientNormClipping, InputShapeSetter, KeepBest, KeepEpoch, LRScheduler,
+    PassthroughScoring, ProgressBar, TrainingTimer,
 )  # fmt: skip
 
 
@@ -215,7 +213,7 @@ def open_checkpoint(params, data, *, seed, device):
     settings["device"] = torch.device(device).type
     settings["precision"] = str(resolve_precision(params["precision"], device)).removeprefix("torch.")
     directory, every = Path(params["checkpoint"]).expanduser(), params["checkpoint_every"]
-    _check_directory(directory)
+    make_directory(directory)
     path = directory / NAME
     for part in directory.glob(f".{NAME}.*.part"):  # of a process that was killed
         part.unlink(missing_ok=True)
@@ -344,16 +342,6 @@ def _fingerprint(data):
 
 
 # the file
-
-
-def _check_directory(directory):
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=directory).close()
-    except OSError as error:
-        raise OSError(
-            f"Expected a directory for checkpoints that can be written to, got {directory} ({error}): choose another."
-        ) from error
 
 
 def _read(path):

@@ -89,6 +89,11 @@ def resolve_batch_size(batch_size, n_images=None):
     return 256 if n_images is None else 2 ** round(min(max(1 + math.log2(n_images) / 2, 3), 8))
 
 
+def count_steps(epochs, batch_size, n_images):
+    """Return the number of batches in a training."""
+    return epochs * -(-n_images // resolve_batch_size(batch_size, n_images))
+
+
 class Batches:
     """Batches of an ImageSet; skorch iterates over it as over a DataLoader."""
 

@@ -14,7 +14,7 @@ def resolve_device(device):
     """Return the name of the device: "auto" is the GPU or another accelerator if available, otherwise the CPU."""
     if device == "accelerate":
         return Processes().device
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
     if device == "auto":
         return accelerator.type if accelerator else "cpu"
     try:
@@ -33,6 +33,11 @@ def find_device(name):
     device, own = torch.device(name), torch.accelerator.current_accelerator(check_available=True)
     is_here = own is not None and device.type == own.type and (device.index or 0) < torch.accelerator.device_count()
     return name if is_here else "cpu"
+
+
+def uncompiled(module):
+    """Return the module that torch.compile has wrapped, or the module itself."""
+    return getattr(module, "_orig_mod", module)
 
 
 def resolve_precision(precision, device):

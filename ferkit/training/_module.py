@@ -49,6 +49,11 @@ class FERModule(nn.Module):
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).view(-1, 1, 1))
         self.to(memory_format=torch.channels_last)
 
+    @property
+    def frozen_names(self):
+        """Names of the parameters that are not trained."""
+        return [name for name, part in self.named_parameters() if not part.requires_grad]
+
     def forward(self, images):
         if images.ndim == 2:
             head = self.get_head()

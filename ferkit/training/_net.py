@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 from .._images import read_images
 from ._averaging import Averaging
 from ._data import Batches, FileTensor, ImageSet, resolve_batch_size
-from ._devices import depthwise_in_float32, find_device, resolve_precision
+from ._devices import depthwise_in_float32, find_device, resolve_precision, uncompiled
 from ._module import FERModule, load_state
 from ._progress import TrainingTimer
 from ._transfer import cached_features
@@ -305,11 +305,11 @@ class FERNet(NeuralNet):
         """
         state = self.__dict__.copy()
         if "module_" in state:
-            module = getattr(self.module_, "_orig_mod", self.module_)  # without torch.compile
+            module = uncompiled(self.module_)
             state["module_"] = {
                 "weights": _map_nested(torch.Tensor, _to_array, module.state_dict()),
                 "head": module.head,
-                "frozen": [name for name, part in module.named_parameters() if not part.requires_grad],
+                "frozen": module.frozen_names,
             }
             state["criterion_"] = _map_nested(torch.Tensor, _to_array, self.criterion_.state_dict())
             if "optimizer_" in state:

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..backbones import resolve_backbone
 from ..backbones._optimizers import OPTIMIZERS
-from ._devices import find_device
+from ._devices import find_device, uncompiled
 from ._module import FERModule, load_state
 from ._net import ClassifierNet, FERNet
 from ._transfer import NetworkBuilder
@@ -28,9 +28,8 @@ _SETTINGS = (
 
 def describe_module(net: FERNet) -> dict[str, Any]:
     """Return the arguments from which `rebuild_module` builds the module of a net."""
-    build = net.module__build
-    arguments = {name.removeprefix("module__"): value for name, value in vars(net).items() if name[:8] == "module__"}
-    del arguments["build"]
+    arguments = net.get_params_for("module")
+    build = arguments.pop("build")
     return {
         "backbone": build.name,
         "backbone_params": build.params,
@@ -42,12 +41,12 @@ def describe_module(net: FERNet) -> dict[str, Any]:
 
 def describe_net(net: FERNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a trained net as plain values and tensors, without the state of its optimizer."""
-    module = getattr(net.module_, "_orig_mod", net.module_)  # without torch.compile
+    module = uncompiled(net.module_)
     names = {optimizer.build: name for name, optimizer in OPTIMIZERS.items()}
     return {
         "module": describe_module(net),
         "head": module.head,
-        "frozen": [name for name, part in module.named_parameters() if not part.requires_grad],
+        "frozen": module.frozen_names,
         "settings": {name: getattr(net, name) for name in _SETTINGS},
         "optimizer": names.get(net.optimizer, net.optimizer),
         "criterion": None if net.criterion is net.default_criterion else net.criterion,

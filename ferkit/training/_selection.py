@@ -45,7 +45,7 @@ def keep_best(scoring, patience):
 
 
 def record_score(score):
-    """Build the callback that records ``valid_score``: what ``score`` returns for the validation predictions."""
+    """Build the callback that records ``valid_score``, the score of the validation predictions."""
     return EpochScoring(partial(_score, score), lower_is_better=False, name="valid_score")
 
 

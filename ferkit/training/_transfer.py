@@ -24,6 +24,7 @@ from .._files import ImageFiles, find_shipped_model, read_stored_zip
 from .._images import BYTES, UNIT, pixel_range, pixel_statistics
 from ..backbones._inspect import build_meta
 from ._data import Batches, resolve_batch_size
+from ._devices import uncompiled
 
 _LAYERS = (_ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase)
 _STATISTICS_FILES = 4096  # number of files that is enough for the mean and standard deviation of the pixels
@@ -290,7 +291,7 @@ def remove_head(net, images):
 
     ``images`` are a few that the network is tried on.
     """
-    module = deepcopy(getattr(net.module_, "_orig_mod", net.module_))  # without torch.compile
+    module = deepcopy(uncompiled(net.module_))
     choose_head(module, find_head(net.module__build), images, with_hidden=False)
     module.backbone.set_submodule(module.head, nn.Identity())
     with torch.no_grad():
