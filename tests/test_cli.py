@@ -225,6 +225,7 @@ def test_train_scores_other_splits(csv, tmp_path, quick):
         (["evaluate", "MODEL", "DATA", "--usage", "Exam"], 2, "'Exam' is not one of"),
         (["evaluate", "MODEL", "unlabeled.csv", "--usage", "Test"], 1, "no labels"),
         (["predict", "MODEL", "missing.png"], 2, "'missing.png' does not exist"),
+        (["photo", "DATA", "--model", "missing"], 2, "for --model: 'missing' does not exist, and is no model"),
         (["predict", "MODEL", "empty.csv"], 1, "Expected an image, got empty.csv"),
         (["predict", "MODEL", "DATA", "--json", "--csv"], 2, "exclude each other"),
         (["dance"], 2, "dance"),

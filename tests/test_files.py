@@ -1,5 +1,6 @@
 """Image files and other forms of images."""
 
+import gc
 import threading
 
 import numpy as np
@@ -112,6 +113,20 @@ def test_missing_files_and_files_without_an_image_are_named(files, tiny, tmp_pat
         tiny(image_shape=(-1, 40)).fit(paths, faces.target)
     with pytest.raises(ValueError, match=r"pathlib\.Path"):
         tiny().fit(["some", "words"], [0, 1])
+
+
+def test_a_damaged_file_among_large_ones_only_gives_its_error(tiny, tmp_path, recwarn):
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    paths = [tmp_path / f"{number}.png" for number in range(300)]
+    for path in paths:
+        Image.fromarray(noise).save(path)
+    model = tiny().fit(paths[:8], np.arange(8) % 2)
+    paths[5].write_bytes(paths[5].read_bytes()[:20_000])
+    recwarn.clear()
+    with pytest.raises(ValueError, match=r"/5\.png can't be read"):
+        model.predict(paths)
+    gc.collect()
+    assert not recwarn.list
 
 
 def test_a_single_file_is_not_a_list(files, tiny):

@@ -14,6 +14,7 @@ import sys
 import tracemalloc
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -833,3 +834,23 @@ if __name__ == "__main__":
     ferkit.save(small(precision="float32", max_epochs=3, batch_size=16).fit(*_faces()), written)
     images = make_faces(5, random_state=1).data
     np.savez_compressed(written.with_suffix(".npz"), images=images, y_proba=ferkit.load(written).predict_proba(images))
+
+
+def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(fitted, tmp_path):
+    target = tmp_path / "real.ferkit"
+    target.touch(mode=0o600)
+    (tmp_path / "link.ferkit").symlink_to(target)
+    ferkit.save(fitted, tmp_path / "link.ferkit")
+    assert (tmp_path / "link.ferkit").is_symlink()
+    assert ferkit.load(target).classes_.tolist() == fitted.classes_.tolist()
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_written_to(fitted, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        content = pool.submit((tmp_path / "pipe").read_bytes)
+        ferkit.save(fitted, tmp_path / "pipe")
+        assert content.result(timeout=60)[:2] == b"PK"
+    assert (tmp_path / "pipe").is_fifo()

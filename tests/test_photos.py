@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,7 +20,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -352,8 +358,12 @@ def test_boxes_can_be_given():
     expected = analyze(photo).drop(columns="score")
     for given in (boxes, boxes.tolist(), [boxes], detect_faces(photo)):
         pd.testing.assert_frame_equal(analyze(photo, boxes=given).drop(columns="score"), expected)
-    two = analyze([photo, photo], boxes=[boxes[:1], boxes[1:]])
+    pd.testing.assert_frame_equal(
+        analyze(photo, boxes=expected[["left", "top", "width", "height"]]).drop(columns="score"), expected
+    )
+    two = analyze([photo, photo], boxes=(part for part in (boxes[:1], boxes[1:])))
     assert two["file"].tolist() == [0, 1, 1]
+    assert analyze([photo, photo], boxes=[detect_faces(photo)] * 2)["file"].tolist() == [0, 0, 0, 1, 1, 1]
     assert len(analyze(photo, boxes=[])) == 0
     with pytest.raises(ValueError, match=r"Expected boxes \(n, 4\) for each photo, got 3 for 2 photos"):
         analyze([photo, photo], boxes=boxes)
@@ -561,6 +571,27 @@ def test_errors_of_given_boxes_and_deep_photos_say_what_to_do(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match=r"deep\.png .*convert it to 8 bits\.$"):
         detect_faces(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"Image 1 can't be read .*got mode I;16"):
+        analyze([draw_photo(), Image.open(tmp_path / "deep.png")])
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda model, X, y: CalibratedClassifierCV(FrozenEstimator(model), cv=2).fit(X, y),
+        lambda model, X, y: CalibratedClassifierCV(model, cv=2).fit(X, y),
+        lambda model, X, y: GridSearchCV(model, {"lr": [1e-3]}, cv=2).fit(X, y),
+        lambda model, X, y: VotingClassifier([("a", model)], voting="soft").fit(X, y),
+    ],
+    ids=["calibrated", "calibrated in folds", "searched", "voting"],
+)
+def test_models_around_a_network_know_the_shape_of_its_images(around, tiny):
+    X = make_faces(42, size=64, random_state=0).images[:, :36]  # 2,304 values, which could be 48×48 too
+    y = np.arange(42) % 2
+    model = around(tiny().fit(X, y), X, y)
+    table = analyze([*X[:5]], model, detector=None)
+    expected = model.predict_proba(X[:5])
+    np.testing.assert_allclose(table[["0", "1"]], expected, atol=1e-5)
 
 
 def test_classes_must_not_be_named_like_other_columns():
@@ -598,7 +629,7 @@ def test_each_nth_frame_or_one_per_interval_is_analyzed(video):
     assert analyze(video, every=7)["frame"].unique().tolist() == [0, 7, 14, 21, 28]
     assert analyze(video, every="1s")["frame"].unique().tolist() == [0, 10, 20]
     assert analyze(video, every="0.5s", max_frames=2)["frame"].unique().tolist() == [0, 5]
-    for wrong in (0, -1, 1.5, "often", "0s", "-1s", None, True):
+    for wrong in (0, -1, 1.5, "often", "0s", "-1s", "5", None, True):
         with pytest.raises(ValueError, match=r'Expected every=n frames or a time such as every="0.5s"'):
             analyze(video, every=wrong)
 
@@ -642,6 +673,49 @@ def test_a_track_ends_when_its_face_is_gone(tmp_path):
     table = analyze(tmp_path / "gone.avi", Model(), detector=detect)
     assert table["frame"].tolist() == [0, 2, 6]
     assert table["track"].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("every", ["1s", "2s", 45])
+def test_tracks_last_however_few_frames_are_analyzed(tmp_path, every):
+    writer = cv2.VideoWriter(str(tmp_path / "tv.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 29.97, (64, 64))
+    for _ in range(130):
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    table = analyze(tmp_path / "tv.avi", Model(), detector=lambda image: [[10, 10, 30, 30]], every=every)
+    assert len(table) > 2
+    assert (table["track"] == 0).all()
+
+
+def test_a_capture_of_a_file_has_the_times_of_the_file(video):
+    capture = cv2.VideoCapture(str(video))
+    expected = analyze(video, every="1s", smoothing=0)
+    pd.testing.assert_frame_equal(analyze(capture, every="1s", smoothing=0), expected)
+    capture.release()
+
+
+def test_damaged_frames_in_a_video_are_left_out(tmp_path):
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for level in range(8):
+        writer.write(np.full((64, 64, 3), 30 * level, np.uint8))
+    writer.release()
+    content = bytearray(path.read_bytes())
+    starts = [found.start() for found in re.finditer(b"\xff\xd8\xff", content)]
+    content[starts[3] : starts[4] - 8] = bytes(starts[4] - 8 - starts[3])
+    path.write_bytes(content)
+    table = analyze(path, Model(), detector=None)
+    assert table["frame"].tolist() == [0, 1, 2, 4, 5, 6, 7]
+    annotate_video(path, table, tmp_path / "copy.avi")
+    assert len(analyze(tmp_path / "copy.avi", Model(), detector=None)) == 7
+
+
+def test_names_with_a_colon_are_files_and_playlists_are_refused(video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(video, "12:30.mp4")
+    assert analyze("12:30.mp4", Model(), detector=None, max_frames=2)["frame"].tolist() == [0, 1]
+    Path("list.mp4").write_text("ffconcat version 1.0\nfile 12:30.mp4\n")
+    with pytest.raises(ValueError, match=r"Expected a video, got list\.mp4, a playlist"):
+        analyze("list.mp4")
 
 
 def test_a_video_without_faces_has_no_rows(tmp_path):

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
+from starlette.testclient import TestClient
 
 import ferkit
 from ferkit import serving
@@ -150,6 +151,15 @@ def test_health_and_model_are_described(app):
     assert model["name"] == "fer2013-small"
     assert model["classes"] == ferkit.load_model().classes_.tolist()
     assert model["card"].startswith("# fer2013-small")
+    for path in ("/health", "/model"):  # which monitors ask
+        assert ask(app, lambda client, path=path: client.head(path)).status_code == 200
+
+
+def test_an_app_can_be_served_again(photo):
+    app = create_app()
+    for _ in range(2):
+        with TestClient(app, base_url="http://localhost") as client:
+            assert client.post("/analyze", files={"image": ("a.jpg", photo)}).status_code == 200
 
 
 def test_own_models_are_served(photo, fitted, tmp_path):

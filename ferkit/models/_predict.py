@@ -36,7 +36,7 @@ def _stored_shape(model):
     parts = [step for _, step in getattr(model, "steps", ())]
     for name in ("estimators_", "calibrated_classifiers_"):
         parts += getattr(model, name, ())
-    parts += [getattr(model, name, None) for name in ("best_estimator_", "estimator_", "estimator")]
+    parts += [getattr(model, name) for name in ("best_estimator_", "estimator_", "estimator") if hasattr(model, name)]
     return next(filter(None, map(_stored_shape, parts)), None)
 
 
