@@ -117,7 +117,6 @@ def at_three_scales(images):
     return [*views, *(view.flip(3) for view in views)]
 
 
-IMAGENET = {"backbone": "timm/tf_efficientnet_lite0", "input_size": 96, "frozen_epochs": 1, "lr": 1e-3}
 INGREDIENTS = {
     "the base training": {},
     "images shrunk to 32×32": {"input_size": 32},
@@ -146,8 +145,13 @@ INGREDIENTS = {
     "labels of FER+ as distributions": {"ferplus": True},
     "distillation: labels blended with predictions out-of-fold, three times more trainings": {"distill": True},
     "stem with stride 1": {"backbone": FullResolution},
-    "EfficientNet-Lite0 at 96×96, from scratch": {**IMAGENET, "frozen_epochs": 0},
-    "EfficientNet-Lite0 at 96×96, from ImageNet weights": {**IMAGENET, "weights": "imagenet"},
+    "EfficientNet-Lite0 at 96×96, from ImageNet weights": {
+        "backbone": "timm/tf_efficientnet_lite0",
+        "weights": "imagenet",
+        "input_size": 96,
+        "frozen_epochs": 1,
+        "lr": 1e-3,
+    },
 }
 VIEWS = {  # of the base training, at test time
     "one view": None,

@@ -59,7 +59,7 @@ def check_overwrite(out_dir, force, resumes=True):
     """Refuse a directory with a training. ``resumes`` says whether `ferkit train` can continue it."""
     found = ferkit.runs.find_training(out_dir)
     if found and not force:
-        can_continue = resumes and "unfinished" in found
+        can_continue = resumes and ferkit.runs.is_unfinished(out_dir)
         more = f" To continue the training: ferkit train --resume {out_dir}" if can_continue else ""
         raise typer.BadParameter(
             f"{out_dir} already contains {found}: choose another directory, or add --force.{more}", param_hint="--out"

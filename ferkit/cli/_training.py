@@ -163,7 +163,7 @@ def _train(model, faces, name, out_dir, resume=False, again=None):
     try:
         run = ferkit.runs.train_run(model, faces, out_dir, data_name=name, overwrite=True, resume=resume)
     except KeyboardInterrupt:
-        if ferkit.runs.find_training(out_dir) == "an unfinished training":
+        if ferkit.runs.is_unfinished(out_dir):
             typer.echo(f"Training was interrupted. To continue: {again or f'ferkit train --resume {out_dir}'}")
         if not getattr(model, "history_", None) or not (out_dir / ferkit.runs.SETTINGS).exists():
             raise

@@ -8,7 +8,7 @@ from ._runs import (
     can_resume,
     find_model,
     find_training,
-    make_directory,
+    is_unfinished,
     read_unfinished,
     score_split,
     split_rows,

@@ -44,7 +44,7 @@ __all__ = [
     "can_resume",
     "find_model",
     "find_training",
-    "make_directory",
+    "is_unfinished",
     "read_unfinished",
     "score_split",
     "split_rows",
@@ -256,19 +256,17 @@ def train_run(
     path = Path(path).expanduser()
     train, test, tested_on = split_rows(faces)
     unfinished = path / UNFINISHED
-    found = find_training(path)
-    if found == "a run" and not overwrite:
-        raise FileExistsError(f"Expected a directory without a run, got {path}: choose another or pass overwrite=True.")
-    if found == "an unfinished training" and not overwrite and not resume:
+    continues = resume and is_unfinished(path)
+    if (found := find_training(path)) and not (overwrite or continues):
+        more = "resume=True to continue it, or " if is_unfinished(path) else ""
         raise FileExistsError(
-            f"Expected a directory without an unfinished training, got {path}: pass resume=True to continue it, or "
-            "overwrite=True to discard it."
+            f"Expected a directory without {found}, got {path}: choose another, or pass {more}overwrite=True."
         )
     make_directory(path)
     parameters, y, X_train = _plain_parameters(model), faces.target_names[faces.target], faces.data[train]
     known = test[np.isin(faces.target[test], faces.target[train])]  # the loss of other classes would be infinite
     watches_test = len(known) and not model.validation_fraction
-    if found != "an unfinished training" or not resume:
+    if not continues:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         training = {"data": data_name, "tested_on": tested_on, "parameters": parameters}
@@ -406,17 +404,22 @@ def _saved_in(model, directory):
         model.checkpoint = given
 
 
-def find_training(path: Path) -> str | None:
-    """Complete a move of files that was interrupted. Return "a run", "an unfinished training" or None."""
+def is_unfinished(path: Path) -> bool:
+    """Return whether a directory contains an unfinished training. Complete a move of files that was interrupted."""
     _move_files(path)
-    if (path / UNFINISHED / CHECKPOINT).exists():
+    return (path / UNFINISHED / CHECKPOINT).exists()
+
+
+def find_training(path: Path) -> str | None:
+    """Return what a directory contains, as text: "an unfinished training", "a run" or None."""
+    if is_unfinished(path):
         return "an unfinished training"
     return "a run" if find_model(path).exists() else None
 
 
 def read_unfinished(path: Path) -> tuple[FERClassifier, str | None]:
     """Return the classifier of the unfinished training in a directory, not fitted, and the name of its data."""
-    if find_training(path) != "an unfinished training":
+    if not is_unfinished(path):
         raise ValueError(f"Expected a directory with an unfinished training, got {path}: choose another.")
     training = json.loads((path / UNFINISHED / TRAINING).read_text(encoding="utf-8"))
     if _FOLD.fullmatch(training.get("tested_on", "")):
@@ -433,7 +436,7 @@ def read_unfinished(path: Path) -> tuple[FERClassifier, str | None]:
 
 def can_resume(path: Path, model: FERClassifier, data_name: str | None) -> bool:
     """Check whether a directory contains an unfinished training with the same parameters on the same data."""
-    if find_training(path) != "an unfinished training":
+    if not is_unfinished(path):
         return False
     training = json.loads((path / UNFINISHED / TRAINING).read_text(encoding="utf-8"))
     return (training["data"], training["parameters"]) == (data_name, _plain_parameters(model))
