@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from itertools import chain
+from math import prod
 from os import PathLike, fspath
 from os.path import isfile
 from pathlib import Path
@@ -104,7 +105,7 @@ class ImageFiles:
 
     @property
     def shape(self):
-        return len(self.files), int(np.prod(self.image_shape))
+        return len(self.files), prod(self.image_shape)
 
     def __len__(self):
         return len(self.files)

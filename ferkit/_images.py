@@ -265,7 +265,7 @@ def as_rows(X, image_shape=None, *, resize=False):
                 f"Expected images of image_shape={_text(image_shape)}, got shape {_text(shape)}: pass "
                 f"image_shape={_text(shape)}, or resize them with ImageResizer({_text(expected[:2])})."
             )
-    return images.reshape(len(X), int(np.prod(shape))), shape
+    return images.reshape(len(X), prod(shape)), shape
 
 
 def _decode(images, image_shape):
@@ -279,7 +279,7 @@ def _decode(images, image_shape):
     shape = image_shape_of(first) if hasattr(first, "getbands") else check_files(find_files([first])).image_shape
     if image_shape is not None:
         shape = tuple(own if side == -1 else side for side, own in zip(check_shape(image_shape), shape, strict=True))
-    rows = np.empty((len(images), int(np.prod(shape))), np.uint8)
+    rows = np.empty((len(images), prod(shape)), np.uint8)
     for row, image in enumerate(images):
         if not hasattr(image, "getbands"):
             rows[row] = ImageFiles(find_files([image]), shape, np.array([row]))[:]
@@ -432,12 +432,12 @@ def resolve_shape(n_pixels, image_shape=None):
             "pass image_shape=(height, width) or (height, width, channels)."
         )
     shape = check_shape(image_shape)
-    known = -np.prod(shape) if -1 in shape else np.prod(shape)
-    resolved = tuple(n_pixels // int(known) if side == -1 else side for side in shape)
-    if np.prod(resolved) != n_pixels or 0 in resolved:
+    known = abs(prod(shape))
+    resolved = tuple(n_pixels // known if side == -1 else side for side in shape)
+    if prod(resolved) != n_pixels or 0 in resolved:
         raise ValueError(
             f"Rows of {n_pixels:,} values do not fit image_shape={_text(image_shape)}"
-            + ("." if -1 in shape else f", which holds {np.prod(shape):,}.")
+            + ("." if -1 in shape else f", which holds {known:,}.")
         )
     return resolved
 

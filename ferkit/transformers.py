@@ -5,6 +5,7 @@ The first three return images as rows, see :mod:`ferkit._images`.
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from math import prod
 from numbers import Integral
 from os import PathLike
 from typing import Any, Self
@@ -117,7 +118,7 @@ class PixelParser(DocumentedMixin, ClassNamePrefixFeaturesOutMixin, TransformerM
         if self.image_shape is None or -1 in self.image_shape:
             n_pixels = common_count(rows, self.image_shape)
         else:
-            n_pixels = int(np.prod(check_shape(self.image_shape)))
+            n_pixels = prod(check_shape(self.image_shape))
         self.image_shape_ = resolve_shape(n_pixels, self.image_shape)
         self._n_features_out = n_pixels
         return self

@@ -480,6 +480,7 @@ LINK = None  # to nowhere
 BAD = {
     "bad gzip": ("a.csv.gz", b"\x1f\x8bgzip"),
     "truncated gzip": ("a.csv.gz", gzip.compress(FULL.encode())[:5000]),
+    "UTF-16": ("a.csv", "emotion,pixels\n".encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
     "open quote": ("a.csv", 'emotion,"pixels'),
     "link to a table": ("a.csv", LINK),
     "truncated zip": ("a.zip", pack_zip({"fer2013.csv": FULL})[:-500]),

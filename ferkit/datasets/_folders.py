@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -212,7 +213,7 @@ def load_images(path, list_faces, about, *, usage, image_shape, errors, return_X
 
 def decode_faces(members, names, boxes, shape, errors, verbose):
     """Return (pixels as rows, positions of the images that can be read, description of the first bad one or "")."""
-    data = np.empty((len(names), int(np.prod(shape))), np.uint8)
+    data = np.empty((len(names), prod(shape)), np.uint8)
     kept: list[int] = []
     first_bad = ""
     with closing(decode_images([members[name] for name in names], shape, boxes)) as images:

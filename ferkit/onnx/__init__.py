@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import prod
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -216,7 +217,7 @@ class OnnxClassifier(DocumentedMixin, ClassifierMixin, BaseEstimator):
         except Exception:
             raise ValueError("Expected a file that ferkit.export has written, got another ONNX file.") from None
         self.card = metadata.get("card", "")
-        self.n_features_in_ = int(np.prod(self.image_shape_))
+        self.n_features_in_ = prod(self.image_shape_)
 
     def _open(self, n_threads):
         onnxruntime = _import_onnx("onnxruntime")
