@@ -911,6 +911,19 @@ def test_drawn_boxes_stay_inside_of_the_photo():
     assert (sure != unsure).any()
 
 
+@pytest.mark.parametrize(
+    "names", [("радость", "спокойно"), ("χαρά", "λύπη"), ("fröhlich", "müde")], ids=["ru", "el", "de"]
+)
+def test_names_are_drawn_with_their_letters(names):
+    face = {"left": 20, "top": 60, "width": 200, "height": 200, "unsure": False}
+    drawn = []
+    for name in (*names, "\uffff" * 4):  # the last one has no letter in any font
+        table = pd.DataFrame([{**face, "emotion": name[:4], name[:4]: 0.5}])
+        drawn.append(draw_faces(Image.new("RGB", (300, 300)), table))
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
 def test_photo_display_shows_boxes_and_probabilities():
     photo = draw_photo()
     display = PhotoDisplay.from_image(photo)

@@ -34,7 +34,8 @@ def draw_faces(image: Any, table: pd.DataFrame) -> np.ndarray:
     Returns
     -------
     ndarray of shape (height, width, 3) and dtype uint8
-        The photo as RGB with boxes. A dashed box and a question mark mark unsure faces.
+        The photo as RGB with boxes. A dashed box and a question mark mark unsure faces. The names of the emotions may
+        be in Latin, Greek or Cyrillic letters.
 
     See Also
     --------
@@ -60,8 +61,8 @@ def draw_faces(image: Any, table: pd.DataFrame) -> np.ndarray:
                 draw.rectangle([*corners[:2], *np.maximum(corners[2:], corners[:2])], outline=color, width=width)
             else:
                 _dash(draw, corners, color, width, 6 * unit)
-        font = ImageFont.load_default(float(np.clip((right - left) / 7, 11 * unit, 18 * unit)))
         text = describe(face)
+        font = _load_font(text, float(np.clip((right - left) / 7, 11 * unit, 18 * unit)))
         x, y = max(0, min(left, canvas.width - draw.textlength(text, font) - 6 * unit)), top
         height = font.getbbox(text)[3] + 4 * unit
         y = y - height if y >= height else min(bottom, canvas.height - height)
@@ -99,6 +100,15 @@ def describe(face):
     """Return the emotion and its probability as text; unsure ones end in a question mark."""
     emotion = str(face["emotion"])
     return f"{emotion} {face[emotion]:.0%}{' ?' * bool(face['unsure'])}"
+
+
+def _load_font(text, size):
+    """Return Pillow's font, or the one of matplotlib for letters that are not in Latin-1."""
+    if all(ord(letter) < 256 for letter in text):
+        return ImageFont.load_default(size)
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
 def _dash(draw, corners, color, width, length):
