@@ -195,7 +195,8 @@ def analyze_video(
     ------
     DataFrame
         The columns of :func:`analyze` for videos. Faces with the same ``track`` overlap from frame to frame; a track
-        ends after a second without its face.
+        ends if its face is missing for more than a second and in at least one analyzed frame. Damaged frames are left
+        out.
 
     See Also
     --------
