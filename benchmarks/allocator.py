@@ -1,8 +1,8 @@
-"""Compare trainings on a Linux CPU in which glibc keeps the memory of large tensors with ones in which it returns it.
+"""Measure how much faster training on a Linux CPU is if glibc keeps the memory of large tensors.
 
 By default, glibc returns memory blocks of 32 MB and more to the kernel as soon as they are free, and the kernel fills
 the next ones with zeros. Environment variables change this. They are read when a process starts, so each training runs
-in a new process, and both sides take turns. The time is that of the second epoch.
+in a new process, and both sides take turns. Only the second epoch is timed.
 
     python benchmarks/allocator.py [--quick]
 """

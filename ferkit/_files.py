@@ -401,12 +401,13 @@ def write_atomically(path, data):
 
     The bytes go to a hidden temporary file in the same directory, which then replaces ``path``. A process that is
     killed leaves this file behind, with the name ``.<name>.<number>.part``. A link stays a link, and a file keeps its
-    permissions. Pipes and devices are written to.
+    permissions. Pipes and devices are written directly.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file() and not path.is_dir():
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():  # first, because a link to a pipe has no real path
         path.write_bytes(data)
         return
+    path = Path(os.path.realpath(path))
     part = path.with_name(f".{path.name}.{uuid4().hex}.part")  # a fixed name would let two processes mix their bytes
     try:
         with open(part, "xb") as file:

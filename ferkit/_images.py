@@ -123,7 +123,7 @@ def read_images(X, image_shape=None, *, lazy=False, check=check_array, resize=Fa
         return files if lazy else check(files[:], dtype=np.uint8), files.image_shape
     rows, shape = as_rows(X, image_shape, resize=resize)
     _check_dimensions(rows)
-    dtypes = getattr(rows, "dtypes", None)  # a list in polars, of which scikit-learn takes the first
+    dtypes = getattr(rows, "dtypes", None)  # polars gives a list; scikit-learn only looks at its first entry
     is_uint8 = isinstance(dtypes, list) and {str(dtype) for dtype in dtypes} == {"UInt8"}
     try:
         rows = check(rows, dtype=np.uint8 if is_uint8 else [np.float32, np.uint8], order="C")

@@ -27,7 +27,7 @@ def check_classifier(model: BaseEstimator) -> None:
 
 
 def check_columns(names, taken):
-    """Raise an error if a class is called like another column of a table of predictions."""
+    """Raise an error if a class has the name of another column of the table of predictions."""
     if found := sorted(taken.intersection(names)):
         raise ValueError(f"Expected classes whose names are not those of other columns, got {found}.")
 
@@ -39,8 +39,12 @@ def check_errors(errors):
 
 
 def check_known(y: ArrayLike, name: str = "label") -> None:
-    """Raise an error if the label or group of an image is missing. In a list, NumPy would make the text "nan" of it."""
-    if missing := int(pd.isna(np.asarray(y, dtype=object)).sum()):
+    """Raise an error if the label or group of an image is missing.
+
+    NumPy would turn a missing value in a list of strings into the text "nan".
+    """
+    values = np.asarray(y, dtype=object)
+    if values.ndim and (missing := int(pd.isna(values).sum())):  # scikit-learn has an error for y=None
         raise ValueError(
             f"Expected a {name} for each image, got {missing:,} missing values: leave these images out, as in X[known] "
             f'where known = pd.notna({name}s), or name the missing {name}s, such as "unknown".'

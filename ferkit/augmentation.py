@@ -186,7 +186,7 @@ class ImageAugmenter(DocumentedMixin, BaseSampler):
     def _check_X_y(self, X, y):
         if hasattr(X, "sparse"):  # a sparse frame; imbalanced-learn converts the result back
             X = X.sparse.to_dense()
-        is_integer_frame = hasattr(X, "dtypes") and all(map(is_integer_dtype, X.dtypes))
+        is_integer_frame = hasattr(X, "columns") and all(map(is_integer_dtype, X.dtypes))
         X, _ = check_images(self, X, reset=True)
         self._rounds = X.dtype == np.uint8 or is_integer_frame  # imbalanced-learn's cast to integers would truncate
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)

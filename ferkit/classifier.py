@@ -19,7 +19,7 @@ from ._targets import check_soft_targets, encode_labels, is_soft, keep_weighted,
 from ._validation import check_known, check_labels
 from .training import DIVERGED, ClassifierNet, build_net, resolve_device, seeded
 
-__all__ = ["FERClassifier", "predicts_best"]
+__all__ = ["FERClassifier"]
 
 
 class FERClassifier(ClassifierMixin, NetworkEstimator):
@@ -591,5 +591,5 @@ class FERClassifier(ClassifierMixin, NetworkEstimator):
 
 
 def predicts_best(model):
-    """Return whether a model surely predicts the most probable class. Others, such as tuned thresholds, may not."""
+    """Return whether a model always predicts the most probable class. One with a tuned threshold may not."""
     return isinstance(model[-1] if hasattr(model, "steps") else model, FERClassifier)

@@ -22,8 +22,8 @@ __all__ = ["FERRegressor"]
 class FERRegressor(RegressorMixin, NetworkEstimator):
     """Predict numbers from faces, such as valence and arousal, with a neural network.
 
-    It trains like :class:`FERClassifier`, with the squared error as loss. Targets are
-    standardized in training, and predictions have the scale of the targets.
+    It trains like :class:`FERClassifier`, with the squared error as loss. Targets are standardized in training, and
+    predictions have the scale of the targets.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class FERRegressor(RegressorMixin, NetworkEstimator):
         self.target_mean_ = np.average(y, axis=0, weights=sample_weight)
         scale = np.sqrt(np.average((y - self.target_mean_) ** 2, axis=0, weights=sample_weight))
         # rounding keeps the deviation of equal numbers above 0
-        self.target_scale_ = np.where(np.ptp(y, axis=0) > 0, scale, 1.0)[()]
+        self.target_scale_ = np.where((np.ptp(y, axis=0) > 0) & (scale > 0), scale, 1.0)[()]
         return self._encode(names, y)
 
     def _encode(self, names, y):

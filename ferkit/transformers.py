@@ -436,7 +436,7 @@ class ImageNormalizer(OneToOneFeatureMixin, _ImageTransformer):
 def _standardize(rows):
     mean, std = rows.mean(axis=1, keepdims=True), rows.std(axis=1, keepdims=True)
     is_flat = np.ptp(rows, axis=1, keepdims=True) == 0  # rounding keeps the deviation of equal floats above 0
-    return (rows - mean) / np.where(is_flat, 1, std)
+    return (rows - mean) / np.where(is_flat | (std == 0), 1, std)
 
 
 def _equalize(rows):

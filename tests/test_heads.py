@@ -167,7 +167,7 @@ def test_features_of_frozen_layers_show_progress_and_count_as_time(tiny, faces, 
     assert "Frozen layers" in shown.err
     assert "epoch 2/2" in shown.out
     assert model.history_[0]["seconds"] > 0.4, "two batches"
-    assert model.history_[1]["seconds"] < 0.2, "the second epoch uses the same features"
+    assert model.history_[1]["seconds"] < model.history_[0]["seconds"], "the second epoch uses the same features"
 
 
 def test_a_function_of_torchvision_has_its_published_weights(tiny, faces, tmp_path, monkeypatch):

@@ -353,5 +353,5 @@ def test_columns_are_scored_in_the_order_of_the_training(small, faces):
 
 
 def test_equal_targets_are_not_divided_by_rounding(small, faces):
-    model = small().fit(faces.data, np.full(len(faces.data), 0.1))
+    model = small().fit(faces.data, np.full(len(faces.data), 0.3))
     assert model.target_scale_ == 1

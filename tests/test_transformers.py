@@ -164,7 +164,7 @@ def test_flat_images_stay_finite(method):
     assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize("gray", [0.1, 0.3, 7.3, 200.0])
+@pytest.mark.parametrize("gray", [0.1, 0.3, 7.3])
 def test_flat_images_of_floats_become_0(gray):
     rows = np.full((2, 2304), gray, np.float32)
     assert ImageNormalizer(method="image").fit_transform(rows) == pytest.approx(0, abs=1e-4)

@@ -51,12 +51,17 @@ def list_members(path, stack):
 
 
 def _walk(root):
-    """Yield (directory, names of its files). Links to directories are followed, each directory once."""
-    seen = set()
+    """Yield (directory, names of its files). Links to directories are followed; each directory is visited once."""
+    seen = {os.path.realpath(root)}
     for folder, folders, names in os.walk(root, followlinks=True):
-        seen.add(os.path.realpath(folder))
-        folders[:] = [name for name in folders if os.path.realpath(os.path.join(folder, name)) not in seen]
         yield folder, names
+        # directories first, because a link to a neighbor must not hide its name
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
+        for name in folders.copy():
+            target = os.path.realpath(os.path.join(folder, name))
+            if target in seen:
+                folders.remove(name)
+            seen.add(target)
 
 
 def list_archive(open_file, stack):

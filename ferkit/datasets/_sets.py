@@ -366,7 +366,7 @@ def load_ckplus(
     >>> faces.target_names[faces.target], faces.groups
     (array(['neutral', 'disgust', 'disgust'], dtype='<U8'), array(['S005', 'S005', 'S005'], dtype='<U4'))
     """
-    if n_frames < 1 or n_frames != int(n_frames):
+    if not isinstance(n_frames, (int, np.integer)) or n_frames < 1:
         raise ValueError(f"Expected a whole number of 1 or more in n_frames, got {n_frames!r}.")
 
     def list_faces(members):

@@ -183,6 +183,8 @@ class FacesDisplay:
         """
         y, rng = check_labels(y, () if labels is None else labels, images), np.random.default_rng(random_state)
         labels = np.unique(y) if labels is None else np.asarray(labels)
+        if not len(labels):
+            raise ValueError("Expected images of at least one label, got none.")
         chosen = [rng.permutation(np.flatnonzero(y == label))[:n_columns] for label in labels]
         shown = to_images(_safe_indexing(images, np.concatenate(chosen)))
         ends = np.cumsum([len(rows) for rows in chosen])

@@ -35,7 +35,7 @@ def _stored_shape(model):
         return model.image_shape_
     parts = [step for _, step in getattr(model, "steps", ())]
     for name in ("estimators_", "calibrated_classifiers_"):
-        parts += getattr(model, name, ())
+        parts += [*getattr(model, name, ())]
     parts += [getattr(model, name) for name in ("best_estimator_", "estimator_", "estimator") if hasattr(model, name)]
     return next(filter(None, map(_stored_shape, parts)), None)
 

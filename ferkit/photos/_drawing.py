@@ -103,8 +103,8 @@ def describe(face):
 
 
 def _load_font(text, size):
-    """Return Pillow's font, or the one of matplotlib for letters that are not in Latin-1."""
-    if all(ord(letter) < 256 for letter in text):
+    """Return Pillow's font, or the one of matplotlib for letters that the former lacks, such as umlauts."""
+    if text.isascii():
         return ImageFont.load_default(size)
     from matplotlib import get_data_path
 

@@ -26,7 +26,7 @@ __all__ = [
     "walk_video",
 ]
 
-PLAYLISTS = (b"ffconcat", b"#EXTM3U")  # how they begin
+PLAYLISTS = (b"ffconcat", b"#EXTM3U")  # their first bytes
 MAX_DAMAGED = 100  # frames in a row that cannot be read, after which a video ends
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 
@@ -162,14 +162,19 @@ def read_video(source: Any, every: int | str = 1, max_frames: int | None = None)
     """Yield the frames of a video file or camera: each n-th one, or one per interval such as "0.5s"."""
     cv2 = import_cv2()
     capture = open_video(source)
-    n_read = 0
+    n_read = n_failed = 0
     try:
         is_live = not isinstance(source, (str, PathLike)) and capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
         for index, time, is_due in walk_video(capture, every, is_live):
-            success, image = capture.retrieve() if is_due else (False, None)
-            if not success:
+            if not is_due:
                 continue
-            n_read += 1
+            success, image = capture.retrieve()
+            if not success:
+                n_failed += 1
+                if n_failed > MAX_DAMAGED:
+                    break
+                continue
+            n_failed, n_read = 0, n_read + 1
             yield Frame(index, time, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             if n_read == max_frames:
                 break
@@ -183,7 +188,7 @@ def read_video(source: Any, every: int | str = 1, max_frames: int | None = None)
 def walk_video(capture: Any, every: int | str, is_live: bool = False) -> Iterator[tuple[int, float, bool]]:
     """Grab each frame of a video; yield its number, its time, and whether it is to be analyzed.
 
-    Frames of a file that cannot be read are left out and counted.
+    Unreadable frames of a file are skipped. The other frames keep their numbers.
     """
     cv2 = import_cv2()
     step, interval = parse_every(every)
@@ -216,7 +221,7 @@ def parse_every(every: Any) -> tuple[int, float]:
             seconds = pd.Timedelta(every).total_seconds()
         except ValueError:
             seconds = 0.0
-        if seconds > 0 and not every.strip().isdigit():  # which would be nanoseconds
+        if seconds > 0 and not every.strip().lstrip("+").isdigit():  # which would be nanoseconds
             return 1, seconds
     elif is_camera(every) and every > 0:
         return every, 0.0

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 __all__ = ["Smoother", "Tracker", "overlaps"]
 
 MIN_OVERLAP = 0.1  # faces of two people hardly overlap; those of one person overlap less, the more frames are skipped
-MAX_GAP = 1.0  # seconds without a face after which a track ends
+MAX_GAP = 1.0  # seconds; a track ends if its face is missing for longer, and in an analyzed frame
 
 
 def overlaps(boxes, others):

@@ -208,12 +208,14 @@ def build_app(model, *, threshold, max_bytes, max_pixels, max_requests, timeout,
         ]
         return Analysis(width=width, height=height, faces=found)
 
-    @app.api_route("/model", methods=["GET", "HEAD"])
+    @app.head("/model", include_in_schema=False)
+    @app.get("/model")
     async def describe_model() -> Model:
         """Describe the model and its limits."""
         return Model(name=name, classes=classifier.names, threshold=threshold, card=card)
 
-    @app.api_route("/health", methods=["GET", "HEAD"])
+    @app.head("/health", include_in_schema=False)
+    @app.get("/health")
     async def check_health() -> Health:
         """Say that the server works."""
         return Health(status="ok", version=__version__)

@@ -23,6 +23,7 @@ from skorch.callbacks import (
     Callback,
     EarlyStopping,
     EpochScoring,
+    EpochTimer,
     GradientNormClipping,
     InputShapeSetter,
     LRScheduler,
@@ -44,7 +45,7 @@ _SCALARS = (bool, int, float, str, np.generic)
 _NOT_COMPARED = ("checkpoint", "checkpoint_every", "device", "precision", "verbose")
 # callbacks that continue exactly: the state of some is saved, the others have none that matters
 _CONTINUED = (
-    EarlyStopping, EpochScoring, GradientNormClipping, InputShapeSetter, KeepBest, KeepEpoch, LRScheduler,
+    EarlyStopping, EpochScoring, EpochTimer, GradientNormClipping, InputShapeSetter, KeepBest, KeepEpoch, LRScheduler,
     PassthroughScoring, ProgressBar, TrainingTimer,
 )  # fmt: skip
 
