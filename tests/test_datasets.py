@@ -480,7 +480,6 @@ LINK = None  # to nowhere
 BAD = {
     "bad gzip": ("a.csv.gz", b"\x1f\x8bgzip"),
     "truncated gzip": ("a.csv.gz", gzip.compress(FULL.encode())[:5000]),
-    "UTF-16": ("a.csv", "emotion,pixels\n".encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
     "open quote": ("a.csv", 'emotion,"pixels'),
     "link to a table": ("a.csv", LINK),
     "truncated zip": ("a.zip", pack_zip({"fer2013.csv": FULL})[:-500]),
@@ -619,6 +618,7 @@ NOT_FACES = {
     "other columns": ("a.csv", "id,votes\n1,2\n", "a.csv has no 'pixels' column: its columns are 'id', 'votes'"),
     "text": ("a.txt", "Dear reader,\n\nhello\n", "a.txt has no 'pixels' column: its columns are 'Dear reader'"),
     "bytes": ("a.bin", bytes(range(256)) * 20, "a.bin has no 'pixels' column"),
+    "UTF-16": ("a.csv", "emotion,pixels\n".encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
     "open quote": ("a.csv", 'emotion,pixels\n0,1 2\n0,"1 2', "is truncated or damaged .*quot|EOF"),
     "submission": (
         "a.zip",

@@ -104,7 +104,7 @@ def test_bad_arguments_are_named(tmp_path, capsys):
         export_web(tmp_path / "page", "fer2014")
     (tmp_path / "notes.txt").write_text("mine")
     assert run(tmp_path) == 2
-    assert "not empty" in " ".join(capsys.readouterr().err.split())
+    assert "not empty" in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
