@@ -4,7 +4,7 @@ By default, glibc returns memory blocks of 32 MB and more to the kernel as soon 
 the next ones with zeros. Environment variables change this. They are read when a process starts, so each training runs
 in a new process, and both sides take turns. Only the second epoch is timed.
 
-    python benchmarks/allocator.py [--quick]
+    python -W ignore benchmarks/allocator.py [--quick]
 """
 
 import os
